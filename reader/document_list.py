@@ -253,7 +253,7 @@ class DocumentListResponder:
             return too_old(freshness, next(iter(documents.found.values()), any_of_them), bounds)
         headers = (*self._reports.common, ("etag", f'W/"{documents.etag}"'), *of_report(freshness, meta))
         age_s = freshness.age_us / SECOND_US
-        weighed = weigh_conditions(request, documents.etag, changed_s=None, dated=False)
+        weighed = weigh_conditions(request.fields, documents.etag, changed_s=None, dated=False)
         if weighed is Condition.FAILED:
             return problem.precondition_failed()
         if weighed is Condition.HELD:

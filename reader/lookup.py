@@ -19,7 +19,7 @@ from typing import Any
 
 from reader.connection import StoreUnavailable
 from reader.guard import Guard, KnownToken
-from reader.message import Request
+from reader.message import Fields
 from reader.snapshot import StoredScope, with_path_of
 from reader.store import PendingLookup, StoredReports
 
@@ -32,6 +32,7 @@ class ReportRequest:
     """Request for one document, with its credentials.
 
     Attributes:
+        fields: header fields of the request.
         day: an ISO date for the document of that closed day; empty for the current one.
         token: token of the session; empty if no session is needed.
         key: Redis key of the report.
@@ -41,7 +42,7 @@ class ReportRequest:
         passed_over: True if the Bearer has no session and the cookie replaced it.
     """
 
-    request: Request
+    fields: Fields = field(repr=False)
     report: str
     scope: str
     day: str

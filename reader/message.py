@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -12,14 +12,24 @@ WITHOUT_LENGTH = {204, 304}
 """Statuses of responses without a body, which therefore have no Content-Length (RFC 9110, 8.6)."""
 
 
-class Fields(Protocol):
+class Fields:
     """Header fields of a request; names in lower case."""
+
+    __slots__ = ()
 
     def get_all(self, name: str) -> list[str]:
         """Return all values of one field, in the order in which they came."""
+        raise NotImplementedError
+
+    def get_joined(self, name: str) -> str:
+        """Return a field as one comma-separated text (RFC 9110, 5.3); empty if it is absent."""
+        values = self.get_all(name)
+        if not values:
+            return ""
+        return values[0] if len(values) == 1 else ", ".join(values)
 
 
-class HeaderList:
+class HeaderList(Fields):
     """Header fields from a list of pairs.
 
     Example:
@@ -43,7 +53,8 @@ class Request:
 
     Attributes:
         query: the query of the target, not decoded.
-        found: value that the handler derives from the request alone, cached for the next time.
+        found: value that the handler derives from the request alone, cached for the next time. It does not refer
+            to the request: both are freed at once, without a pause for the garbage collector.
         authority: the host of a target in absolute form; it replaces the Host field (RFC 9112, 3.2.2).
     """
 
@@ -65,10 +76,7 @@ class Request:
 
     def header(self, name: str) -> str:
         """Return a header field as one comma-separated text (RFC 9110, 5.3); empty if it is absent."""
-        values = self.fields.get_all(name)
-        if not values:
-            return ""
-        return values[0] if len(values) == 1 else ", ".join(values)
+        return self.fields.get_joined(name)
 
 
 @dataclass(slots=True)

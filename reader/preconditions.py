@@ -18,7 +18,7 @@ from enum import Enum
 
 from reader.freshness import etag_matches
 from reader.memo import memo
-from reader.message import Request
+from reader.message import Fields
 
 CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 
@@ -31,21 +31,21 @@ class Condition(Enum):
     FAILED = "failed"
 
 
-def weigh_conditions(request: Request, etag: str, *, changed_s: int | None, dated: bool) -> Condition:
+def weigh_conditions(fields: Fields, etag: str, *, changed_s: int | None, dated: bool) -> Condition:
     """Return the result of a request's conditions on a document.
 
     Args:
         changed_s: the second in which the data last changed; None if that is not known.
         dated: True if that second is over, so that its date identifies this document.
     """
-    if expected := request.header("if-match"):
+    if expected := fields.get_joined("if-match"):
         if expected.strip() != "*":
             return Condition.FAILED
-    elif _is_before(_date(request.values("if-unmodified-since")), changed_s):
+    elif _is_before(_date(fields.get_all("if-unmodified-since")), changed_s):
         return Condition.FAILED
-    if held := request.header("if-none-match"):
+    if held := fields.get_joined("if-none-match"):
         return Condition.HELD if etag_matches(held, etag) else Condition.MET
-    is_held = dated and changed_s is not None and _date(request.values("if-modified-since")) == changed_s
+    is_held = dated and changed_s is not None and _date(fields.get_all("if-modified-since")) == changed_s
     return Condition.HELD if is_held else Condition.MET
 
 

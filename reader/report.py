@@ -104,7 +104,7 @@ class ReportResponder:
                 return problem.bad_request(str(error))
         key = self._store.key(report, day)
         return ReportRequest(
-            *(request, report, scope, day, found.token, key, accepted, choose_encoding(accepted), plain),
+            *(request.fields, report, scope, day, found.token, key, accepted, choose_encoding(accepted), plain),
             cookie=found.cookie,
             passed_over=found.passed_over,
         )
@@ -150,7 +150,7 @@ class ReportResponder:
             return refusal or problem.not_found()
         if not (snapshot.encoding or takes_plain(report_request.accepted)):
             return problem.not_acceptable()
-        if report_request.plain or takes_json(report_request.request.header("accept")):
+        if report_request.plain or takes_json(report_request.fields.get_joined("accept")):
             return None
         return problem.not_acceptable()
 
@@ -172,9 +172,9 @@ class ReportResponder:
 
     def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Respond to a client with conditions; return None if waiting may meet them."""
-        if not _sees(awaited_transaction(report_request.request.header("if-write-visible")), result.snapshot):
+        if not _sees(awaited_transaction(report_request.fields.get_joined("if-write-visible")), result.snapshot):
             return None
-        bounds = bounds_of(report_request.request.header("cache-control"))
+        bounds = bounds_of(report_request.fields.get_joined("cache-control"))
         freshness = self.judge_freshness(_meta(result.snapshot), bounds)
         if freshness.verdict is FreshnessVerdict.NOT_FRESH_ENOUGH:
             return None
@@ -203,8 +203,8 @@ class ReportResponder:
         """Respond to a request for a report that was never computed, or wait for the refresh that it needs."""
         if result.snapshot.meta is None:
             return await self.refuse_absent(report_request.report)
-        bounds = bounds_of(report_request.request.header("cache-control"))
-        written = awaited_transaction(report_request.request.header("if-write-visible"))
+        bounds = bounds_of(report_request.fields.get_joined("cache-control"))
+        written = awaited_transaction(report_request.fields.get_joined("if-write-visible"))
         self._store.request_refresh(report_request.report)
         result = await self._await_fresher(report_request, bounds, written)
         snapshot = result.snapshot
@@ -301,7 +301,7 @@ def _document(
     head = _head(snapshot)
     changed_s = None if report_request.day else head.as_of_us // SECOND_US
     weighed = weigh_conditions(
-        report_request.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot))
+        report_request.fields, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot))
     )
     if weighed is Condition.FAILED:
         return problem.precondition_failed()

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from reader.memo import memo
-from reader.message import Request
+from reader.message import Fields, Request
 
 _ENTRY_BYTES: Final = 4 * 1024
 _CACHE_BYTES: Final = 16 * 1024 * 1024
@@ -15,26 +15,29 @@ _OVERHEAD_BYTES: Final = 3 * 1024
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 
 
-class HTTPFields:
+class HTTPFields(Fields):
     """The header fields of a request; names in lower case."""
 
     __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        self._values: dict[str, list[str]] = {}
+        self._values: dict[str, bytes | list[bytes]] = {}
 
     def add_line(self, name: bytes, value: bytes) -> None:
-        """Add one header line."""
+        """Add one header line. Its value is decoded when somebody asks for it, which hardly anybody does."""
         key = _lower(name)
-        values = self._values.get(key)
-        if values is None:
-            self._values[key] = [value.decode("latin-1")]
+        before = self._values.get(key)
+        if before is None:
+            self._values[key] = value
         else:
-            values.append(value.decode("latin-1"))
+            self._values[key] = [*(before if isinstance(before, list) else [before]), value]
 
     def get_all(self, name: str) -> list[str]:
         """Return all values of one field, in the order in which they came."""
-        return self._values.get(name) or []
+        found = self._values.get(name)
+        if found is None:
+            return []
+        return [found.decode("latin-1")] if isinstance(found, bytes) else [one.decode("latin-1") for one in found]
 
 
 class ParsedRequests:

@@ -62,7 +62,7 @@ class PageFile:
 
     def response(self, request: Request) -> Response:
         """Return the file, or 304 or 412 by the request's conditions."""
-        weighed = weigh_conditions(request, self.etag, changed_s=None, dated=False)
+        weighed = weigh_conditions(request.fields, self.etag, changed_s=None, dated=False)
         if weighed is Condition.FAILED:
             return problem.precondition_failed()
         if weighed is Condition.HELD:
