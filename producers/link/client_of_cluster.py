@@ -63,7 +63,7 @@ class Cluster(RedisCluster):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the client. redis-py 7 closes it at the last exit of those that entered, and has seen none enter."""
+        """Close the client. redis-py 7 would not: it counts who has entered, and has seen nobody."""
         await self.aclose()
 
     def pipeline(self, transaction: bool | None = None, shard_hint: object = None) -> SlotPipeline:  # type: ignore[override]  # noqa: FBT001  redis-py's own
