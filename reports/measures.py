@@ -32,7 +32,7 @@ INFINITE = datetime.max  # noqa: DTZ901  without zone, as the driver gives it
 _NO_KEY = "__proto__"
 """Key that JavaScript takes for the object's prototype, so that the member is lost."""
 _PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}
-_PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, UUID, type(None)})
+_PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, type(None)})
 """Types that need no check, by roll-up; and for ``min``, ``max``, ``of`` and ``sql``."""
 
 
@@ -238,10 +238,12 @@ def _exactly(value: str, measure: str) -> Any:  # noqa: ANN401  JSON is anything
 
 
 def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are the database's
-    """Validate a value that is compared and shown, never computed with."""
+    """Validate a value that is compared and shown, never computed with. The driver's UUIDs become their text."""
     if isinstance(value, float | Decimal):
         return _number(value, measure)
-    if not isinstance(value, int | str | date | UUID):
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, int | str | date):
         raise InvalidRows(f"{type(value).__name__} cannot be shown; cast it to text or a number", measure)
     if isinstance(value, datetime) and value.tzinfo is None:
         raise InvalidRows(_without_zone(value), measure)

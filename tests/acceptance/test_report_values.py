@@ -95,6 +95,7 @@ SHOWN = {
     "'12:00'::time::text": b'"12:00:00"',
     "true": b"true",
     "'a'::name": b'"a"',
+    "'6F9619FF-8B86-D011-B42D-00CF4FC964FF'::uuid": b'"6f9619ff-8b86-d011-b42d-00cf4fc964ff"',
 }
 
 
