@@ -25,7 +25,7 @@ def test_requests_and_what_was_found_for_them_are_freed_at_once() -> None:
     try:
         for number in range(1, 100):
             (result,) = parser.parse_bytes(HEAD % (number, number))
-            result.request.found = reports.read_request(result.request, "general", number, "")
+            result.request.found = reports.read_request(result.request, "general", str(number), "")
             assert isinstance(result.request.found, ReportRequest)
         assert living() <= before + 2, "the last ones, which the parser holds"
     finally:
