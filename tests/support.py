@@ -27,7 +27,7 @@ from local.supervisor.supervisor import Supervisor
 async def eventually(
     condition: Callable[[], Any],
     *,
-    timeout: float = 25.0,  # noqa: ASYNC109  callers think in deadlines; only a busy machine needs so long
+    timeout: float = 25.0,  # noqa: ASYNC109  only a busy machine needs so long
     every: float = 0.01,
 ) -> Any:
     """Wait until the condition, plain or async, is true (or not empty), and return what it returned.
