@@ -221,8 +221,8 @@ OPS: Mapping[str, str] = {
         "{0} no es una tasa; dé COUNT/TIME, como 30/1m o 2000/1d"
     ),
     "{0}; give COUNT/TIME, such as 30/1m or 2000/1d": "{0}; dé COUNT/TIME, como 30/1m o 2000/1d",
-    "{0} is not a list of node ids; give whole numbers with commas, like 1,2": (
-        "{0} no es una lista de ids de nodos; dé números enteros con comas, como 1,2"
+    "{0} is not a list of node ids; give them with commas, like 1,2": (
+        "{0} no es una lista de ids de nodos; escríbalos con comas, como 1,2"
     ),
     "{0} is not a number of days; give a whole number from 1 to {1}": (
         "{0} no es un número de días; dé un número entero de 1 a {1}"
