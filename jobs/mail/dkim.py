@@ -80,17 +80,16 @@ class Signer:
         """Return the header field ``DKIM-Signature`` with its line end (RFC 6376, 3.5 and 3.7)."""
         head, _, body = encoded.partition(b"\r\n\r\n")
         fields = _fields(head + b"\r\n")
-        names = _names(fields)
-        open_field = self._unsigned(fields, names, body)
-        hashed = b"".join(_chosen(fields, names)) + _relaxed(open_field).removesuffix(b"\r\n")
+        open_field = self._unsigned(fields, body)
+        hashed = b"".join(_chosen(fields)) + _relaxed(open_field).removesuffix(b"\r\n")
         return open_field + _folded(b64encode(self._sign(hashed))) + b"\r\n"
 
-    def _unsigned(self, fields: list[bytes], names: list[bytes], body: bytes) -> bytes:
+    def _unsigned(self, fields: dict[bytes, list[bytes]], body: bytes) -> bytes:
         digest = b64encode(hashlib.sha256(relaxed_body(body)).digest())
         algorithm = "rsa" if isinstance(self.key, rsa.RSAPrivateKey) else "ed25519"
         head = f"v=1; a={algorithm}-sha256; c=relaxed/relaxed; d={self.domain}; s={self.selector};"
         lines = [f"DKIM-Signature: {head}".encode(), f"t={_instant(fields)}; bh=".encode() + digest + b";"]
-        return b"\r\n ".join([*lines, b"h=" + b":\r\n  ".join(_grouped(names)) + b";", b"b="])
+        return b"\r\n ".join([*lines, b"h=" + b":\r\n  ".join(_grouped(_names(fields))) + b";", b"b="])
 
     def _sign(self, hashed: bytes) -> bytes:
         if isinstance(self.key, rsa.RSAPrivateKey):
@@ -131,43 +130,49 @@ def relaxed_body(body: bytes) -> bytes:
     >>> relaxed_body(b"a  b \r\n\r\n\r\n")
     b'a b\r\n'
     """
-    lines = [_SPACES.sub(b" ", line).rstrip(b" ") for line in body.split(b"\r\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return b"".join(line + b"\r\n" for line in lines)
+    body = _one_space(body)
+    if b" \r\n" in body:
+        body = body.replace(b" \r\n", b"\r\n")
+    body = body.rstrip(b" ")
+    end = len(body)
+    while body[max(0, end - 2) : end] == b"\r\n":
+        end -= 2
+    return body[:end] + b"\r\n" if end else b""
 
 
-def _fields(head: bytes) -> list[bytes]:
-    """Return the header fields unchanged, with folded lines and line ends."""
+def _one_space(text: bytes) -> bytes:
+    """Return the text with each run of spaces and tabs as one space; searching is cheaper than the pattern."""
+    return _SPACES.sub(b" ", text) if b"  " in text or b"\t" in text else text
+
+
+def _fields(head: bytes) -> dict[bytes, list[bytes]]:
+    """Return the header fields by name in lower case, each unchanged, with folded lines and line ends."""
     fields: list[bytes] = []
     for line in head.split(b"\r\n")[:-1]:
         if line[:1] in {b" ", b"\t"} and fields:
             fields[-1] += line + b"\r\n"
         else:
             fields.append(line + b"\r\n")
-    return fields
+    found: dict[bytes, list[bytes]] = {}
+    for one in fields:
+        found.setdefault(one.partition(b":")[0].strip().lower(), []).append(one)
+    return found
 
 
-def _name(field: bytes) -> bytes:
-    return field.partition(b":")[0].strip().lower()
-
-
-def _names(fields: list[bytes]) -> list[bytes]:
+def _names(fields: dict[bytes, list[bytes]]) -> list[bytes]:
     """Return the names for ``h=``, in order: each field that is there, and those that must not be added later."""
-    there = [_name(field) for field in fields]
-    return [name for name in _SIGNED for _ in range(there.count(name))] + list(_ONCE_MORE)
+    return [name for name in _SIGNED for _ in fields.get(name, ())] + list(_ONCE_MORE)
 
 
-def _chosen(fields: list[bytes], names: list[bytes]) -> list[bytes]:
+def _chosen(fields: dict[bytes, list[bytes]]) -> list[bytes]:
     """Return the fields to hash: of a repeated name the last one first (RFC 6376, 5.4.2)."""
-    left = {name: [field for field in fields if _name(field) == name] for name in names}
-    return [_relaxed(left[name].pop()) for name in names if left[name]]
+    return [_relaxed(one) for name in _SIGNED for one in reversed(fields.get(name, ()))]
 
 
 def _relaxed(field: bytes) -> bytes:
     """Return a field in the form to hash: name in lower case, unfolded, white space as one space, trimmed."""
     name, _, value = field.partition(b":")
-    return name.strip().lower() + b":" + _SPACES.sub(b" ", value.replace(b"\r\n", b"")).strip() + b"\r\n"
+    return name.strip().lower() + b":" + _one_space(value.replace(b"\r\n", b"")).strip() + b"\r\n"
 
 
 def _grouped(names: list[bytes]) -> list[bytes]:
@@ -179,7 +184,7 @@ def _folded(text: bytes) -> bytes:
     return b"\r\n ".join(text[start : start + _LINE] for start in range(0, len(text), _LINE))
 
 
-def _instant(fields: list[bytes]) -> int:
+def _instant(fields: dict[bytes, list[bytes]]) -> int:
     """Return the mail's own Date in seconds since 1970."""
-    date = next(field for field in fields if _name(field) == b"date").partition(b":")[2]
+    date = fields[b"date"][0].partition(b":")[2]
     return int(parsedate_to_datetime(date.decode("ascii").strip()).timestamp())

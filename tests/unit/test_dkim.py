@@ -1,5 +1,6 @@
 """DKIM: signatures that others accept, and that no attempt changes."""
 
+import re
 from datetime import UTC, datetime
 from importlib.util import find_spec
 
@@ -7,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from hypothesis import given, settings, strategies as st
 
 from jobs import Mail
 from jobs.mail.dkim import InvalidDkimKey, Signer, load_signer, relaxed_body
@@ -140,3 +142,18 @@ def test_what_cannot_sign_is_refused_with_the_name_of_its_setting(arguments: dic
 )
 def test_bodies_are_relaxed_as_the_standard_says(body: bytes, relaxed: bytes) -> None:
     assert relaxed_body(body) == relaxed
+
+
+def line_by_line(body: bytes) -> bytes:
+    """RFC 6376, 3.4.4, word for word."""
+    lines = [re.sub(rb"[ \t]+", b" ", line).rstrip(b" ") for line in body.split(b"\r\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+@settings(max_examples=500)
+@given(parts=st.lists(st.sampled_from([b"a", b" ", b"\t", b"\r\n", b"\r", b"\n", b"  "]), max_size=20))
+def test_the_form_that_is_hashed_is_the_standards(parts: list[bytes]) -> None:
+    body = b"".join(parts)
+    assert relaxed_body(body) == line_by_line(body)
