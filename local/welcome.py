@@ -21,17 +21,21 @@ async def print_welcome(
 ) -> AsyncIterator[None]:
     """Print how to go on; a token is created for as long as this runs.
 
-    Only a run whose Redis and Postgres are both embedded prints one, for its data are invented: a token for real
-    reports does not belong into a terminal or a log unasked.
+    Only a run whose Redis and Postgres are both embedded prints it, and the address of its queue, for its data are
+    invented: what opens real data does not belong into a terminal or a log unasked.
     """
     async with _token(installation) as token:
-        for line in welcome_lines(installation.links, token, language):
+        queue = installation.redis_url if token else ""
+        for line in welcome_lines(installation.links, token, language, queue=queue):
             say(line)
         yield
 
 
-def welcome_lines(links: Mapping[str, str], token: str, language: Language) -> Iterator[str]:
+def welcome_lines(links: Mapping[str, str], token: str, language: Language, *, queue: str = "") -> Iterator[str]:
     """Yield the lines; without a token, the command that creates one takes its place.
+
+    Args:
+        queue: the address of the queue with its password, for the user's own code; empty to leave it out.
 
     >>> next(welcome_lines({"console": "http://127.0.0.1:8711/"}, "", "en"))
     'Everything runs. Pages:'
@@ -42,6 +46,9 @@ def welcome_lines(links: Mapping[str, str], token: str, language: Language) -> I
     if token:
         yield texts["token"]
         yield f"  {token}"
+    if queue:
+        yield texts["queue"]
+        yield f"  export MOMENTUS_REDIS_URL={queue}"
     yield texts["next"]
     if not token:
         yield from _step("./run ops sessions token wallboard --roots 1", texts["own_token"])

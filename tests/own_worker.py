@@ -46,9 +46,13 @@ async def working(
     worker = Worker(
         functions_of(own, threads, processes),
         redis_url=url,
-        lanes=[LaneSlots(OWN, slots)],
         policies={kind: one.job.policy for kind, one in own.handlers.items()},
-        **{"handle_signals": False, "renew_every": timedelta(milliseconds=50), **options},
+        **{
+            "lanes": [LaneSlots(OWN, slots)],
+            "handle_signals": False,
+            "renew_every": timedelta(milliseconds=50),
+            **options,
+        },
     )
     try:
         async with running(worker):

@@ -28,6 +28,12 @@ def test_the_pages_the_token_and_the_next_steps_are_printed(language: Language) 
     assert not [line for line in lines if "sessions token" in line]
 
 
+def test_the_address_of_the_queue_is_printed_as_a_line_for_a_shell_and_only_if_it_is_given() -> None:
+    lines = list(welcome.welcome_lines(LINKS, "ms1.token", "en", queue="redis://:secret@127.0.0.1:3/0"))
+    assert "  export MOMENTUS_REDIS_URL=redis://:secret@127.0.0.1:3/0" in lines
+    assert not [line for line in welcome.welcome_lines(LINKS, "ms1.token", "en") if "REDIS_URL" in line]
+
+
 def test_without_a_token_the_command_that_creates_one_is_the_first_step() -> None:
     lines = list(welcome.welcome_lines(LINKS, "", "en"))
     steps = [line.strip() for line in lines if re.match("  (curl|[.]/run)", line)]
