@@ -132,7 +132,7 @@ async def _measure(name: str, url: str, scratch: Path, tokens: list[str], kib: i
     start = PEERS[name](url, port, folder)
     if "nginx" in name:
         _write_files(folder / "documents", kib)
-    async with _running(start, port, folder):
+    async with running(start, port, folder):
         many = await _wrk(start, port, folder, tokens, connections=CONNECTIONS, seconds=seconds)
         one = await _wrk(start, port, folder, tokens, connections=1, seconds=max(1, seconds // 2))
     return {
@@ -152,7 +152,8 @@ def _write_files(folder: Path, kib: int) -> None:
 
 
 @asynccontextmanager
-async def _running(start: Start, port: int, folder: Path) -> AsyncIterator[None]:
+async def running(start: Start, port: int, folder: Path) -> AsyncIterator[None]:
+    """Run a server until it is left; it listens when this begins."""
     process = Process(
         name="peer",
         argv=list(start.argv),

@@ -26,6 +26,8 @@ from local.supervisor.ready import http_ok
 from producers.keys import LaneKeys
 from producers.link.client import connect
 
+GENERAL_MANAGER = "#/management/1"
+"""Place in the managers' page: the management report of the invented organisation's first node."""
 _RUNNING = "running.json"
 _GROUPS = (LaneKeys("mail.normal"), LaneKeys("reports"))
 """A worker sends heartbeats to the groups of its lanes: one for reports alone only to the second."""
@@ -80,10 +82,15 @@ class Installation:
         """Pages for users, by name."""
         plan = self.plan
         sink = {} if plan.mail_host else {"mails": f"http://127.0.0.1:{plan.sink_http_port}/"}
-        return sink | {
-            "reader": f"http://{_address(plan.reader_host)}:{plan.reader_port}/v1/reports/management/1",
-            "console": f"http://{_address(plan.console_host)}:{plan.console_port}/",
-        }
+        reader = f"http://{_address(plan.reader_host)}:{plan.reader_port}"
+        return (
+            {"page": f"{reader}/"}
+            | sink
+            | {
+                "reader": f"{reader}/v1/reports/management/1",
+                "console": f"http://{_address(plan.console_host)}:{plan.console_port}/",
+            }
+        )
 
 
 def _address(host: str) -> str:

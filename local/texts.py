@@ -24,6 +24,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "checkin": "a check-in in node {node}: dashboard went from {before} to {after} in {seconds:.1f} s",
         "computed": "all {nodes} dashboards computed again in {milliseconds:.0f} ms, in one snapshot",
         "walked": "the same numbers by queries node by node: {milliseconds:.0f} ms, for each view",
+        "manager": "The page that the General Manager opens at 10:00:",
         "stays": "\nEverything stays up until Ctrl-C. Also try, in another terminal: ./run ops depth --watch",
     },
     "es": {
@@ -47,6 +48,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "checkin": "un registro de asistencia en el nodo {node}: el panel pasó de {before} a {after} en {seconds:.1f} s",
         "computed": "los {nodes} paneles recalculados en {milliseconds:.0f} ms, en una sola instantánea",
         "walked": "las mismas cifras con consultas nodo a nodo: {milliseconds:.0f} ms, en cada vista",
+        "manager": "La página que el Gerente General abre a las 10:00:",
         "stays": "\nTodo sigue en marcha hasta Ctrl-C. Pruebe también, en otra terminal: ./run ops depth --watch",
     },
 }

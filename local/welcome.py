@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from local.installation import Installation
+from local.installation import GENERAL_MANAGER, Installation
 from local.texts import WORDS
 from ops.language import Language
 from sessions import SessionError, Sessions
@@ -46,6 +46,8 @@ def welcome_lines(links: Mapping[str, str], token: str, language: Language, *, q
     if token:
         yield texts["token"]
         yield f"  {token}"
+        yield texts["manager"]
+        yield f"  {links['page']}{GENERAL_MANAGER}&token={token}"
     if queue:
         yield texts["queue"]
         yield f"  export MOMENTUS_REDIS_URL={queue}"

@@ -20,6 +20,7 @@ from local.demo.company_postgres import Company
 from local.demo.scenario import DemoContext, read_queue_depth, read_reports, send_mails
 from local.errors import EmbeddedError
 from local.installation import (
+    GENERAL_MANAGER,
     Installation,
     InstallationPlan,
     assemble_installation,
@@ -137,6 +138,8 @@ async def _tell(
         await _story(context, options)
         if not options.once:
             context.tell_step("stays")
+            context.tell_step("manager")
+            say(f"  {installation.links['page']}{GENERAL_MANAGER}\n")
             for name, link in installation.links.items():
                 say(f"  {name:>8}  {link}")
             await asyncio.Event().wait()

@@ -95,6 +95,7 @@ async def test_the_demo_stays_up_with_its_links_until_ctrl_c(tmp_path: Path) -> 
         assert process.stdout
         told = await asyncio.wait_for(process.stdout.readuntil(b"console  http://"), 60)
         assert b"reader  http://" in told
+        assert re.findall(rb"http://[^\n]*", told)[0].endswith(b"/#/management/1")
         assert b"mails  http://" in told
         port = int((await process.stdout.readline()).rpartition(b":")[2].strip(b"/\n"))
         assert await _serves(port)

@@ -10,7 +10,11 @@ from local import welcome
 from local.texts import WORDS
 from ops.language import LANGUAGES, Language, terminal_language
 
-LINKS = {"reader": "http://127.0.0.1:1/v1/reports/management/1", "console": "http://127.0.0.1:2/"}
+LINKS = {
+    "page": "http://127.0.0.1:8710/",
+    "reader": "http://127.0.0.1:1/v1/reports/management/1",
+    "console": "http://127.0.0.1:2/",
+}
 
 
 def test_every_text_is_there_in_every_language() -> None:
