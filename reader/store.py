@@ -260,7 +260,7 @@ class StoredReports:
         """
         fields = (f"{scope}", f"head:{scope}")
         replies = [await self._connection.send_command("HMGET", self.key(report, day), *fields) for day in days]
-        values = await asyncio.gather(*map(self._connection.wait_for_reply, replies))
+        values = [await self._connection.wait_for_reply(reply) for reply in replies]
         found = {day: decode_snapshot((*pair, None, None, None)) for day, pair in zip(days, values, strict=True)}
         return {day: one for day, one in found.items() if one.body is not None}
 
