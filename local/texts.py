@@ -38,14 +38,15 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "depth": "mostrar la cola: qué espera, por qué y hasta cuándo",
         "check": "comprobar servidores, cuentas de correo y dominios",
         "status": "mostrar lo reciente que es cada informe",
-        "loading": "Arrancando los servidores y cargando {nodes} nodos, {employees} personas y {checkins} registros "
-        "de asistencia",
+        "loading": "Arrancando los servidores y cargando {nodes} nodos, {employees} personas y {checkins} "
+        "registros de asistencia",
         "queued": "{mails} correos encolados en {total} ms (p50 {p50} ms, p99 {p99} ms); la petición ya puede "
         "responder",
         "sending": "  {seconds:4.0f} s  en espera {ready:3}  enviándose {leased:3}",
         "accepted": "los {mails} aceptados a los {seconds:.1f} s; de uno en uno: {one_by_one:.0f} s",
         "reads": "{reads} lecturas de paneles: p50 {p50} ms, p99 {p99} ms, sin ninguna consulta SQL",
-        "checkin": "un registro de asistencia en el nodo {node}: el panel pasó de {before} a {after} en {seconds:.1f} s",
+        "checkin": "un registro de asistencia en el nodo {node}: el panel pasó de {before} a {after} "
+        "en {seconds:.1f} s",
         "computed": "los {nodes} paneles recalculados en {milliseconds:.0f} ms, en una sola instantánea",
         "walked": "las mismas cifras con consultas nodo a nodo: {milliseconds:.0f} ms, en cada vista",
         "manager": "La página que el Gerente General abre a las 10:00:",
