@@ -153,11 +153,13 @@ def _waits(found: Explanation) -> Iterator[str]:
     left = 0.0 if job.since is None else max(0.0, (job.since - job.at).total_seconds())
     parking = job.parking or ParkReason(why="", needs="", reason="")
     place = "no ready job" if not job.place else f"{job.place} ready jobs"
+    last = job.history[-1] if job.history else None
+    deferred = f" (deferred: {last.reason})" if last is not None and last.outcome == "deferred" else ""
     for wait in found.waits_for:
         yield _WAITS[wait].format(
             held=held,
             limits=printable(_limits_text(found)),
-            in_time=duration_text(left),
+            in_time=duration_text(left) + printable(deferred),
             lane=job.lane,
             slots=0 if lane is None else lane.slots.total,
             place=place,

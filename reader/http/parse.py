@@ -26,6 +26,8 @@ REQUEST_LIMIT: Final = 512 * 1024
 """Bytes of an incomplete request in all, so that what llhttp buffers is limited too."""
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
 """Matches a request line with a method that llhttp does not know."""
+_LINE_SO_FAR = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ?")
+"""Matches what has arrived of such a line, up to its target."""
 
 
 class ParseResult:
@@ -67,6 +69,11 @@ class RequestParser:
         self._parser = HttpRequestParser(self)
         self._results: list[ParseResult] = []
         self._fault: problem.Problem | None = None
+        self._latest = b""
+        """Bytes so far of the request line, up to its target, or of a blank line."""
+        self._is_unknown_method = False
+        self._blank_lines = 0  # in the bytes that are parsed now
+        self._body_since = 0  # bytes, behind the last of those lines
         self.refusal: Response | None = None
         self.body_announced = False
         self.upgrade = False
@@ -79,13 +86,16 @@ class RequestParser:
         """
         results: list[ParseResult] = []
         self._results = results
+        if self._is_unknown_method:
+            self._await_target(self._latest + data)
+            return results
+        self._blank_lines = self._body_since = 0
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self.upgrade = True
         except HttpParserInvalidMethodError:
-            is_unknown_method = not results and _REQUEST_LINE.match(data)
-            self._refuse(problem.method_not_allowed() if is_unknown_method else refusal_of(problem.MALFORMED))
+            self._await_target(self._line_in(data))
         except HttpParserError:
             if not self.body_announced:
                 self._refuse(refusal_of(self._fault or problem.MALFORMED))
@@ -93,7 +103,33 @@ class RequestParser:
             self.size += len(data)
             if self.begun and self.size > REQUEST_LIMIT:
                 self._refuse(refusal_of(problem.HEAD_TOO_LARGE))
+            self._latest = self._latest_of(data) if self.begun else b""
         return results
+
+    def _latest_of(self, data: bytes) -> bytes:
+        """Return the bytes so far of a request line, or of a blank line, which ends no body without chunks."""
+        if not self._target:
+            return self._line_in(data)
+        return b"" if self._body and not self._is_chunked else self._since_blank_line(data)[-3:]
+
+    def _line_in(self, data: bytes) -> bytes:
+        """Return the bytes of the last request line. Chunked bodies end with a blank line, others by length."""
+        return self._since_blank_line(data)[self._body_since :].lstrip(b"\r\n")
+
+    def _since_blank_line(self, data: bytes) -> bytes:
+        return (self._latest + data).split(b"\r\n\r\n", self._blank_lines)[-1]
+
+    def _await_target(self, line: bytes) -> None:
+        """Refuse a request whose method llhttp does not know, once its target has begun or cannot follow.
+
+        405 if it would be a request with a known method, in however many pieces it arrives; otherwise 400.
+        """
+        if _REQUEST_LINE.match(line):
+            self._refuse(problem.method_not_allowed())
+        elif _LINE_SO_FAR.fullmatch(line):
+            self._is_unknown_method, self._latest, self.begun = True, line, True
+        else:
+            self._refuse(refusal_of(problem.MALFORMED))
 
     def _refuse(self, refusal: Response) -> None:
         self.refusal = refusal
@@ -121,6 +157,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """Complete a request that announces a body, without waiting for the body."""
+        self._note_blank_line()
         if self._fields.get_all("expect"):
             self.body_announced = True
             self._complete(last=True)
@@ -129,20 +166,32 @@ class RequestParser:
     def on_body(self, body: bytes) -> None:
         """Count a part of the body and ignore it."""
         self._body += len(body)
+        self._body_since += len(body)
         if self._body > BODY_LIMIT:
             self._stop(problem.BODY_TOO_LARGE)
 
+    def on_chunk_header(self) -> None:
+        """Note that the body is chunked."""
+        self._is_chunked = True
+
     def on_message_complete(self) -> None:
         """Complete the request."""
+        if self._is_chunked:
+            self._note_blank_line()
         self._complete(last=not self._parser.should_keep_alive())
 
     # Private
+
+    def _note_blank_line(self) -> None:
+        self._blank_lines += 1
+        self._body_since = 0
 
     def _expect_request(self) -> None:
         self._target = b""
         self._fields = HTTPFields()
         self._head = 0
         self._body = 0
+        self._is_chunked = False
         self.size = 0
         self.begun = False
 

@@ -230,6 +230,13 @@ async def test_a_refresh_waits_for_the_worker_that_has_its_report_and_ends_when_
         with pytest.raises(TryLater, match="another worker") as told:
             await refresh_report(context, tenant, "other")
         assert not told.value.charged
+        assert told.value.after == timedelta(seconds=0.2)
+        with pytest.raises(TryLater, match="another worker") as told:
+            await refresh_report({**context, "age": timedelta(seconds=9)}, tenant, "other")
+        assert told.value.after == timedelta(seconds=9), "the wait does not grow"
+        with pytest.raises(TryLater, match="of that tenant") as told:
+            await refresh_report({**context, "age": timedelta(days=1)}, "another", "sales")
+        assert told.value.after == timedelta(seconds=30), "the wait grows without end"
         assert await declarations.withdraw("other", undeclared=timedelta(0)) == 0
         assert await refresh_report(context, tenant, "other") == {"withdrawn": "other"}
 

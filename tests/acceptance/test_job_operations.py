@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job
 from ops.jobs.operations import cancel_job, discard_job, revive_all, revive_job
+from ops.jobs.texts import explained_text
 from ops.lanes.hold import hold_lane, release_lane
 from producers import Producer
 from producers.envelope import write_envelope
@@ -73,6 +75,8 @@ class Handler:
                 await asyncio.Event().wait()
             case "fail":
                 raise TryLater("not today", after=timedelta(hours=1))
+            case "elsewhere":
+                raise TryLater("another worker will take it", after=timedelta(hours=1), charged=False)
             case "give up" if not self.mended:
                 raise GiveUp("no such person")
 
@@ -521,6 +525,16 @@ async def test_why_tells_each_state_and_what_it_waits_for(
         assert await told(later.id) == ("scheduled", ("held", "time"), 1)
         assert (await explain_job(redis, last.id)).job.place == 0
     assert await told("{mail}never") == ("unknown", (), 0)
+
+
+async def test_why_tells_that_a_worker_left_the_job_to_another(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("elsewhere"))
+    async with working(valkey_url, Handler()):
+        await eventually(reached(redis, scheduled=1))
+        text = explained_text(await explain_job(redis, receipt.id))
+    assert re.search(r"waits for  its time, in .+ \(deferred: another worker will take it\)", text), text
 
 
 async def test_why_tells_of_a_job_that_is_done(valkey_url: str, redis: Redis, producer: Producer) -> None:

@@ -243,6 +243,7 @@ async def test_a_job_of_a_backend_whose_clock_is_wrong_is_tried_again_like_any_o
 
     async def fail_once(context: dict[str, Any], text: str) -> None:
         assert close_to(datetime.now(UTC) - context["enqueue_time"], timedelta(0))
+        assert close_to(context["age"], timedelta(0))
         runs.append(text)
         if len(runs) == 1:
             raise ConnectionError("away")

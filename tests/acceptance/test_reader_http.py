@@ -219,7 +219,9 @@ async def test_what_cannot_be_read_is_refused_by_its_name_and_ends_the_connectio
 async def test_a_fault_is_answered_after_the_requests_before_it_and_nothing_after_it() -> None:
     async with served(echo) as here:
         answers = await replies(await here.raw(get("/a") + b"\x00\r\n\r\n" + get("/b")))
+        unknown = await replies(await here.raw(get("/a") + get("/b", method="BREW") + get("/c")))
     assert [one.status for one in answers] == [200, 400]
+    assert [one.status for one in unknown] == [200, 405]
 
 
 async def test_a_small_body_is_read_and_forgotten() -> None:

@@ -61,16 +61,11 @@ def outcomes(pieces: list[bytes]) -> list[Outcome]:
             if result.last:
                 return found
         if parser.refusal is not None:
-            found.append(("refused", _kind(parser.refusal.status)))
+            found.append(("refused", parser.refusal.status))
             return found
         if parser.upgrade or parser.body_announced:
             return found
     return found
-
-
-def _kind(status: int) -> int:
-    """An unknown method is told from other faults (405, not 400) only where its line came in one piece."""
-    return 400 if status == 405 else status
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -84,6 +79,8 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     st.lists(st.integers(min_value=0), max_size=12),
 )
 @example([], b"FETCH / HTTP/1.1\r\nHost: x\r\n\r\n", [2])
+@example([], b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", [1])
+@example(SOUND, b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", [*range(4000)])
 @example(SOUND, LAST[3], [0])
 @settings(deadline=None, max_examples=300)
 def test_the_same_bytes_in_any_pieces_are_the_same_requests_and_refusals(

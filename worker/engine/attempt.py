@@ -289,7 +289,7 @@ def _decide(error: BaseException, attempt: Attempt, envelope: Envelope, handlers
     decided = partial(
         decide_outcome,
         attempt=claim.attempt,
-        age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.since_ms)),
+        age=_age(claim, envelope),
         policy=handlers.policies.get(envelope.kind, handlers.default),
         effect_begun=attempt.effect.begun,
         stopped=attempt.stopped is not None,
@@ -313,10 +313,16 @@ def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, 
         "job_try": claim.attempt,
         "enqueue_time": datetime.fromtimestamp(max(0, envelope.since_ms - envelope.delay_ms) / 1000, UTC),
         "score": claim.due_ms,
+        "age": _age(claim, envelope),
         "unknown_effect": claim.effect,
         "limit": claim.limit,
         "lane": claim.lane,
     }
+
+
+def _age(claim: Claim, envelope: Envelope) -> timedelta:
+    """Return the time from the enqueue, or from the end of the requested delay, to the claim."""
+    return timedelta(milliseconds=max(0, claim.claimed_ms - envelope.since_ms))
 
 
 def _log_fields(error: BaseException | None, claim: Claim) -> dict[str, object]:

@@ -51,7 +51,9 @@ _REPORT_SUPERSEDED = event("report.superseded")
 _REPORT_UNKNOWN = event("report.unknown")
 _REPORT_FAILED = event("report.failed")
 
-_ANOTHER_WORKER = timedelta(milliseconds=200)
+_ANOTHER_REFRESH = timedelta(milliseconds=200)
+_SHORTEST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=200), timedelta(seconds=30)
+"""Waits of a job that only another worker can do."""
 
 
 _WAITS = "set the clock right; a new set is stored once that clock has passed the stored one"
@@ -87,7 +89,7 @@ async def refresh_report(
     """Handle ``report.refresh``: refresh the report's board.
 
     Args:
-        context: must have ``refresher``.
+        context: must have ``refresher``; ``age`` is the job's.
         tenant: tenant of the report; a job of another tenant is retried, uncharged, by a worker of that tenant.
         scope: scope that changed, for the log; all scopes are recomputed.
 
@@ -96,14 +98,12 @@ async def refresh_report(
         TryLater: the database or a report's SQL failed; each failed report keeps its last good set.
     """
     refresher: RefreshContext = context["refresher"]
+    wait = wait_for_another_worker(context.get("age", timedelta(0)))
     if tenant != refresher.tenant:
-        raise TryLater(
-            f"tenant: this worker does not serve {tenant!r}; a worker of that tenant will take the job",
-            after=_ANOTHER_WORKER,
-            charged=False,
-        )
+        words = f"tenant: this worker does not serve {tenant!r}; a worker of that tenant will take the job"
+        raise TryLater(words, after=wait, charged=False)
     if report not in refresher.reports:
-        return await _elsewhere(refresher, report)
+        return await _elsewhere(refresher, report, wait)
     board = refresher.board_of(refresher.reports[report])
     outcome = await refresh_board(refresher, board, scope=scope)
     if outcome.reports:
@@ -113,7 +113,18 @@ async def refresh_report(
     return outcome.facts()
 
 
-async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object]:
+def wait_for_another_worker(age: timedelta) -> timedelta:
+    """Return the wait of a job that this worker cannot do: as long as it has waited already, up to half a minute.
+
+    So a job whose worker is away for long costs the others a claim every 30 s, not five a second.
+
+    >>> [wait_for_another_worker(timedelta(seconds=age)).total_seconds() for age in (0, 3, 900)]
+    [0.2, 3.0, 30.0]
+    """
+    return min(max(age, _SHORTEST_WAIT), _LONGEST_WAIT)
+
+
+async def _elsewhere(refresher: RefreshContext, report: str, wait: timedelta) -> dict[str, object]:
     """Handle a refresh of a report that this worker does not have.
 
     Raises:
@@ -124,7 +135,7 @@ async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object
     if await declarations.is_declared(report):
         raise TryLater(
             f"report: {report!r} is declared by another worker, which will take the job",
-            after=_ANOTHER_WORKER,
+            after=wait,
             charged=False,
         )
     emit(_REPORT_UNKNOWN, report=report)
@@ -161,7 +172,7 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeI
     except SetSuperseded:
         pass  # logged for the report already; the next refresh takes up the marks
     except AnotherRefresh as error:
-        raise TryLater(str(error), after=_ANOTHER_WORKER, charged=False) from error
+        raise TryLater(str(error), after=_ANOTHER_REFRESH, charged=False) from error
     except DATABASE_FAULTS as error:
         for report in board.reports:
             if report.name not in outcome.failed:
