@@ -33,7 +33,7 @@ _TRY_THE_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAtt
 
 
 class NoAnswer(ConnectionError):
-    """A host did not answer in time: it accepts no connection, or has vanished from one without a word."""
+    """No server answered: a host is away, has vanished from a connection, or is a pooler without a server."""
 
 
 class ConnectionEnded(asyncpg.InterfaceError):
@@ -119,6 +119,11 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
     connection, attempt = await _open_any(dsn, **options)
     try:
         pooled = await _is_pooled(connection)
+    except TimeoutError as error:
+        raise give_up_connection(connection) from error
+    except asyncpg.PostgresConnectionError as error:  # a pooler accepts without a server, too
+        connection.terminate()
+        raise NoAnswer(str(connection_ended(error))) from error
     except BaseException:
         connection.terminate()
         raise

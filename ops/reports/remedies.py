@@ -22,6 +22,7 @@ _REMEDIES = {
     "InvalidAuthorizationSpecificationError": _ADDRESS,
     "InvalidCatalogNameError": _ADDRESS,
     "TargetServerAttributeNotMatched": "no server of MOMENTUS_POSTGRES_DSN has its target_session_attrs",
+    "NoAnswer": "start the database, or let its network or its pooler answer",
     "ConnectionRefusedError": "start the database, or fix MOMENTUS_POSTGRES_DSN",
 }
 _USUAL = "see ./run ops reports check"

@@ -10,7 +10,8 @@ import pytest
 from reports import connection_postgres
 from reports.connection_postgres import NoAnswer, connect
 from reports.source_postgres import is_unreached
-from tests.pooler import disguised
+from tests.faulty_proxy import FaultyProxy
+from tests.pooler import PGBOUNCER, disguised, pooler
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +58,24 @@ async def test_hosts_none_of_which_is_in_the_wanted_state_are_told_apart_from_ho
         await works(several(port, postgres_dsn, "standby"))
     assert is_unreached(away.value)
     assert is_unreached(other.value), "a promotion may come at any moment, so it is tried again soon"
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="no PgBouncer here")
+async def test_a_pooler_without_a_server_is_a_database_that_is_away_and_is_tried_again_soon(
+    postgres_dsn: str,
+) -> None:
+    it = urlsplit(postgres_dsn)
+    async with FaultyProxy(it.port or 0) as way:
+        behind = it._replace(netloc=f"{it.netloc.rpartition('@')[0]}@127.0.0.1:{way.port}").geturl()
+        async with pooler(behind) as through:
+            assert await works(through)
+            await way.refuse()
+            said = ""
+            while "server login has been failing" not in said:  # until then it lets us wait
+                with pytest.raises(NoAnswer) as away:
+                    await works(through)
+                assert is_unreached(away.value)
+                said = str(away.value)
 
 
 async def test_a_password_that_is_wrong_is_told_at_once(postgres_dsn: str, silent: int) -> None:
