@@ -35,7 +35,6 @@ import pytest
 from hypothesis import settings
 from redis.asyncio import Redis
 
-from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
 from local.sink.mailbox import Mailbox
 from local.sink.smtp import MailSink, SinkFaults
@@ -44,6 +43,7 @@ from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from tests.own_postgres import machine_binaries
 from tests.reader_process import LastingReaders
+from tests.ready_cluster import postgres_from_copy
 from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
 from tests.topologies import Cluster, client_of, lasting_cluster
 
@@ -149,7 +149,7 @@ def postgres_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
         yield given
         return
     with scratch_directory() as scratch:
-        postgres = Postgres.in_directory(scratch / "postgres", durable=False)
+        postgres = postgres_from_copy(scratch / "postgres")
         with Servers([postgres.process()], scratch):
             yield postgres.dsn
 
@@ -159,7 +159,7 @@ def machine_postgres_dsn() -> Iterator[str]:
     """Of the Postgres that is installed on this machine."""
     binaries = machine_binaries()
     with scratch_directory() as scratch:
-        postgres = replace(Postgres.in_directory(scratch / "postgres", durable=False), binaries=binaries)
+        postgres = postgres_from_copy(scratch / "postgres", binaries=binaries)
         with Servers([postgres.process()], scratch):
             yield postgres.dsn
 

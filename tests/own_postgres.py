@@ -13,6 +13,7 @@ import pytest
 from local.embedded.postgres import Postgres
 from local.supervisor.process import Process
 from local.supervisor.supervisor import Supervisor
+from tests.ready_cluster import postgres_from_copy
 from tests.support import eventually, scratch_directory
 
 
@@ -28,8 +29,11 @@ def machine_binaries() -> Path:
 async def own_postgres(*options: list[str], binaries: Path | None = None) -> AsyncIterator[list[str]]:
     """As many servers as there are lists of options (``name=value``); their addresses."""
     with scratch_directory() as scratch:
-        servers = [Postgres.in_directory(scratch / str(number), durable=False) for number in range(len(options))]
+        servers = [
+            Postgres.in_directory(scratch / str(number), durable=False) for number in range(1, len(options))
+        ]
         servers = [replace(one, binaries=binaries or one.binaries) for one in servers]
+        servers.insert(0, postgres_from_copy(scratch / "0", binaries=binaries))
         processes = [_with(one.process(one.data.name), given) for one, given in zip(servers, options, strict=True)]
         async with Supervisor(processes, scratch=scratch):
             yield [one.dsn for one in servers]

@@ -13,6 +13,7 @@ import asyncpg
 from local.embedded.binaries import server_user
 from local.embedded.postgres import Postgres
 from local.supervisor.supervisor import Supervisor
+from tests.ready_cluster import postgres_from_copy
 from tests.support import eventually, scratch_directory
 
 
@@ -24,8 +25,7 @@ async def standby(binaries: Path | None = None) -> AsyncIterator[tuple[str, str]
         binaries: of other servers than the embedded ones.
     """
     with scratch_directory() as scratch:
-        primary = Postgres.in_directory(scratch / "primary", durable=False)
-        primary = replace(primary, binaries=binaries or primary.binaries)
+        primary = postgres_from_copy(scratch / "primary", binaries=binaries)
         second = Postgres.in_directory(scratch / "standby", durable=False)
         second = replace(second, password=primary.password, binaries=primary.binaries)
         async with Supervisor([primary.process("primary")], scratch=scratch):
