@@ -41,6 +41,7 @@ class Run:
         id: the job's id, the same in every attempt.
         attempt: number of this attempt, from 1.
         lane: the lane in which it waited.
+        worker: id of the worker that runs it, as in ``ops depth``.
         queued_at: when it was queued; aware.
         uncertain: True if an earlier attempt began an effect with an unknown outcome.
         progress: call it with done, total and a note, at any rate; ``ops why`` shows it. Raises ValueError.
@@ -61,6 +62,7 @@ class Run:
     id: str = "{jobs}test"
     attempt: int = 1
     lane: str = "jobs"
+    worker: str = "test"
     queued_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     uncertain: bool = False
     progress: Callable[..., None] = field(default=_nothing, repr=False)

@@ -94,7 +94,8 @@ _PRODUCER = (
     Grant(_QUEUE, "evalsha"),
     Grant("%W~arq:job:* %W~arq:retry:* %W~arq:result:*", "set mset exists del"),
     Grant("%R~arq:in-progress:*", "exists"),
-    Grant("%R~arq:result:{jobs}*", "get"),
+    Grant("%R~arq:job:{jobs}* %R~arq:result:{jobs}* %R~arq:retry:{jobs}* %R~arq:in-progress:{jobs}*", "get mget"),
+    Grant("%R~momentus:{jobs}:history:*", "lrange"),
     Grant(f"{_QUEUES} {_each('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
     Grant(_each("blocked:*"), "zrange zrem"),
     Grant(
@@ -118,8 +119,8 @@ _PRODUCER = (
     ),
     Grant("%R~momentus:{mail}:taken:*", "hget"),
 )
-"""A backend writes payloads and reads none except the digests that it adds to. It records the refusals that a
-provider's webhook reports, and adds addresses to the suppression list and removes them."""
+"""A backend writes payloads and reads none except those of own jobs and the digests that it adds to. It records
+the refusals that a provider's webhook reports, and adds addresses to the suppression list and removes them."""
 
 _COUNTED = (
     *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .confirm import NotConfirmed as NotConfirmed
+    from .description import JobDescription as JobDescription, JobEvent as JobEvent
     from .digest import Collapsible as Collapsible
     from .errors import (
         InvalidRequest as InvalidRequest,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Collapsible": "digest",
     "InvalidRequest": "errors",
+    "JobDescription": "description",
+    "JobEvent": "description",
     "JobResult": "receipt",
     "KeyConflict": "errors",
     "Message": "message",

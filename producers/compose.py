@@ -19,9 +19,9 @@ import orjson
 from .entry import ConflictingKey, EntryReceipt, JobEntry
 from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
-from .identifier import Identifiers
+from .identifier import Identifiers, is_job_id
 from .keys import group_of
-from .message import Message, Seal, life_of, limit_of, moment_of, version_of
+from .message import Message, Seal, id_of, life_of, limit_of, moment_of, version_of
 from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
@@ -38,7 +38,6 @@ AT_ONCE = SendOptions()
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _KEY_LIMIT = 512
-_JOB_ID = re.compile(r"\{[a-z][a-z0-9_]*\}.{1,255}\Z")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -82,7 +81,7 @@ class Composer:
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
         """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
-        job_id = job_id or self._new_id(group_of(message.lane))
+        job_id = job_id or id_of(message) or self._new_id(group_of(message.lane))
         content = message.compose(job_id=job_id, now=moment_of(message, now, times))
         payload = write_envelope(
             message.kind,
@@ -272,7 +271,7 @@ def check_id(job_id: str) -> str:
     Raises:
         InvalidRequest: the id has another form.
     """
-    if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
+    if not isinstance(job_id, str) or not is_job_id(job_id):
         raise InvalidRequest(f"job_id: {job_id!r} is not a job id; give the id of a receipt, like {{mail}}01kt0…")
     return job_id
 

@@ -127,10 +127,11 @@ def cancel(job_id: str) -> Operation[Cancelled]:
 
 def result(job_id: str) -> Operation[JobResult]:
     """Read how a job ended, by its id alone."""
-    return Operation("result", [f"arq:result:{job_id}", f"arq:job:{job_id}"], [], _result)
+    return Operation("result", [f"arq:result:{job_id}", f"arq:job:{job_id}"], [], read_result)
 
 
-def _result(reply: Any) -> JobResult:  # noqa: ANN401  a reply is what the script returns
+def read_result(reply: Any) -> JobResult:  # noqa: ANN401  a reply is what the script returns
+    """Return the result in the reply of ``result.lua``."""
     stored, payload = reply
     if not stored:
         return JobResult("pending" if payload else "unknown")

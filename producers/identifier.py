@@ -8,6 +8,7 @@ bits take less of Redis's memory than the 36 of a UUID.
 """
 
 import os
+import re
 import threading
 import time
 
@@ -15,7 +16,17 @@ _STEP = (1 << 40) - 1
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: it sorts as ASCII does, and omits letters that are easily misread."""
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_JOB_ID = re.compile(r"\{[a-z][a-z0-9_]*\}.{1,255}\Z")
 _SHIFTS = tuple(range(120, -1, -10))
+
+
+def is_job_id(text: str) -> bool:
+    """Return True for a text of the form of job ids.
+
+    >>> is_job_id("{mail}01kasq7w3fxr5v0c2h9m4t8zbe"), is_job_id("01kasq7w3fxr5v0c2h9m4t8zbe")
+    (True, False)
+    """
+    return _JOB_ID.match(text) is not None
 
 
 class Identifiers:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .errors import InvalidRequest
+from .identifier import is_job_id
+from .keys import group_of
 from .send_options import SendTimes, checked_limit
 
 
@@ -18,6 +20,8 @@ class Message(Protocol):
     - ``life``, a timedelta from when a message may first run, after which it expires; the ``expires`` argument of
       a call takes precedence;
     - ``limit``, the key of a limit that the job counts against; the ``limit`` argument of a call takes precedence;
+    - ``job_id``, the id of its job, for a sender that must know it before Redis has the job: ``{group}`` of its
+      lane, and behind that what no other job has;
     - ``dated = "due"``: ``compose`` gets the time at which the message is due as ``now``, not the time of the
       call.
     """
@@ -67,6 +71,21 @@ def limit_of(message: Message) -> str:
     """
     limit = getattr(message, "limit", None)
     return "" if limit is None else checked_limit(limit)
+
+
+def id_of(message: Message) -> str:
+    """Return the id that a message brings for its job; empty if it leaves that to the producer.
+
+    Raises:
+        InvalidRequest: not an id of the lane's group.
+    """
+    job_id = getattr(message, "job_id", "")
+    tag = f"{{{group_of(message.lane)}}}"
+    if job_id and not (isinstance(job_id, str) and job_id.startswith(tag) and is_job_id(job_id)):
+        raise InvalidRequest(
+            f"job_id: {type(message).__name__} has {job_id!r}; it must be {tag} and a text behind it"
+        )
+    return job_id
 
 
 def moment_of(message: Message, now: datetime, times: SendTimes) -> datetime:

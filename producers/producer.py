@@ -19,6 +19,7 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
+from .description import JobDescription, describe
 from .digest import Collapsible, DigestItem
 from .entry import cancel, enqueue, enqueue_latest, result
 from .keys import catalogue, tag_of
@@ -228,6 +229,22 @@ class Producer:
             if result.state == "done": print(result.value)
         """
         return await self._queue.run(result(check_id(job_id)))
+
+    async def describe(self, job_id: str) -> JobDescription:
+        """Return what is known of a job of an own kind: its state, attempts, payload and end.
+
+        Args:
+            job_id: the receipt's id.
+
+        Raises:
+            InvalidRequest: not the id of such a job.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
+
+        Example:
+            job = await producer.describe(receipt.id)
+            print(job.state, job.attempt, [event.reason for event in job.events])
+        """
+        return await self._queue.run(describe(check_id(job_id)))
 
     async def suppress(
         self,

@@ -81,7 +81,9 @@ def explained_text(found: Explanation) -> str:
         return _UNKNOWN.format(id=printable(job.id))
     lines = [_head(job), *_facts(job), *_limit(found), *(f"  waits for  {line}" for line in _waits(found))]
     if job.history:
-        rows = [[_time(it.at), str(it.attempt or "-"), it.outcome, it.reason] for it in job.history]
+        rows = [
+            [_time(it.at), str(it.attempt or "-"), it.outcome, _without_traceback(it.reason)] for it in job.history
+        ]
         lines += ["", table(("AT", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})]
     return "\n".join(lines)
 
@@ -91,10 +93,18 @@ def dead_table(found: Sequence[DeadJob]) -> str:
     if not found:
         return "There is no dead job."
     rows = [
-        [job.id, job.lane, _time(job.at), job.kind or "unreadable", str(job.attempt or "-"), job.reason]
+        [
+            *(job.id, job.lane, _time(job.at), job.kind or "unreadable"),
+            *(str(job.attempt or "-"), _without_traceback(job.reason)),
+        ]
         for job in found
     ]
     return table(("ID", "LANE", "DEAD SINCE", "KIND", "ATTEMPT", "REASON"), rows, left={0, 1, 2, 3, 5})
+
+
+def _without_traceback(reason: str) -> str:
+    """Return a reason for a table; a traceback in it is shown with --json."""
+    return reason.partition("Traceback (most recent call last):")[0]
 
 
 def parked_table(found: Sequence[ParkedJob]) -> str:

@@ -19,12 +19,12 @@ import orjson
 from ..compose import Composer
 from ..digest import PendingDigest
 from ..entry import ConflictingKey, JobEntry
-from ..envelope import read_envelope
+from ..envelope import read_envelope, write_envelope
 from ..keys import group_of
 from ..link import Argument
 from ..message import Message
 from ..operation import script_named
-from ..send_options import SendTimes
+from ..send_options import SendTimes, epoch_ms
 from .suppression import MemorySuppression
 
 
@@ -119,6 +119,7 @@ class MemoryQueue:
                 ("collapse", self._collapse),
                 ("take_out", self._take_out),
                 ("result", self._result),
+                ("describe", self._describe),
                 ("suppress", self._suppress),
             )
         }
@@ -227,6 +228,14 @@ class MemoryQueue:
         job_id = str(keys[0]).removeprefix("arq:result:")
         return [self._results.get(job_id), int(self._is_unfinished(job_id))]
 
+    def _describe(self, keys: Sequence[Any], _arguments: Sequence[Any]) -> list[Any]:
+        """Read a job as ``describe.lua`` does; handlers have one attempt and no history here."""
+        job_id = str(keys[0]).removeprefix("arq:job:")
+        job = next((one for one in self.sent if one.id == job_id and self._is_unfinished(job_id)), None)
+        payload = None if job is None else write_envelope(job.kind, job.payload, enqueued_ms=epoch_ms(self.now))
+        token = b"memory-1:1" if job_id in self._running else None
+        return [payload, self._results.get(job_id), token, None, []]
+
     def _suppress(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> int:
         """Change the suppression list as ``suppress.lua`` does."""
         return self._suppressed.apply_call(arguments, self.now)
@@ -256,7 +265,9 @@ class MemoryQueue:
         """Mark a job as done with what its handler returned, and queue the recompute requested meanwhile."""
         with self._lock:
             self._running.discard(job.id)
-            self._results[job.id] = orjson.dumps({"s": True, "r": value}, default=str)
+            now = epoch_ms(self.now)
+            end = {"t": 1, "f": job.kind, "et": now, "st": now, "ft": now, "s": True, "r": value}
+            self._results[job.id] = orjson.dumps(end, default=str)
             if following := self._following.pop(job.id, None):
                 self._add(following)
 

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from jobs import Digest, Mail
+from jobs import Digest, Mail, NamedJob
 from local.embedded.ports import free_port
 from local.installation import worker_ready
 from local.organisation import OrganisationSize, generate_organisation
@@ -87,6 +87,10 @@ async def test_a_backend_queues_and_takes_back(url: Url) -> None:
         await producer.send_many([mail, mail])
         await producer.refresh("management")
         assert await producer.cancel(receipt.id) == "cancelled"
+        own = await producer.send(NamedJob("invoice.send", {"order": 7}))
+        assert (await producer.result(own.id)).state == "pending"
+        described = await producer.describe(own.id)
+        assert (described.state, described.payload) == ("waiting", {"order": 7})
 
 
 async def test_a_backend_logs_people_in_and_out(url: Url) -> None:

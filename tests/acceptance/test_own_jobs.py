@@ -10,6 +10,8 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import LaneDepth, read_depth
-from producers import JobResult, KeyConflict, Producer, Receipt, SyncProducer
+from producers import InvalidRequest, JobDescription, JobResult, KeyConflict, Producer, Receipt, SyncProducer
 from producers.keys import LaneKeys
 from tests.environments import client_site
 from tests.support import Servers, eventually, is_running, scratch_directory
@@ -159,6 +161,64 @@ async def test_a_handler_decides_what_becomes_of_its_job(
     result = await ended(at_work, receipt)
     assert result.state == state
     assert told in (result.reason or str(result.value))
+
+
+async def test_a_job_is_described_from_its_first_wait_to_its_end(at_work: Producer, shop: dict[str, Any]) -> None:
+    async def send(*words: str, delay: timedelta = timedelta(0)) -> Receipt:
+        return await at_work.send(shop["Steps"](words=list(words)), delay=delay)
+
+    waiting, running = await send("well", delay=timedelta(hours=1)), await send("fail", "wait")
+    dead, done = await send("fail"), await send("fail", "well")
+
+    async def all_there() -> list[JobDescription] | None:
+        found = [await at_work.describe(one.id) for one in (waiting, running, dead, done)]
+        states = [(one.state, one.attempt) for one in found]
+        return found if states == [("waiting", 0), ("running", 2), ("dead", 3), ("done", 2)] else None
+
+    found: list[JobDescription] | None = await eventually(all_there, timeout=30)
+    assert found is not None
+    assert {one.kind for one in found} == {"steps.take"}
+    assert [bool(one.worker) for one in found] == [False, True, False, False]
+    assert [one.payload.get("words") for one in found] == [["well"], ["fail", "wait"], ["fail"], None]
+    assert [(one.attempt, one.outcome) for one in found[2].events] == [(1, "retry"), (2, "retry"), (3, "dead")]
+    assert found[2].reason == found[2].events[2].reason == "attempt 3 of 3 failed: ValueError: as it was told"
+    assert found[3].value == "well"
+    for one in found[2:]:
+        assert one.queued_at is not None
+        assert one.began_at is not None
+        assert one.ended_at is not None
+        assert one.queued_at <= one.began_at <= one.ended_at
+    assert await at_work.cancel(waiting.id) == "cancelled"
+    assert await at_work.cancel(running.id) == "stopping"
+    assert await at_work.describe(waiting.id) == JobDescription()
+    with pytest.raises(InvalidRequest, match="not the id of a job of your own kinds"):
+        await at_work.describe("{mail}01kt0000000000000000000000")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A message that brings the id of its job."""
+
+    job_id: str
+    kind = "note.take"
+    lane = "jobs"
+
+    def fingerprint(self) -> str:
+        return self.job_id
+
+    def compose(self, *, job_id: str, now: datetime) -> dict[str, object]:
+        del now
+        return {"id": job_id}
+
+
+async def test_a_message_may_bring_the_id_of_its_job(producer: Producer) -> None:
+    first = await producer.send(Numbered("{jobs}one"))
+    again = await producer.send(Numbered("{jobs}one"))
+    assert [(one.id, one.state) for one in (first, again)] == [("{jobs}one", "queued"), ("{jobs}one", "duplicate")]
+    assert (await producer.describe("{jobs}one")).payload == {"id": "{jobs}one"}
+    for wrong in ("one", "{mail}one", "{jobs}"):
+        with pytest.raises(InvalidRequest, match=f"job_id: Numbered has '{wrong}'; it must be {{jobs}}"):
+            await producer.send(Numbered(wrong))
 
 
 async def test_a_running_job_shows_its_progress_and_can_be_cancelled(
@@ -417,6 +477,16 @@ def test_a_module_that_cannot_be_used_is_refused_with_the_place_and_the_remedy(t
     with pytest.raises(JobModuleError, match=re.escape(told)) as refusal:
         load_jobs(name, tmp_path)
     assert name in str(refusal.value)
+
+
+def test_a_folder_with_a_module_of_the_workers_own_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    load_jobs(None, tmp_path)  # it is no package
+    (tmp_path / "reports/__init__.py").touch()
+    with pytest.raises(
+        JobModuleError, match=r"has a module reports, .* move it into a package of yours, like shop"
+    ):
+        load_jobs(None, tmp_path)
 
 
 def test_a_worker_with_such_a_module_ends_with_one_line() -> None:

@@ -20,8 +20,7 @@ from django.utils.translation import gettext_lazy
 from momentus_client.django import EmailBackend, send_on_commit
 from momentus_client.jobs import InvalidAddress, InvalidPart, Mail, MailError, UnsafeHeader
 from momentus_client.producers import KeyConflict, NotEnqueued
-
-from settings import MAIL
+from shop.settings import MAIL
 
 SERVER = redis.Redis.from_url(os.environ["SHOP_REDIS"])
 OURS = override_settings(**MAIL)

@@ -106,6 +106,7 @@ KNOWN = {
     # of one value
     "reader HTTPFields._values": ONE_VALUE,
     "producers Batch._receipts": ONE_VALUE,
+    "producers JobDescription.payload": ONE_VALUE,
     "worker SMTPConnection._extensions": ONE_VALUE,
     "worker Acceptance.refused": ONE_VALUE,
     "reports Catalogue.proofs": ONE_VALUE,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 import producers.testing.recording
-from jobs import Mail
+from jobs import Mail, NamedJob
 from producers import InvalidRequest, KeyConflict, Producer, SyncProducer, UnknownReport
 from producers.testing import RecordingProducer, SyncRecordingProducer
 
@@ -51,6 +51,18 @@ def test_they_are_of_the_types_that_a_backend_names() -> None:
 
 
 # --- What was sent
+
+
+async def test_a_job_is_described_as_by_redis() -> None:
+    producer = RecordingProducer(handlers={"invoice.send": Outbox().deliver}, now=START)
+    waiting = await producer.send(NamedJob("note.take", {"subject": "Hola"}))
+    done = await producer.send(NamedJob("invoice.send", {"subject": "Hola"}))
+    found = [await producer.describe(one.id) for one in (waiting, done)]
+    assert [(one.state, one.kind, one.queued_at, one.attempt) for one in found] == [
+        ("waiting", "note.take", START, 0),
+        ("done", "invoice.send", START, 1),
+    ]
+    assert found[0].payload == {"subject": "Hola"}
 
 
 async def test_what_was_sent_is_listed_with_its_payload_key_and_time() -> None:

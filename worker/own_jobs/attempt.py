@@ -8,6 +8,7 @@ from jobs.fields import InvalidJob
 from jobs.handler import JobHandler
 from jobs.job import Job
 from jobs.run import Run
+from producers.description import read_token
 from worker.engine.attempt import Attempt
 
 Call = Callable[..., Coroutine[Any, Any, object]]
@@ -42,6 +43,7 @@ def run_of(context: dict[Any, Any]) -> Run:
         id=context["job_id"],
         attempt=context["job_try"],
         lane=context["lane"],
+        worker=read_token(attempt.claim.token)[0],
         queued_at=context["enqueue_time"],
         uncertain=bool(context["unknown_effect"]),
         progress=attempt.progress,

@@ -113,6 +113,7 @@ def _facts(run: Run) -> dict[str, object]:
         "id": run.id,
         "attempt": run.attempt,
         "lane": run.lane,
+        "worker": run.worker,
         "queued_at": run.queued_at,
         "uncertain": run.uncertain,
     }

@@ -14,6 +14,11 @@ from jobs.handler import MARK, JobHandler
 from worker.own_jobs import client_alias
 
 ROOT = Path(__file__).resolve().parents[2]
+OWN_NAMES = (
+    *("jobs", "producers", "reports", "sessions", "worker"),
+    *("settings", "log", "background", "clocks", "durations", "hosts"),
+)
+"""Modules of the worker itself. Another module of such a name cannot be imported beside them."""
 
 
 class JobModuleError(ValueError):
@@ -24,12 +29,18 @@ def add_to_path(folder: Path) -> None:
     """Put the folder of the job modules first on the module path.
 
     Raises:
-        JobModuleError: it is not a folder.
+        JobModuleError: it is not a folder, or has a module with the name of one of the worker's own.
     """
     if not folder.is_dir():
         raise JobModuleError(
             f"MOMENTUS_WORKER__JOBS_FOLDER: {folder} is not a folder; name one that holds modules"
         )
+    for name in OWN_NAMES if folder.resolve() != ROOT else ():
+        if (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists():
+            raise JobModuleError(
+                f"MOMENTUS_WORKER__JOBS_FOLDER: {folder} has a module {name}, a name that the worker uses itself; "
+                f"move it into a package of yours, like shop.{name}"
+            )
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

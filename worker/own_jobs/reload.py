@@ -18,6 +18,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from worker.own_jobs import client_alias
 from worker.own_jobs.modules import JobModuleError
 from worker.own_jobs.parent_death import signal_at_parents_death
 
@@ -78,7 +79,8 @@ def watched_places(modules: Iterable[str], folder: Path | None) -> list[Path]:
     """
     if folder is not None:
         return [folder]
-    return sorted({_home(name.partition(".")[0]) for name in modules})
+    packages = {name.partition(".")[0] for name in modules} - {client_alias.NAME}  # ours does not change
+    return sorted(map(_home, packages))
 
 
 def file_times(places: Iterable[Path]) -> FileTimes:

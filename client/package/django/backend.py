@@ -7,14 +7,13 @@ did not take it. With ``ON_COMMIT`` a message is checked at once and queued afte
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from momentus_client.django.commit import after_commit, check
-from momentus_client.django.configuration import NAMES, configuration, read_configuration
+from momentus_client.django.commit import after_commit, check_mails
+from momentus_client.django.configuration import NAMES, with_options
 from momentus_client.django.connections import producer
 from momentus_client.django.requests import MailRequest, mail_request
 from momentus_client.jobs import MailError
@@ -52,12 +51,7 @@ class EmailBackend(BaseEmailBackend):
             **({} if alias is None else {"alias": alias, **unknown})
         )  # which refuses them by the alias
         self.fail_silently = fail_silently
-        self._configuration = configuration()
-        if own := _own_options(options):
-            given = read_configuration({"URL": self._configuration.url, **own})
-            self._configuration = replace(
-                self._configuration, **{name.lower(): getattr(given, name.lower()) for name in own}
-            )
+        self._configuration = with_options(_own_options(options))
 
     def send_messages(self, email_messages: Sequence[EmailMessage] | None) -> int:
         """Queue messages, all or none of each thousand, and return how many.
@@ -115,7 +109,7 @@ def _all_at_once(requests: Sequence[MailRequest], to: SyncProducer) -> None:
 
 def _one_by_one(requests: Sequence[MailRequest], to: SyncProducer) -> None:
     if len(requests) > 1:
-        check(requests)  # all of them before the first is queued
+        check_mails(requests)  # all of them before the first is queued
     for one in requests:
         to.send(one.mail, **one.options)
 

@@ -16,7 +16,7 @@ An unknown or invalid option raises ImproperlyConfigured with its name.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -58,6 +58,15 @@ def configuration() -> Configuration:
     if given is None:
         raise ImproperlyConfigured('MOMENTUS: is missing; set it to {"URL": "redis://host:6379/0"}')
     return read_configuration(given)
+
+
+def with_options(own: Mapping[str, object]) -> Configuration:
+    """Return the options of ``MOMENTUS`` with other values of these, by name. Raises ImproperlyConfigured."""
+    base = configuration()
+    if not own:
+        return base
+    given = read_configuration({"URL": base.url, **own})
+    return replace(base, **{name.lower(): getattr(given, name.lower()) for name in own})
 
 
 def read_configuration(given: object) -> Configuration:

@@ -9,6 +9,8 @@ USE_TZ = True
 ROOT_URLCONF = "shop.urls"
 ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "shop"]
+if django.VERSION < (6, 0):
+    INSTALLED_APPS.append("django_tasks")
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -35,6 +37,16 @@ else:
     MAIL = {"EMAIL_BACKEND": BACKEND}
     EMAIL_BACKEND = BACKEND
 DEFAULT_FROM_EMAIL = "Shop <shop@example.com>"
+TASK_BACKEND = "momentus_client.django.tasks.TaskBackend"
+TASKS = {
+    "default": {
+        "BACKEND": TASK_BACKEND,
+        "QUEUES": ["default", "reports"],
+        "OPTIONS": {"lanes": {"default": {50: "urgent", -100: "tasks"}}},
+    },
+    "patient": {"BACKEND": TASK_BACKEND, "OPTIONS": {"tries": 3, "wait": 0.01}},
+    "committed": {"BACKEND": TASK_BACKEND, "OPTIONS": {"on_commit": True}},
+}
 SESSION_ENGINE = "momentus_client.django.sessions"
 SESSION_COOKIE_NAME = "__Host-momentus"
 SESSION_COOKIE_SECURE = True
