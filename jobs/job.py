@@ -40,8 +40,8 @@ class Job:
         InvalidJob: a kind or lane of another form, or one that is reserved.
     """
 
-    kind: ClassVar[str]
-    lane: ClassVar[str]
+    kind: str  # of the class; a ClassVar would not fit the producers' protocol, says pyright
+    lane: str
     policy: ClassVar[Policy] = Policy()
     version: ClassVar[int] = 1
     limit: ClassVar[str | None] = None

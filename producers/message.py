@@ -11,7 +11,7 @@ from .send_options import SendTimes, checked_limit
 
 
 class Message(Protocol):
-    """Request for work. Attributes are read-only; frozen dataclasses fit.
+    """Request for work. Attributes are read-only; frozen dataclasses fit, their class attributes without ClassVar.
 
     Optional attributes:
 

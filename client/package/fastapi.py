@@ -204,8 +204,8 @@ async def current_visit(connection: HTTPConnection) -> Visit:
 class _CookieScheme(APIKeyCookie):
     """Description of the cookie in OpenAPI; the middleware reads it."""
 
-    async def __call__(self, _connection: HTTPConnection) -> None:  # type: ignore[override]  # websockets have it too
-        """Do nothing."""
+    async def __call__(self, _connection: HTTPConnection) -> None:
+        """Do nothing; websockets have it too."""
 
 
 _COOKIE = _CookieScheme(name=SECURE.name, scheme_name="session", auto_error=False)

@@ -16,7 +16,7 @@ FRAMEWORKS = (
     *("flask[async]==3.1.3", "werkzeug==3.1.9", "gunicorn==27.0.1", "gevent==26.9.0"),
     *("pytest==9.2.0", "pytest-asyncio==1.5.0"),
 )
-CHECKERS = ("mypy==2.4.1", "pyright==1.1.414")
+CHECKERS = ("mypy==2.4.1", "pyright==1.1.414", "django==5.2.19", "django-stubs==6.1.2")
 NEEDED = ("email-validator", "hiredis", "jinja2", "orjson", "redis")
 """The client's dependencies, in the versions of the lock file."""
 

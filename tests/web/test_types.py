@@ -11,16 +11,27 @@ from tests.environments import ROOT, client_site
 from tests.web.frameworks import APPLICATIONS, interpreter, run
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-DOCUMENTS = ("README.md", "docs/producers.md", "docs/frameworks.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/django.md",
+    "docs/frameworks.md",
+    "docs/jobs.md",
+    "docs/producers.md",
+    "docs/sessions.md",
+)
 GIVEN = {
     "timedelta": "from datetime import timedelta",
     "mail_for": "def mail_for(task: Any) -> Mail: ...",
     "task": "task: Any = None",
+    "EmailMessage": "from django.core.mail import EmailMessage",
+    "transaction": "from django.db import transaction",
+    "send_on_commit(message": "message: Any = None",
     "shop": "shop: Any = None",
     "assign": "assign: Any = None",
     "@dataclass": "from dataclasses import dataclass",
     "@handles": "from momentus_client.jobs import Job, handles",
     "send(Invoice": "from momentus_client.producers import Producer\nproducer: Producer",
+    "Invoice": "from jobs_0 import Invoice",
     "TestClient": "from fastapi.testclient import TestClient",
 }
 """Names that a block of a document uses and its reader has."""
@@ -38,14 +49,15 @@ def as_module(block: str) -> str:
     rest = [line for line in block.splitlines() if line not in imports]
     given = [line for name, line in GIVEN.items() if _uses(block, name) and line not in imports]
     head = ["from typing import Any", "from momentus_client.jobs import Mail", *given, *imports]
-    if any(re.match(r"async with|await |\S+ = await |\S+, \S+ = await ", line) for line in rest):
+    if any(re.match(r"async with|await |.* await ", line) for line in rest):
         rest = ["async def main() -> None:", *(f"    {line}" for line in rest)]
     return "\n".join([*head, "", *rest, ""])
 
 
 def _uses(block: str, name: str) -> bool:
     """Whether a block has a name and does not define it itself."""
-    return bool(re.search(rf"(?<!\w){re.escape(name)}\b", block)) and f"def {name}(" not in block
+    defined = (f"def {name}(", f"class {name}(")
+    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", block)) and not any(one in block for one in defined)
 
 
 @pytest.fixture(scope="module")
