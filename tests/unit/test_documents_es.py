@@ -1,7 +1,9 @@
 """The Spanish pages in docs/es say what the English ones say: the same sections, rows, names and code.
 
 A Spanish heading names the English one behind it, in a comment. So a section that is added, moved or renamed in
-English fails here until the Spanish page has followed, and so does a name, a row or a block of code.
+English fails here until the Spanish page has followed, and so does a name, a row or a block of code. Blocks called
+`console` have the same commands; their output is in the language of the terminal, and
+`tests/acceptance/test_guide.py` compares it.
 """
 
 import re
@@ -14,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
 """English pages that do not lie in docs/ under the Spanish one's name."""
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
-ASKED = {"README.md", "mail.md", "producers.md", "sessions.md"}
+ASKED = {"README.md", "guide.md", "mail.md", "producers.md", "reader.md", "reports.md", "sessions.md"}
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
 SPAN = re.compile(r"`([^`]+)`")
@@ -44,7 +46,7 @@ class Section:
 def sections(page: Path, *, english: bool) -> list[Section]:
     """The sections of a page; of a Spanish one, under the English titles in its comments."""
     found: list[Section] = []
-    fenced = False
+    fenced = console = False
     for line in page.read_text(encoding="utf-8").splitlines():
         heading = None if fenced else HEADING.match(line)
         if heading:
@@ -52,6 +54,9 @@ def sections(page: Path, *, english: bool) -> list[Section]:
             found.append(Section(len(heading[1]), title, [], []))
             continue
         fence = line.startswith("```")
+        console = line == "```console" if fence else console
+        if console and not fence and not line.startswith("$ "):
+            continue
         target = found[-1].blocks if fenced or fence or line.startswith("    ") else found[-1].lines
         target.append(code_of(line))
         fenced ^= fence
