@@ -56,13 +56,19 @@ function blocked.promote(tag, key, count, at)
   end
 end
 
--- Running jobs gave back their places of a limit: others may have them.
-function blocked.give_back(tag, key, ids, now)
-  local freed = redis.pcall('SREM', 'momentus:' .. tag .. ':occupying:' .. key, unpack(ids))
-  if type(freed) == 'table' or freed == 0 then
-    return -- it holds something else, or the limit counts no places
+-- Running jobs gave back their places, by limit: others may have them.
+function blocked.give_back(tag, places, now)
+  local is_any_free = false
+  for key, ids in pairs(places) do
+    local freed = redis.pcall('SREM', 'momentus:' .. tag .. ':occupying:' .. key, unpack(ids))
+    if type(freed) == 'number' and freed > 0 then -- else it holds something else, or the limit counts no places
+      blocked.promote(tag, key, freed, now)
+      is_any_free = true
+    end
   end
-  blocked.promote(tag, key, freed, now)
+  if not is_any_free then
+    return
+  end
   local short = 'momentus:' .. tag .. ':short'
   for _, lane in ipairs(members('SMEMBERS', short)) do
     blocked.wake(tag, lane)

@@ -24,15 +24,22 @@
 local limits, bucket, window = {known = {}}, {}, require_window()
 local NEVER = math.huge
 local ROUNDING = 0.5 -- ms
+local MOST_FORGOTTEN = 150 -- in one claim
+
+local contents = {} -- by text: limits of one family have one definition
 
 local function decoded(text)
-  local readable, content = pcall(cjson.decode, text or '')
-  return readable and type(content) == 'table' and content or nil
+  if contents[text] == nil then
+    local readable, content = pcall(cjson.decode, text)
+    contents[text] = readable and type(content) == 'table' and content or false
+  end
+  return contents[text]
 end
 
 -- Begin: the hashes by name, for a lane that is urgent or not. With only_looks nothing is changed.
 function limits.open(tag, now, keys, urgent)
   limits.tag, limits.now, limits.keys, limits.urgent = tag, now, keys, urgent
+  limits.has_holds = redis.call('HLEN', keys.holds) > 0
 end
 
 -- How much of a whole this lane may use.
@@ -45,7 +52,7 @@ end
 
 -- Until when nothing is given because somebody said so, or nothing.
 local function shut_until(key)
-  local hold = redis.call('HGET', limits.keys.holds, 'limit:' .. key)
+  local hold = limits.has_holds and redis.call('HGET', limits.keys.holds, 'limit:' .. key)
   if not hold then
     return nil
   end
@@ -162,7 +169,7 @@ end
 
 local function open_definition(it, definition, pace)
   local reserve = definition.reserve or 0
-  redis.call('ZCARD', 'momentus:' .. limits.tag .. ':blocked:' .. it.key) -- fails where it holds something else
+  it.blocked = redis.call('ZCARD', 'momentus:' .. limits.tag .. ':blocked:' .. it.key) -- fails where it holds something else
   for n, rate in ipairs(definition.rates) do
     open_rate(it, n, rate, pace, reserve)
   end
@@ -232,17 +239,22 @@ function limits.free_at(it)
 end
 
 -- Buckets that are whole and windows that are empty say nothing; a few are forgotten with each that is written.
-local function forget_whole()
-  local some = redis.call('HRANDFIELD', limits.keys.buckets, 3, 'WITHVALUES')
+local function forget_whole(written)
+  local some = redis.call('HRANDFIELD', limits.keys.buckets, math.min(3 * written, MOST_FORGOTTEN), 'WITHVALUES')
+  local whole = {}
   for at = 1, #some, 2 do
     if (whole_at(some[at + 1]) or 0) <= limits.now then
-      redis.call('HDEL', limits.keys.buckets, some[at])
+      whole[#whole + 1] = some[at]
     end
+  end
+  if #whole > 0 then
+    redis.call('HDEL', limits.keys.buckets, unpack(whole))
   end
 end
 
 -- Write down what was taken.
 function limits.commit()
+  local written = 0
   for _, it in pairs(limits.known) do
     local count = #it.ids
     if count > 0 then
@@ -252,10 +264,11 @@ function limits.commit()
       if it.occupying then
         redis.call('SADD', it.occupying, unpack(it.ids))
       end
-      if #it.rates > 0 then
-        forget_whole()
-      end
+      written = written + #it.rates
     end
+  end
+  if written > 0 then
+    forget_whole(written)
   end
 end
 

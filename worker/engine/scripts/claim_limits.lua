@@ -81,6 +81,7 @@ local function hold_back(id, own, due)
   local line, member = name('blocked:' .. own.key), it.lane .. ' ' .. id
   redis.call('ZADD', line, 'NX', due, member)
   redis.call('SADD', name('held_back:' .. it.lane), id)
+  own.blocked = nil -- unknown from here on
   local at = it.now + LOOK_AGAIN
   if redis.call('ZRANGE', line, 0, 0)[1] == member then
     at = math.min(at, math.max(it.now + 1, limits.free_at(own)))
@@ -132,7 +133,7 @@ end
 function rules.close()
   limits.commit()
   for key, one in pairs(limits.known) do
-    if limited and #one.ids > 0 then
+    if limited and #one.ids > 0 and one.blocked ~= 0 then
       local at = one.room >= 1 and it.now or limits.free_at(one)
       if at < math.huge then
         blocked.promote(it.tag, key, math.max(1, math.min(one.room, MOST)), at)

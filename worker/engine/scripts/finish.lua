@@ -314,8 +314,8 @@ if #leaving > 0 then
     redis.call('PEXPIRE', minute, 3600000)
   end
 end
-for key, ids in pairs(given_back) do
-  require_blocked().give_back(tag, key, ids, now)
+if next(given_back) then
+  require_blocked().give_back(tag, given_back, now)
 end
 if ready and redis.call('LLEN', wake) == 0 then
   redis.call('LPUSH', wake, '1')
