@@ -93,7 +93,9 @@ INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
 ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
 RETURNING pg_current_xact_id()::text::bigint
 """
-_MARKS = "DELETE FROM momentus.dirty WHERE board = $1 RETURNING at"
+_MARKS = """
+WITH taken AS (DELETE FROM momentus.dirty WHERE board = $1 RETURNING board) SELECT count(*) FROM taken
+"""
 """Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh."""
 _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 
@@ -156,7 +158,7 @@ class DatabaseSnapshot:
         """
         try:
             self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
-            taken = len(await self._connection.fetch(_MARKS, board))
+            taken = int(await self._connection.fetchval(_MARKS, board))
         except _IN_THE_WAY as error:
             raise AnotherRefresh(type(error).__name__) from error
         except _NO_MARKS as error:

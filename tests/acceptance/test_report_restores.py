@@ -11,6 +11,11 @@ from tests.boards import Shop, shop
 from worker.reports.refresh import refresh_board
 
 MANY = 20_000
+ROW_BY_ROW = """
+DO $$ BEGIN
+    FOR i IN 1 .. 1000 LOOP INSERT INTO shop.orders VALUES (DEFAULT, 2, 1); END LOOP;
+END $$
+"""
 DISABLED = "the trigger of shop.orders is disabled or not the current one; run ./run ops reports install again"
 RESTORES = {
     "of data alone": (["--data-only", "--table=shop.orders"], ["--data-only"], "marks"),
@@ -92,6 +97,8 @@ async def test_rows_in_bulk_leave_one_mark_for_each_statement_and_are_in_the_nex
         async with it.database.transaction():
             await it.database.execute("TRUNCATE shop.orders; INSERT INTO shop.orders VALUES (DEFAULT, 3, 9)")
         assert (await compute(it), await it.total()) == (2, 9)
+        await it.database.execute(ROW_BY_ROW)
+        assert (await compute(it), await it.total()) == (1_000, 1_009)
 
 
 async def compute(it: Shop) -> int:
