@@ -6,14 +6,15 @@ the server's locale. Documents show none of them; the query must convert them.
 
 from collections.abc import Mapping
 
-from reports.rollups import top_of
+from reports.rollups import top_of, weight_of
 
 NUMBERS = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8"})
 JSON = frozenset({"json", "jsonb"})
 SHOWN = NUMBERS | {"text", "varchar", "bpchar", "name", "bool", "uuid", "date", "timestamptz"}
 """Types that are compared and shown as they are."""
 REMEDIES: Mapping[str, str] = {
-    "timestamp": "it has no time zone; write column AT TIME ZONE 'UTC', or the zone in which it is stored",
+    "timestamp": "it has no time zone; write column AT TIME ZONE 'UTC', or the zone in which it is stored, "
+    "or declare that under [zones]",
     "time": "cast it to text",
     "timetz": "cast it to text",
     "interval": "use its seconds, extract(epoch FROM column), or cast it to text",
@@ -25,7 +26,7 @@ REMEDIES: Mapping[str, str] = {
 """Types that are never shown as they are, each with what to write instead."""
 
 
-def misfit(column: str, how: str) -> str:
+def misfit(column: str, how: str) -> str:  # noqa: PLR0911  one per roll-up
     """Return what to do about a column that a roll-up cannot use; empty if it can.
 
     >>> misfit("int8", "sum"), misfit("text", "sum")
@@ -33,6 +34,8 @@ def misfit(column: str, how: str) -> str:
     """
     if top_of(how):
         return "" if column in JSON else "make it a jsonb array of objects, with jsonb_agg"
+    if weight_of(how):
+        return "" if column in NUMBERS else "return the average of the node's own rows, as avg makes it"
     match how:
         case "sum":
             return "" if column in NUMBERS else "count or cast to a number, or use another roll-up"

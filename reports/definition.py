@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split_head
-from reports.rollups import read_rollups
+from reports.rollups import columns_of, read_rollups
 from reports.titles import read_titles
 from reports.tree_rules import ONE_ROOT, TreeFile, TreeRules, read_tree
+from reports.zones import is_zone, read_zones, with_zones
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _PARAMETER = re.compile(
@@ -27,7 +27,7 @@ _PARAMETER = re.compile(
 """Pattern of a parameter; comments, strings and quoted names come first, so that they are skipped."""
 _KEYS = {
     *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
-    *("freshness", "budget", "history", "rollup", "numbers", "titles", "valid_until"),
+    *("freshness", "budget", "history", "rollup", "numbers", "titles", "valid_until", "zones"),
 }
 _FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
 _BUDGET = {"max_db_share"}
@@ -64,6 +64,7 @@ class Report:
         timezone: IANA name of the zone of its days; empty: the organisation's.
         keep: time for which a closed day is kept; zero: days are not closed.
         window: time for which late rows may still change a closed day.
+        zones: zones of columns whose timestamps have none, by column; ``sql`` converts them already.
         as_text: measures whose numbers are written as strings; with the scope's column, node ids as well.
         tree_rules: rules of the tree, and where they are declared.
         schema: pinned JSON Schema of its documents' ``data``; empty: none is pinned.
@@ -92,6 +93,7 @@ class Report:
     timezone: str = ""
     keep: timedelta = timedelta(0)
     window: timedelta = timedelta(0)
+    zones: Mapping[str, str] = field(default_factory=dict)
     as_text: frozenset[str] = frozenset()
     tree_rules: TreeRules = ONE_ROOT
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -116,11 +118,10 @@ def parse_report(
     head.only(_KEYS)
     freshness = head.table("freshness", _FRESHNESS)
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
-    sql, parameters = bind_parameters(query, head.place)
-    column = _column(head)
-    valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
-    name = _name(head, "name")
+    name, column = _name(head, "name"), _column(head)
     rollup = read_rollups(head.table("rollup"))
+    zones, sql, parameters = _statement(head, query, rollup)
+    valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
     tree = _tree(head, trees)
     report = Report(
         name=name,
@@ -146,12 +147,24 @@ def parse_report(
         timezone=_zone(head),
         keep=_keep(history),
         window=head.duration("window", timedelta(0)),
+        zones=zones,
         as_text=_as_text(head, {*rollup, head.text("scope")}),
         schema=schema or {},
         titles=read_titles(_section(head, "titles"), rollup),
         place=head.place,
     )
     return _with_bounds_checked(report)
+
+
+def _statement(
+    head: HeadTable, query: str, rollup: Mapping[str, str]
+) -> tuple[Mapping[str, str], str, tuple[str, ...]]:
+    """Return the declared zones, the query with them and with numbered parameters, and the parameters' names."""
+    column = _column(head)
+    columns = [head.text("scope"), *columns_of(rollup), *([column] if column else [])]
+    zones = read_zones(_section(head, "zones", set(columns)))
+    sql, parameters = bind_parameters(query, head.place)
+    return zones, with_zones(sql, columns, zones), parameters
 
 
 def _section(head: HeadTable, key: str, known: set[str] | None = None) -> HeadTable:
@@ -180,10 +193,9 @@ def _sources(head: HeadTable) -> tuple[str, ...]:
 
 def _zone(head: HeadTable) -> str:
     value = head.text("timezone", "")
-    try:
-        return ZoneInfo(value).key if value else ""
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise head.error_at("timezone", f"{value!r} must be an IANA time zone, like Europe/Madrid") from None
+    if value and not is_zone(value):
+        raise head.error_at("timezone", f"{value!r} must be an IANA time zone, like Europe/Madrid")
+    return value
 
 
 def _keep(history: HeadTable) -> timedelta:

@@ -21,7 +21,7 @@ from uuid import UUID
 import orjson
 
 from reports.numbers import fitting_integer, is_finite, nearest_ratio, read_exactly, write_json
-from reports.rollups import Top, top_of
+from reports.rollups import Top, top_of, weight_of
 
 _JSON_INTEGER = 2**63
 """Whole numbers of at least this size are written as Decimals."""
@@ -103,6 +103,8 @@ def checked_value(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, P
             return [None if one is None else _shown_as_is(one, measure) for one in value]
         case _ if top := top_of(how):
             return [] if value is None else _rows(value, measure, top)
+        case _ if weight_of(how):
+            return None if value is None else _number(value, measure)
         case _:
             return None if value is None else _shown_as_is(value, measure)
 

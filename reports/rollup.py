@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import localcontext
 from typing import Any, TypeAlias
 
+from reports.averages import mean, weighted_values
 from reports.measures import (
     InvalidRows as InvalidRows,
     checked_value,
@@ -23,7 +24,7 @@ from reports.measures import (
 )
 from reports.node_ids import InvalidIds, NodeId, read_ids
 from reports.numbers import EXACT
-from reports.rollups import columns_of, ratio_of
+from reports.rollups import columns_of, ratio_of, weight_of
 from reports.tree import Tree
 
 Row: TypeAlias = Mapping[str, Any]
@@ -65,6 +66,7 @@ def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree
     columns = {measure: rollup[measure] for measure in columns_of(rollup)}
     own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
     own_shown = {measure: shown_column(own[measure], how) for measure, how in columns.items()}
+    own_shown |= _own_averages(nodes, own, columns)
     total_shown = _totals(nodes, own, own_shown, columns, tree)
     direct = {measure: how for measure, how in rollup.items() if how != "sql"}
     own_of = dict(zip(nodes, _documents(own_shown, direct, len(nodes)), strict=True))
@@ -93,19 +95,19 @@ def _of_the_tree(
 ) -> tuple[list[NodeId], Sequence[Row]]:
     """Return the rows that count, and their nodes. Raises InvalidRows for a duplicate or unknown node."""
     seen: set[NodeId] = set()
-    outside = False
-    for node in nodes:
+    places = []
+    for place, node in enumerate(nodes):
         if node in seen:
             raise InvalidRows(f"node {node} occurs twice; group the query by {scope}")
-        if node not in tree.nodes:
-            if node is None or not tree.leaves_out(node):
-                raise InvalidRows(f"node {node} is not in the tree; join the query with it")
-            outside = True
         seen.add(node)
-    if not outside:
+        if known := tree.nodes.get(node):
+            nodes[place] = known.id  # the tree's own object, which dictionaries find soonest
+            places.append(place)
+        elif node is None or not tree.leaves_out(node):
+            raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+    if len(places) == len(nodes):
         return nodes, rows
-    counted = [place for place, node in enumerate(nodes) if node in tree.nodes]
-    return [nodes[place] for place in counted], [rows[place] for place in counted]
+    return [nodes[place] for place in places], [rows[place] for place in places]
 
 
 def _values(rows: Sequence[Row], column: str) -> _Column:
@@ -142,20 +144,56 @@ def _totals(
         if how in {"min", "max"}:
             beside = [name for name, word in columns.items() if word == f"of {measure}"]
             totals |= _extremes(nodes, own, own_shown, (measure, *beside), how, tree)
-        elif not how.startswith("of "):
+        elif not how.startswith("of ") and not weight_of(how):
             mine = dict(zip(nodes, own[measure], strict=True))
             climbed = _climb(mine, neutral_value(how), merge_function(how), tree)
             if how == "sums":
-                _check_keys(climbed[-1], measure, own[measure], nodes)
+                for of_root in _of_roots(climbed, tree):
+                    _check_keys(of_root, measure, own[measure], nodes)
             try:
                 totals[measure] = shown_column(climbed, how)
             except InvalidRows as error:
                 raise InvalidRows(error.words, measure) from None
-    return totals
+    return totals | _averages(nodes, own, totals, columns, tree)
+
+
+def _averages(
+    nodes: Sequence[NodeId],
+    own: Mapping[str, _Column],
+    totals: Mapping[str, _Column],
+    columns: Mapping[str, str],
+    tree: Tree,
+) -> dict[str, _Column]:
+    """Return the averages of all subtrees."""
+    found: dict[str, _Column] = {}
+    for measure, weight in _weights(columns).items():
+        weighted = weighted_values(own[measure], own[weight], nodes, measure)
+        sums = _climb(dict(zip(nodes, weighted, strict=True)), 0, merge_function("sum"), tree)
+        found[measure] = list(map(mean, sums, totals[weight]))
+    return found
+
+
+def _own_averages(
+    nodes: Sequence[NodeId], own: Mapping[str, _Column], columns: Mapping[str, str]
+) -> dict[str, _Column]:
+    """Return the nodes' own averages in the form of those of subtrees."""
+    return {
+        measure: list(map(mean, weighted_values(own[measure], own[weight], nodes, measure), own[weight]))
+        for measure, weight in _weights(columns).items()
+    }
+
+
+def _weights(columns: Mapping[str, str]) -> dict[str, str]:
+    return {measure: weight for measure, how in columns.items() if (weight := weight_of(how))}
+
+
+def _of_roots(totals: Sequence[Any], tree: Tree) -> list[Any]:
+    roots = set(tree.roots)
+    return [total for node, total in zip(tree.upwards, totals, strict=True) if node in roots]
 
 
 def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[NodeId]) -> None:
-    """Raise if two different keys look the same; the root's total has the keys of all nodes."""
+    """Raise if two different keys look the same; a root's total has the keys of all nodes below."""
     if alike := keys_alike(of_root):
         node = next(node for node, value in zip(nodes, values, strict=True) if alike[1] in value)
         told = f"the keys {alike[0]!a} and {alike[1]!a} look the same; write normalize(key) in the query"

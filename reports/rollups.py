@@ -9,6 +9,7 @@
 | ``of X``               | the value beside the chosen ``min`` or ``max`` of column X               |
 | ``sums``               | sums by key: the column is a JSON object of numbers                      |
 | ``top N by K asc``     | the first N of all rows in that order: the column is a JSON array of objects |
+| ``avg by X``           | the average of averages, each with its weight in the measure X, which has ``sum`` |
 | ``X / Y``              | the ratio of two other measures, taken after they are rolled up; it has no column |
 | ``sql``                | the column's own value: the query computes the subtree itself            |
 
@@ -25,6 +26,7 @@ from reports.front_matter import HeadTable
 
 PLAIN = frozenset({"sum", "min", "max", "any", "distinct", "sums", "sql"})
 _TOP = re.compile(r"top (\d{1,4}) by (\w+(?:, ?\w+)*) (asc|desc)\Z")
+_AVERAGE = re.compile(r"avg by (\w+)\Z")
 _RATIO = re.compile(r"(\w+) / (\w+)\Z")
 _MOST_ROWS = 1000
 _COUNTABLE = frozenset({"sum", "distinct"})
@@ -63,6 +65,17 @@ def ratio_of(how: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2])
 
 
+@lru_cache(maxsize=256)
+def weight_of(how: str) -> str:
+    """Return the measure that is the weight of an average; empty for any other roll-up.
+
+    >>> weight_of("avg by people"), weight_of("sum")
+    ('people', '')
+    """
+    match = _AVERAGE.match(how)
+    return "" if match is None else match[1]
+
+
 def read_rollups(table: HeadTable) -> Mapping[str, str]:
     """Return the roll-up of each measure, in the order in which documents show them. Raises ReportError."""
     words = {measure: str(how) for measure, how in table.values.items()}
@@ -81,7 +94,7 @@ def columns_of(rollup: Mapping[str, str]) -> list[str]:
     return [measure for measure, how in rollup.items() if ratio_of(how) is None]
 
 
-def _fault(how: str, words: Mapping[str, str]) -> str:
+def _fault(how: str, words: Mapping[str, str]) -> str:  # noqa: PLR0911  one per roll-up
     """Return the fault of a roll-up; empty if it is valid."""
     if how in PLAIN:
         return ""
@@ -92,8 +105,13 @@ def _fault(how: str, words: Mapping[str, str]) -> str:
     if ratio := ratio_of(how):
         wrong = [name for name in ratio if words.get(name) not in _COUNTABLE]
         return f"{wrong[0]!r} must be a measure with sum or distinct" if wrong else ""
+    if weight := weight_of(how):
+        return "" if words.get(weight) == "sum" else f"{weight!r} must be a measure with sum, the average's weight"
+    if how == "avg":
+        return "an average needs its weight, the measure with the number of rows: 'avg by employees'"
     allowed = ", ".join(sorted(PLAIN))
     return (
         f"{how!r} must be one of {allowed}, 'of' a measure with min or max, "
-        "'top 10 by opened_at asc', or a ratio of two others, 'here / employees'"
+        "'top 10 by opened_at asc', an average with its weight, 'avg by employees', "
+        "or a ratio of two others, 'here / employees'"
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reports.definition import Report
-from reports.rollups import ratio_of, top_of
+from reports.rollups import ratio_of, top_of, weight_of
 
 _INTEGER = {"type": "integer"}
 _NUMBER = {"type": "number"}
@@ -118,7 +118,7 @@ def _measure(measure: str, how: str, columns: Mapping[str, str]) -> dict[str, An
     if top := top_of(how):
         rows = {"type": "object", "required": list(top.keys)}
         return {"type": "array", "maxItems": top.count, "items": rows}
-    if ratio_of(how):
+    if ratio_of(how) or weight_of(how):
         return {"type": ["number", "null"]}
     match how:
         case "any":

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from reports.cycles import find_cycles, told as words_of
-from reports.node_ids import IdKind, NodeId
+from reports.node_ids import IdKind, NodeId, id_json
 from reports.orphans import hang
 from reports.tree_rules import LEAVE_OUT, ONE_ROOT, TreeRules
 
@@ -83,13 +83,23 @@ class Tree:
     @cached_property
     def paths_json(self) -> Mapping[NodeId, bytes]:
         """Paths as JSON, by node."""
-        return {node_id: orjson.dumps(path) for node_id, path in self.paths.items()}
+        found: dict[NodeId, bytes] = {}
+        for node_id, path in self.paths.items():
+            above = found[path[-2]][:-1] + b"," if len(path) > 1 else b"["
+            found[node_id] = above + id_json(node_id) + b"]"
+        return found
 
     @cached_property
     def nodes_json(self) -> Mapping[NodeId, bytes]:
         """Each node as its documents show it, as JSON."""
+        ids = {node_id: id_json(node_id) for node_id in self.nodes}
         return {
-            node.id: _node_json(node, node.id, orjson.Fragment(self.paths_json[node.id]), self.children[node.id])
+            node.id: _node_json(
+                node,
+                node.id,
+                orjson.Fragment(self.paths_json[node.id]),
+                orjson.Fragment(b"[%b]" % b",".join([ids[child] for child in self.children[node.id]])),
+            )
             for node in self.nodes.values()
         }
 

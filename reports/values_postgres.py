@@ -90,6 +90,10 @@ def check_columns(report: Report, columns: Columns) -> None:
         if columns.names.count(name) > 1:
             raise InvalidRows(f"the query returns two columns named {name!r}; rename one", name)
         how = report.rollup.get(name, "")
+        if name in report.zones and columns.of(name) == "timestamp":
+            raise InvalidRows(
+                f"has a time zone already; remove it from [zones] (it declares {report.zones[name]})", name
+            )
         if remedy := never_shown(columns.of(name), how):
             raise InvalidRows(f"{columns.of(name)} cannot be shown; {remedy}", name)
     for name, taken in parameters_taken_wrongly(report.parameters, columns, {"timestamp"}):

@@ -17,6 +17,7 @@ from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.advice import Advice, Measurement, advise_on
 from ops.reports.checks import judge_report
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
+from ops.reports.misread_numbers import misread_numbers
 from ops.reports.preview import find_report
 from ops.reports.walk_postgres import Walk, WalkFailure, measure_walk
 from reports import Report
@@ -47,7 +48,9 @@ async def advise_report(tools: Tools, args: argparse.Namespace) -> CommandResult
         refreshes=60_000 / apart_ms,
     )
     advice = advise_on(it)
+    notes = [*facts.tree_notes, *misread_numbers(report, facts.documents)]
     result: dict[str, Any] = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
+    result["notes"] = notes
     if walk is not None:
         whole, give = walk.all_ms()
         result["walk"] = {
@@ -57,7 +60,7 @@ async def advise_report(tools: Tools, args: argparse.Namespace) -> CommandResult
             "all_ms": whole,
             "give_or_take_ms": give,
         }
-    return CommandResult(_text(report, it, advice, walk), result)
+    return CommandResult("\n".join([_text(report, it, advice, walk), *notes]), result)
 
 
 def _view_ms(walk: Walk, per_view: int) -> float:

@@ -54,7 +54,7 @@ async def check_reports(tools: Tools, args: argparse.Namespace) -> CommandResult
         ]
     for name, found in facts.items():
         notes += misread_numbers(folder.reports[name], found.documents)
-        notes += [f"{name}: {text}" for text in found.calls]
+        notes += [f"{name}: {text}" for text in (*found.calls, *found.tree_notes)]
     result = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},

@@ -17,6 +17,7 @@ import orjson
 
 from ops.reports.calls_postgres import hidden_calls
 from ops.reports.remedies import remedy_of
+from ops.reports.tree_notes import tree_notes
 from reports import Report
 from reports.boards import Board
 from reports.bounds import DEFAULT, ReportBounds
@@ -85,6 +86,7 @@ class ReportFacts:
         fault: why no documents could be computed: an InvalidTree or InvalidRows.
         documents: the documents that a refresh would store now.
         calls: sentences about functions with hidden reads or effects.
+        tree_notes: sentences about nodes and rows that are left out, and nodes without a name.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class ReportFacts:
     until_past: bool = False
     documents: Mapping[NodeId, Document] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
+    tree_notes: tuple[str, ...] = ()
 
 
 class DatabaseAway(Exception):
@@ -242,6 +245,7 @@ class ReportProbe:
             if sum(took) > _QUICK_MS:
                 break
         facts.cost_ms, facts.rows = facts.tree_ms + median(took), len(rows)
+        facts.tree_notes = tree_notes(tree, rows, report.scope)
         facts.until_past = bool(not is_never(facts.until) and _is_past(facts.until, snapshot.as_of))
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of, bounds=snapshot.bounds)

@@ -258,6 +258,66 @@ async def test_a_bad_head_is_found_with_its_line_and_a_remedy(shops: Shops) -> N
         assert "other" in answer.facts["reports"]
 
 
+BAD_TREES = {
+    "a slash": (
+        "SELECT shop_id || '/x' AS id, region || '/x' AS parent_id, '' AS name, '' AS kind",
+        "id: '1/x' contains '/'",
+    ),
+    "other ids than rows": (
+        "SELECT shop_id::text AS id, region::text AS parent_id, '' AS name, '' AS kind",
+        "is integer, and the tree's ids are text; cast it to text",
+    ),
+    "numeric ids": (
+        "SELECT shop_id::numeric AS id, region AS parent_id, '' AS name, '' AS kind",
+        "of the type Decimal",
+    ),
+    "an empty label": (
+        "SELECT shop_id AS id, region || '//' || shop_id AS path, '' AS name, '' AS kind",
+        "path: of node 1 is None",
+    ),
+    "names by language": (
+        "SELECT shop_id AS id, region AS parent_id, '{}'::jsonb AS name, '' AS kind",
+        "write languages =",
+    ),
+    "a name that is a number": (
+        "SELECT shop_id AS id, region AS parent_id, 1 AS name, '' AS kind",
+        "has the name 1; it must be text",
+    ),
+    "no parents": (
+        "SELECT shop_id AS id, title AS name, '' AS kind",
+        "it must return id, parent_id (or path, or ancestors)",
+    ),
+}
+
+
+async def test_faults_of_a_trees_columns_are_found_with_what_to_write(shops: Shops) -> None:
+    for name, (tree, words) in BAD_TREES.items():
+        shops.write(tree=f"{tree} FROM retail.shops")
+        answer = await shops.check()
+        assert [one for one in answer.facts["findings"] if words in one["fault"]], (name, answer.facts["findings"])
+
+
+async def test_nodes_and_rows_that_the_rules_leave_out_and_nodes_without_a_name_are_noted(shops: Shops) -> None:
+    rules = '-- +++\n-- orphans = "leave out"\n-- +++\n'
+    columns = (
+        "shop_id AS id, region AS parent_id, nullif(title, 'All') AS name, '' AS kind, shop_id = 2 AS deleted"
+    )
+    tree = f"{rules}SELECT {columns}"
+    shops.write(tree=f"{tree} FROM retail.shops")
+    answer = await shops.check()
+    assert answer.done, answer.text
+    for words in (
+        "2 nodes are deleted or left out by the tree's rule for orphans, like 2, 3",
+        "rows of 2 nodes do not count, because these are not in the tree, like 2, 3",
+        "1 nodes have no name and are shown by their id, like 1",
+    ):
+        assert f"orders: {words}" in answer.facts["notes"]
+    shops.write(tree=f"{tree.replace('leave out', 'refuse')} FROM retail.shops")
+    (finding,) = (await shops.check()).facts["findings"]
+    assert finding["where"] == "trees/shops.sql:4"
+    assert "node 3 has the parent 2, which is deleted" in finding["fault"]
+
+
 async def test_a_tree_that_is_none_is_found(shops: Shops) -> None:
     for damage, words in (
         ("INSERT INTO retail.shops VALUES (9, NULL, 'x', 'y')", "must have one root"),

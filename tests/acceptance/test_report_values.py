@@ -7,6 +7,7 @@ import pytest
 
 from reports import Report
 from reports.keys import snapshot
+from reports.zones import with_zones
 from tests.boards import Shop, report, shop
 from worker.reports.refresh import refresh_board
 
@@ -179,3 +180,44 @@ async def test_the_same_number_with_more_digits_is_written_again(database: str, 
             await refresh_board(it.refresher, it.refresher.boards["shop"])
             body = await it.redis.hget(snapshot("default", "sales"), "1")
             assert b'"price":%b}' % price.encode() in body
+
+
+AUTUMN = ("2026-10-25 01:59:59", "2026-10-25 02:30:00", "2026-10-25 03:00:00", "2026-03-29 02:30:00")
+"""Local times in Madrid around the change of clocks: one that exists twice, and one that does not exist."""
+
+
+async def test_a_timestamp_without_zone_is_the_instant_of_its_declared_zone(
+    database: str, valkey_url: str
+) -> None:
+    async with shop(database, valkey_url) as it:
+        for local in AUTUMN:
+            sql = f"SELECT 1 AS node_id, timestamp '{local}' AS x"
+            assert "declare that under [zones]" in await refused(
+                it, report("shown", sql=sql, parameters=(), rollup={"x": "max"})
+            )
+            zones = {"x": "Europe/Madrid"}
+            zoned = with_zones(sql, ["node_id", "x"], zones)
+            one = report("shown", sql=zoned, parameters=(), rollup={"x": "max"}, zones=zones)
+            expected = await it.database.fetchval(f"SELECT timestamp '{local}' AT TIME ZONE 'Europe/Madrid'")
+            await it.redis.delete(snapshot("default", "shown"))
+            refresher = replace(it.refresher, reports={"shown": one})
+            assert (await refresh_board(refresher, refresher.boards["shop"])).failed == {}
+            shown = (await it.field("1", "shown"))["data"]["total"]["x"]
+            assert shown == expected.isoformat().replace("+00:00", "Z")
+        zoned = with_zones("SELECT 1 AS node_id, now() AS x", ["node_id", "x"], {"x": "UTC"})
+        twice = report("shown", sql=zoned, parameters=(), rollup={"x": "max"}, zones={"x": "UTC"})
+        assert "x: has a time zone already; remove it from [zones]" in await refused(it, twice)
+
+
+async def test_an_average_with_its_weight_is_that_of_all_rows_below(database: str, valkey_url: str) -> None:
+    async with shop(database, valkey_url) as it:
+        for node, amount in ((1, 7), (2, 1), (2, 2), (3, 90)):
+            await it.order(amount, node=node)
+        sql = "SELECT node_id, count(*) AS orders, avg(amount) AS mean FROM shop.orders GROUP BY node_id"
+        one = report("shown", sql=sql, parameters=(), rollup={"orders": "sum", "mean": "avg by orders"})
+        refresher = replace(it.refresher, reports={"shown": one})
+        assert (await refresh_board(refresher, refresher.boards["shop"])).failed == {}
+        shown = {node: (await it.field(str(node), "shown"))["data"] for node in (1, 2)}
+        assert shown[1]["total"] == {"orders": 4, "mean": 25}
+        assert shown[1]["own"] == {"orders": 1, "mean": 7}
+        assert shown[2]["total"]["mean"] == 1.5

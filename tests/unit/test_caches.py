@@ -58,6 +58,7 @@ KNOWN = {
     "jobs Templates._asked": "1,000 names of templates with a locale of at most 64 characters",
     "reports top_of": "256 words of report files",
     "reports ratio_of": "256 words of report files",
+    "reports weight_of": "256 words of report files",
     # keyed by what is deployed
     "reader Connection._refused": DEPLOYED + ": three kinds of notes",
     "reader Metrics._outcomes": DEPLOYED + ": the outcomes in the source",
@@ -127,6 +128,7 @@ KNOWN = {
     "reader DocumentList.found": ONE_VALUE,
     "reports Report.schema": ONE_VALUE,
     "reports Report.titles": ONE_VALUE,
+    "reports Report.zones": ONE_VALUE,
     "reports HeadPlace.lines": ONE_VALUE,
     # for tests of backends
     "producers MemoryQueue._standing": "stands in for Redis in tests",

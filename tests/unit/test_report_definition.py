@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reports import Report, ReportError, load_reports, parse_report
+from reports.tree_rules import HANG, TreeRules
 
 HEAD = {
     "name": '"sales"',
@@ -113,7 +114,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(valid_until='"tomorrow"'), ": valid_until", "next_midnight"),
         (source(valid_until="[1]"), ": valid_until", "next_midnight"),
         (source(valid_until='"column"'), ": valid_until", "column NAME"),
-        (source(rollup='{a = "avg"}'), ": rollup.a", "any, distinct, max, min, sql, sum, sums"),
+        (source(rollup='{a = "median"}'), ": rollup.a", "any, distinct, max, min, sql, sum, sums"),
         (source(rollup='{a = ["sum"]}'), ": rollup.a", "any, distinct"),
         (source(rollup='{a = "sum", b = "of a"}'), ": rollup.b", "min or max"),
         (source(rollup='{a = "of a"}'), ": rollup.a", "min or max"),
@@ -271,3 +272,70 @@ def test_a_folder_that_is_none_is_refused_by_its_setting(tmp_path: Path) -> None
     with pytest.raises(ReportError, match="is not a folder") as refusal:
         load_reports(tmp_path / "gone")
     assert refusal.value.field == "MOMENTUS_REPORTS__PATH"
+
+
+def with_tree(*head: str) -> Report:
+    text = "\n".join(["-- +++", *(f"-- {line}" for line in head), "-- +++", "SELECT 1 AS id;", ""])
+    return parse_report(source(), file="sales.sql", trees={"organisation": text})
+
+
+def test_a_tree_says_by_what_rules_its_rows_are_one() -> None:
+    assert parse(source()).tree_rules == TreeRules()
+    report = with_tree(
+        'roots = "several"', f'orphans = "{HANG}"', 'languages = ["es", "pt-BR"]', 'separator = "::"'
+    )
+    assert report.tree == "SELECT 1 AS id"
+    assert report.tree_rules == TreeRules(
+        several_roots=True, orphans=HANG, languages=("es", "pt-BR"), separator="::"
+    )
+    assert report.tree_rules.place.query == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('roots = "many"', "roots: 'many' must be one of 'one', 'several'"),
+        ('orphans = "drop"', "orphans: 'drop' must be one of 'refuse', 'leave out', 'hang under"),
+        ('orphans = ""', "orphans: '' must be one of"),
+        ('languages = "es"', "languages: must be a list of languages"),
+        ('languages = ["Spanish"]', "languages: must be a list of languages"),
+        ('separator = ""', "separator: must be 1 to 8 characters"),
+        ('root = "one"', "root: is not a key of a report; did you mean 'roots'?"),
+    ],
+)
+def test_a_rule_of_a_tree_that_is_none_is_refused_by_file_line_and_key(line: str, fault: str) -> None:
+    with pytest.raises(ReportError) as refused:
+        with_tree(line)
+    assert str(refused.value).startswith(f"trees/organisation.sql:2: {fault}")
+
+
+def test_a_declared_zone_makes_instants_of_a_column_and_moves_no_line() -> None:
+    text = source().replace("-- rollup", '-- zones = {oldest = "Europe/Madrid"}\n-- rollup')
+    report = parse(text)
+    assert report.sql.startswith(
+        'SELECT "node_id", "total", "oldest" AT TIME ZONE \'Europe/Madrid\' AS "oldest", '
+    )
+    assert report.sql.count("\n") == parse(source()).sql.count("\n") + 1
+    for zones, words in (
+        ('{oldest = "Madrid"}', "'Madrid' must be an IANA"),
+        ('{odlest = "UTC"}', "did you mean"),
+    ):
+        with pytest.raises(ReportError, match=words):
+            parse(text.replace('{oldest = "Europe/Madrid"}', zones))
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        ("avg", "an average needs its weight"),
+        ("avg by oldest", "'oldest' must be a measure with sum"),
+        ("avg by nobody", "'nobody' must be a measure with sum"),
+    ],
+)
+def test_an_average_needs_a_weight(how: str, fault: str) -> None:
+    assert (
+        parse(source(rollup='{total = "sum", age = "avg by total", oldest = "min"}')).rollup["age"]
+        == "avg by total"
+    )
+    with pytest.raises(ReportError, match=fault):
+        parse(source(rollup=f'{{total = "sum", age = "{how}", oldest = "min"}}'))

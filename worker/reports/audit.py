@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -34,7 +35,7 @@ from reports.node_ids import NodeId
 from reports.numbers import EXACT, as_text, nearest_ratio, read_exactly
 from reports.pace import only_ended
 from reports.rollup import InvalidRows
-from reports.rollups import columns_of, ratio_of, top_of
+from reports.rollups import columns_of, ratio_of, top_of, weight_of
 from reports.source_postgres import DATABASE_FAULTS, DatabaseSnapshot
 from reports.triggers import board_key
 from worker.engine import Cron, Schedule
@@ -211,14 +212,22 @@ def compute_measures(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str
     slow = {
         measure: _together(values, rollup[measure])
         for measure, values in columns.items()
-        if not _is_beside(rollup[measure])
+        if not _is_beside(rollup[measure]) and not weight_of(rollup[measure])
     }
     slow |= {measure: _beside(rows, rollup, measure) for measure, how in rollup.items() if _is_beside(how)}
     for measure, how in rollup.items():
+        if weight := weight_of(how):
+            slow[measure] = _average([(row[measure], row[weight]) for row in rows if row[weight]])
         if pair := ratio_of(how):
             part, whole = (slow[name] for name in pair)
             slow[measure] = nearest_ratio(part, whole) if whole else None
     return slow
+
+
+def _average(pairs: Sequence[tuple[Any, Any]]) -> float | None:
+    """Return the average of averages with their weights."""
+    whole = sum(Fraction(weight) for _, weight in pairs)
+    return float(sum(Fraction(value) * Fraction(weight) for value, weight in pairs) / whole) if whole else None
 
 
 def _is_beside(how: str) -> bool:

@@ -1,0 +1,34 @@
+"""Notes on what a report leaves out by the rules of its tree, and on nodes without a name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from reports.tree import Tree
+
+_SOME = 3
+
+
+def tree_notes(tree: Tree, rows: Sequence[Mapping[str, Any]], scope: str) -> tuple[str, ...]:
+    """Return sentences about nodes and rows that do not count, and about nodes that are shown by their id.
+
+    Args:
+        rows: the report's direct rows.
+        scope: their column with the node's id.
+    """
+    return tuple(_notes(tree, [row[scope] for row in rows if scope in row]))
+
+
+def _notes(tree: Tree, scopes: Sequence[Any]) -> Iterator[str]:
+    if tree.left_out:
+        told = "nodes are deleted or left out by the tree's rule for orphans"
+        yield f"{len(tree.left_out)} {told}{_like(tree.left_out)}"
+    shown = {str(scope) if isinstance(scope, UUID) else scope for scope in scopes}
+    if outside := shown - tree.nodes.keys():
+        yield f"rows of {len(outside)} nodes do not count, because these are not in the tree{_like(outside)}"
+    if nameless := [node.id for node in tree.nodes.values() if node.name == str(node.id)]:
+        yield f"{len(nameless)} nodes have no name and are shown by their id{_like(nameless)}"
+
+
+def _like(ids: Any) -> str:  # noqa: ANN401  a collection of ids
+    return f", like {', '.join(sorted(map(str, ids))[:_SOME])}"
