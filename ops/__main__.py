@@ -260,7 +260,7 @@ def _console(_args: argparse.Namespace) -> int:
     url, named = _redis_url(settings)
     bound = settings.reports.clock_bound
     console = ConsolePage(_redis(url), tenant=settings.tenant, named=named, clock_bound=bound)
-    uvloop.run(log.run_watched(_serve_console(console, listener)))
+    uvloop.run(log.run_watched(until_stopped(_serve_console(console, listener))))
     return 0
 
 

@@ -18,6 +18,7 @@ from local.sink.page import page_response
 from local.sink.smtp import MailSink, SinkFaults
 from ops.console.exchange import PageRequest, PageResponse
 from ops.console.server import listen, serve
+from ops.stop_signal import until_stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PortInUse as error:
         print(error, file=sys.stderr)
         return 2
-    asyncio.run(serve_sink(asked, listener))
+    asyncio.run(until_stopped(serve_sink(asked, listener)))
     return 0
 
 
