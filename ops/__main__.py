@@ -229,6 +229,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         bounds=ReportBounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
         clock_bound=settings.reports.clock_bound,
         mail={name: _plain(value) for name, value in settings.mail},
+        language=terminal_language(os.environ),
     )
 
 

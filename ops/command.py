@@ -14,6 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from clocks import BOUND
+from ops.language import Language
 from reports.bounds import DEFAULT, ReportBounds
 
 
@@ -30,6 +31,7 @@ class Tools:
         bounds: the largest size of a report.
         clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
+        language: of the terminal.
     """
 
     redis: Redis
@@ -43,6 +45,7 @@ class Tools:
     bounds: ReportBounds = DEFAULT
     clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
+    language: Language = "en"
 
 
 @dataclass(frozen=True, slots=True)

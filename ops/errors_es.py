@@ -227,6 +227,24 @@ OPS: Mapping[str, str] = {
     "{0} is not a number of days; give a whole number from 1 to {1}": (
         "{0} no es un número de días; dé un número entero de 1 a {1}"
     ),
+    # Editing a dead job
+    "payload: its content was erased (MOMENTUS_MAIL__ERASE_AFTER); discard the job and send it again": (
+        "payload: su contenido se borró (MOMENTUS_MAIL__ERASE_AFTER); descarte el trabajo y envíelo otra vez"
+    ),
+    "payload: is sealed and cannot be edited; discard the job and send it again": (
+        "payload: está sellado y no se puede editar; descarte el trabajo y envíelo otra vez"
+    ),
+    "payload: would have {0} bytes; at most {1} are allowed": (
+        "payload: tendría {0} bytes; se admiten {1} como máximo"
+    ),
+    "payload: cannot be read: {0}": "payload: no se puede leer: {0}",
+    "{0}: has type {1} and must keep it; give the value in JSON": (
+        "{0}: es de tipo {1} y debe seguir siéndolo; dé el valor en JSON"
+    ),
+    "{0}: is not a field of {1}; it has {2}": "{0}: no es un campo de {1}; tiene {2}",
+    "{0}: cannot be edited; a mail with another {1} is a different mail": (
+        "{0}: no se puede editar; un correo con otro {1} es otro correo"
+    ),
     # ACL
     "--passwords: the password in {0} has fewer than {1} characters; write a longer one": (
         "--passwords: la contraseña de {0} tiene menos de {1} caracteres; escriba una más larga"

@@ -4,11 +4,9 @@ People read it in the language of their terminal; `--json` is English everywhere
 """
 
 import argparse
-import os
 
 from ops.command import Command, CommandResult, Tools
 from ops.doctor import texts
-from ops.language import terminal_language
 
 
 async def _doctor(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -34,7 +32,7 @@ async def _doctor(tools: Tools, args: argparse.Namespace) -> CommandResult:
         for one in found
     ]
     return CommandResult(
-        texts.findings_text(found, terminal_language(os.environ)),
+        texts.findings_text(found, tools.language),
         {"findings": findings},
         done=all(one.severity != "wrong" for one in found),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from jobs.lanes import LANES, OWN
 from ops import arguments
 from ops.command import Command, CommandResult, Tools
+from ops.command_parser import terminal_text
 from ops.depth.texts import held_text
 from ops.jobs import texts
 from ops.jobs.dead import list_dead
@@ -14,6 +15,7 @@ from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job
 from ops.jobs.operations import cancel_job, discard_job, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark_job
+from ops.jobs.words import EDITED, REVIVED, STATES, TAKEN_OUT, UNPARKED, WORDS
 from ops.lanes.hold import hold_lane, release_lane
 from ops.lanes.known import known_lanes, lane_argument
 from ops.mail.key_ring import ring_of
@@ -24,19 +26,21 @@ from ops.table import printable
 
 async def _why(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await explain_job(tools.redis, args.id)
-    return CommandResult(texts.explained_text(found), found.to_json(), done=found.job.state != "unknown")
+    return CommandResult(
+        texts.explained_text(found, tools.language), found.to_json(), done=found.job.state != "unknown"
+    )
 
 
 async def _dead(tools: Tools, args: argparse.Namespace) -> CommandResult:
     lanes = await known_lanes(tools.redis) if args.lane is None else (args.lane,)
     found = await list_dead(tools.redis, lanes, limit=args.limit)
-    return CommandResult(texts.dead_table(found), {"dead": [asdict(job) for job in found]})
+    return CommandResult(texts.dead_table(found, tools.language), {"dead": [asdict(job) for job in found]})
 
 
 async def _parked(tools: Tools, args: argparse.Namespace) -> CommandResult:
     lanes = await known_lanes(tools.redis) if args.lane is None else (args.lane,)
     found = await list_parked(tools.redis, lanes, limit=args.limit)
-    return CommandResult(texts.parked_table(found), {"parked": [asdict(job) for job in found]})
+    return CommandResult(texts.parked_table(found, tools.language), {"parked": [asdict(job) for job in found]})
 
 
 # Changing
@@ -44,7 +48,7 @@ async def _parked(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 async def _unpark(tools: Tools, args: argparse.Namespace) -> CommandResult:
     what, lane = await unpark_job(tools.redis, args.id)
-    text = texts.UNPARKED[what].format(id=args.id, lane=lane)
+    text = UNPARKED[tools.language][what].format(id=args.id, lane=lane)
     return CommandResult(text, _facts(args.id, lane, what), done=what == "unparked")
 
 
@@ -52,24 +56,24 @@ async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
     if args.lane is not None:
         counts = await revive_all(tools.redis, args.lane, ring=ring_of(tools.mail))
         return CommandResult(
-            texts.revived_all_text(args.lane, counts),
+            texts.revived_all_text(args.lane, counts, tools.language),
             {"lane": args.lane, **asdict(counts)},
             done=counts.revived > 0 and not counts.suppressed,
         )
     what, lane = await revive_sendable(tools.redis, args.id, ring=ring_of(tools.mail))
-    text = texts.REVIVED[what].format(id=args.id, lane=lane)
+    text = REVIVED[tools.language][what].format(id=args.id, lane=lane)
     return CommandResult(text, _facts(args.id, lane, what), done=what == "revived")
 
 
 async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
     what, lane = await discard_job(tools.redis, args.id)
-    text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="discarded")
+    text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["discarded"])
     return CommandResult(text, _facts(args.id, lane, what), done=what == "gone")
 
 
 async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
     what, lane = await cancel_job(tools.redis, args.id)
-    text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="cancelled")
+    text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["cancelled"])
     return CommandResult(text, _facts(args.id, lane, what), done=what in {"gone", "stopping"})
 
 
@@ -79,11 +83,13 @@ async def _edit(tools: Tools, args: argparse.Namespace) -> CommandResult:
         what, job = await edit_job(tools.redis, args.id, changes)
     except CannotEdit as refusal:
         return CommandResult(
-            f"Refused, nothing was changed. {printable(str(refusal))}",
+            WORDS[tools.language]["refused"].format(reason=printable(terminal_text(str(refusal)))),
             {**_facts(args.id, "", "refused"), "error": str(refusal)},
             done=False,
         )
-    text = texts.EDITED[what].format(id=args.id, fields=", ".join(changes), state=job.state)
+    text = EDITED[tools.language][what].format(
+        id=args.id, fields=", ".join(changes), state=STATES[tools.language][job.state]
+    )
     return CommandResult(text, {**_facts(args.id, job.lane, what), "fields": list(changes)}, done=what == "edited")
 
 
@@ -95,22 +101,23 @@ def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
 
 
 async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    words = WORDS[tools.language]
     held = await hold_lane(tools.redis, args.lane, lasting=args.lasting, reason=args.reason)
     if held is None:
         return CommandResult(
-            f"{args.lane} already has this hold; nothing was done.",
+            words["held_already"].format(lane=args.lane),
             {"lane": args.lane, "what": "unchanged"},
             done=False,
         )
     return CommandResult(
-        f"{args.lane} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops release {args.lane}",
+        words["held"].format(lane=args.lane, held=held_text(held, tools.language)),
         {"lane": args.lane, "what": "held", "held": asdict(held)},
     )
 
 
 async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
     released = await release_lane(tools.redis, args.lane)
-    text = f"{args.lane} is released." if released else f"{args.lane} was not held."
+    text = WORDS[tools.language]["released" if released else "not_held"].format(lane=args.lane)
     return CommandResult(text, {"lane": args.lane, "what": "released" if released else "not held"}, done=released)
 
 

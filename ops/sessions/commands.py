@@ -5,6 +5,7 @@ import argparse
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.sessions.arguments import SHOWN, open_sessions, time_text
 from ops.sessions.tokens import TOKENS
+from ops.sessions.words import SESSION_HEADS, WORDS
 from ops.table import printable, table
 from sessions import Session
 
@@ -12,16 +13,15 @@ from sessions import Session
 async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
         found = await sessions.sessions_of(args.user)
+    words = WORDS[tools.language]
     facts = {"user": args.user, "sessions": [_facts(one) for one in found]}
     if not found:
-        return CommandResult("This user has no session.", facts, done=False)
+        return CommandResult(words["no_session"], facts, done=False)
     rows = [
         [one.place.digest[:SHOWN], time_text(one.created_at), time_text(one.touched_at), printable(one.label)]
         for one in found
     ]
-    return CommandResult(
-        table(("SESSION", "LOGGED IN (UTC)", "LAST USED (UTC)", "LABEL"), rows, left={0, 1, 2, 3}), facts
-    )
+    return CommandResult(table(SESSION_HEADS[tools.language], rows, left={0, 1, 2, 3}), facts)
 
 
 async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -29,7 +29,7 @@ async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
         if args.session is None:
             epoch = await sessions.revoke_user(args.user)
-            return CommandResult("All sessions of this user have ended.", facts | {"epoch": epoch})
+            return CommandResult(WORDS[tools.language]["all_ended"], facts | {"epoch": epoch})
         chosen = [
             one for one in await sessions.sessions_of(args.user) if one.place.digest.startswith(args.session)
         ]
@@ -39,7 +39,7 @@ async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
                 "of exactly one"
             )
         ended = await sessions.revoke_listed(args.user, chosen[0].place.digest)
-    return CommandResult("The session has ended.", facts | {"session": chosen[0].place.digest}, done=ended)
+    return CommandResult(WORDS[tools.language]["ended"], facts | {"session": chosen[0].place.digest}, done=ended)
 
 
 def _facts(session: Session) -> dict[str, object]:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.sessions.arguments import SHOWN, open_sessions, time_text
+from ops.sessions.words import TOKEN_HEADS, WORDS
 from ops.table import printable, table
 from sessions import SERVICE_USER, Session
 from sessions.node_ids import is_id_text
@@ -22,7 +23,7 @@ async def _make(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
         token, made = await sessions.create_service(args.name, args.roots, lasts=timedelta(days=args.expires))
     ends = time_text(made.expires_at)
-    text = f"{token}\nKeep it now: it is shown only this once and stored nowhere. It expires at {ends} UTC."
+    text = WORDS[tools.language]["made"].format(token=token, ends=ends)
     return CommandResult(text, _facts(made) | {"token": token})
 
 
@@ -31,9 +32,9 @@ async def _list(tools: Tools, _args: argparse.Namespace) -> CommandResult:
         found = await sessions.sessions_of(SERVICE_USER)
     facts = {"tokens": [_facts(one) for one in found]}
     if not found:
-        return CommandResult("There is no service token.", facts, done=False)
+        return CommandResult(WORDS[tools.language]["no_token"], facts, done=False)
     rows = [_row(one) for one in sorted(found, key=lambda one: (one.label, one.created_at))]
-    heads = ("NAME", "TOKEN", "CREATED (UTC)", "LAST USED (UTC)", "EXPIRES (UTC)", "ROOTS")
+    heads = TOKEN_HEADS[tools.language]
     return CommandResult(table(heads, rows, left=set(range(len(heads)))), facts)
 
 
@@ -42,10 +43,10 @@ async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
         chosen = _chosen(await sessions.sessions_of(SERVICE_USER), args.name, args.token)
         ended = [one for one in chosen if await sessions.revoke_listed(SERVICE_USER, one.place.digest)]
     digests = [one.place.digest for one in ended]
-    facts = {"name": args.name, "revoked": digests}
+    facts, words = {"name": args.name, "revoked": digests}, WORDS[tools.language]
     if not digests:
-        return CommandResult(f"There is no service token called {args.name!r}.", facts, done=False)
-    return CommandResult(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
+        return CommandResult(words["no_such_token"].format(name=args.name), facts, done=False)
+    return CommandResult(words["revoked"].format(tokens=", ".join(digest[:SHOWN] for digest in digests)), facts)
 
 
 def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session]:

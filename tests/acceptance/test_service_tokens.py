@@ -189,7 +189,7 @@ async def test_a_token_of_a_machine_has_no_idle_limit_but_an_end(valkey_url: str
     [
         (["wallboard"], "--roots"),
         (["wallboard", "--roots", ""], "node ids"),
-        (["wallboard", "--roots", "1,x"], "node ids"),
+        (["wallboard", "--roots", "1,a b"], "node ids"),
         (["wallboard", "--roots", "9223372036854775808"], "2^63-1"),
         (["a name", "--roots", "1"], "name"),
         (["wallboard", "--roots", "1", "--expires", "0"], "days"),

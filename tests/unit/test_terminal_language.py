@@ -23,8 +23,10 @@ import ops.__main__ as ops_entry
 import ops.console.texts
 import ops.depth.table_texts
 import ops.depth.texts
+import ops.jobs.words
 import ops.limits.texts
 import ops.mail.doubt
+import ops.sessions.words
 from ops import errors_es, help_es, translator
 from ops.command_parser import CommandParser, terminal_text
 from ops.language import LANGUAGES
@@ -40,11 +42,11 @@ SOURCES = [
 ]
 TEXTS = (
     *(local.texts, local.sink.texts, ops.console.texts, ops.depth.table_texts, ops.depth.texts),
-    *(ops.limits.texts, ops.mail.doubt),
+    *(ops.jobs.words, ops.limits.texts, ops.mail.doubt, ops.sessions.words),
 )
 RAISED = {
     *("CommandRefused", "ArgumentTypeError", "_print_error", "_exit_with", "QueueInUse", "RunningUnreadable"),
-    *("DataDirectoryError", "SupervisorError"),
+    *("DataDirectoryError", "SupervisorError", "CannotEdit"),
 }
 """Calls whose sentence reaches a terminal."""
 FROM_PYDANTIC = {

@@ -1,0 +1,239 @@
+"""Words of the commands for jobs, in Spanish and English; `ops.jobs.texts` makes texts of them."""
+
+from collections.abc import Mapping
+
+from ops.jobs.edit import EditOutcome
+from ops.jobs.explain import Wait
+from ops.jobs.operations import RemovalOutcome, ReviveOutcome
+from ops.jobs.parked import UnparkOutcome
+from ops.language import Language
+
+REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
+    "en": {
+        "revived": "{id} is back in {lane}.",
+        "vanished": "{id} has lost its payload and is counted as vanished in {lane}.",
+        "erased": "{id} stays dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER). "
+        "Send it again, and remove this one: ./run ops discard",
+        "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. See why: ./run ops "
+        "mail suppressed ADDRESS; allow it: ./run ops mail unsuppress ADDRESS; then revive the job",
+        "not dead": "{id} is not dead; nothing was done.",
+    },
+    "es": {
+        "revived": "{id} vuelve a estar en {lane}.",
+        "vanished": "{id} ha perdido sus datos y cuenta como desaparecido en {lane}.",
+        "erased": "{id} sigue muerto: su contenido se borró (MOMENTUS_MAIL__ERASE_AFTER). "
+        "Envíelo otra vez, y elimine este: ./run ops discard",
+        "suppressed": "{id} sigue muerto: su destinatario está suprimido, así que no se enviaría. Vea por qué: "
+        "./run ops mail suppressed ADDRESS; permítalo: ./run ops mail unsuppress ADDRESS; después reviva el "
+        "trabajo",
+        "not dead": "{id} no está muerto; no se ha hecho nada.",
+    },
+}
+TAKEN_OUT: Mapping[Language, Mapping[RemovalOutcome, str]] = {
+    "en": {
+        "gone": "{id} is removed from {lane} and counted as {how}.",
+        "stopping": "{id} runs; its worker stops it within a few seconds and counts it as cancelled in {lane}.",
+        "told": "{id} runs and is already being stopped.",
+        "running": "{id} runs; only a job that does not run can be discarded. Stop it: ./run ops cancel",
+        "foreign": "{id} runs on a stock arq worker, which cannot be stopped from here; nothing was done.",
+        "dead": "{id} is already dead; remove it: ./run ops discard",
+        "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
+    },
+    "es": {
+        "gone": "{id} se ha quitado de {lane} y cuenta como {how}.",
+        "stopping": "{id} está en curso; su worker lo detiene en unos segundos y cuenta como cancelado en {lane}.",
+        "told": "{id} está en curso y ya se está deteniendo.",
+        "running": "{id} está en curso; solo se puede descartar uno que no lo esté. Deténgalo: ./run ops cancel",
+        "foreign": "{id} corre en un worker de arq, que no se puede detener desde aquí; no se ha hecho nada.",
+        "dead": "{id} ya está muerto; elimínelo: ./run ops discard",
+        "unknown": "{id} ni espera ni está en curso ni está muerto; no se ha hecho nada.",
+    },
+}
+UNPARKED: Mapping[Language, Mapping[UnparkOutcome, str]] = {
+    "en": {
+        "unparked": "{id} is back in {lane}; a worker claims it now.",
+        "not parked": "{id} is not parked; nothing was done.",
+    },
+    "es": {
+        "unparked": "{id} vuelve a estar en {lane}; un worker lo toma ahora.",
+        "not parked": "{id} no está aparcado; no se ha hecho nada.",
+    },
+}
+EDITED: Mapping[Language, Mapping[EditOutcome, str]] = {
+    "en": {
+        "edited": "{id}: changed {fields}. It is still dead; revive it: ./run ops revive",
+        "not dead": "{id} is {state}; only a dead job can be edited. Nothing was done.",
+        "changed": "{id} changed in the meantime; read it again. Nothing was done.",
+    },
+    "es": {
+        "edited": "{id}: cambiado {fields}. Sigue muerto; revívalo: ./run ops revive",
+        "not dead": "{id} está {state}; solo se puede editar un trabajo muerto. No se ha hecho nada.",
+        "changed": "{id} ha cambiado entre tanto; vuelva a leerlo. No se ha hecho nada.",
+    },
+}
+STATES: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "ready": "ready",
+        "scheduled": "scheduled",
+        "retrying": "retrying",
+        "parked": "parked",
+        "leased": "leased",
+        "dead": "dead",
+        "done": "done",
+        "suppressed": "suppressed",
+        "expired": "expired",
+        "unknown": "unknown",
+    },
+    "es": {
+        "ready": "listo",
+        "scheduled": "programado",
+        "retrying": "en reintento",
+        "parked": "aparcado",
+        "leased": "en curso",
+        "dead": "muerto",
+        "done": "hecho",
+        "suppressed": "suprimido",
+        "expired": "vencido",
+        "unknown": "desconocido",
+    },
+}
+SINCE: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "ready": "due since",
+        "scheduled": "due at",
+        "retrying": "due again at",
+        "parked": "next check",
+        "leased": "lease until",
+        "dead": "dead since",
+        "done": "done at",
+        "suppressed": "not sent (suppressed) at",
+        "expired": "expired at",
+    },
+    "es": {
+        "ready": "desde",
+        "scheduled": "previsto",
+        "retrying": "reintento",
+        "parked": "se revisa",
+        "leased": "arriendo hasta",
+        "dead": "muerto desde",
+        "done": "hecho",
+        "suppressed": "no enviado (suprimido)",
+        "expired": "vencido",
+    },
+}
+WAITS: Mapping[Language, Mapping[Wait, str]] = {
+    "en": {
+        "held": "the lane is {held}",
+        "time": "its time, in {in_time}",
+        "limit": "{limits}",
+        "worker": "a worker: no live one serves {lane}",
+        "slot": "a slot: all {slots} are in use; {place} before it",
+        "turn": "its turn: {place} before it",
+        "ability": "a worker that knows {needs}: deploy one; it unparks the job when it starts",
+        "decision": "an operator, {why}: {reason}; decide: ./run ops unpark, or ./run ops discard",
+        "people": "an operator: ./run ops revive, edit or discard",
+        "end": "nothing: it runs on worker {worker}",
+    },
+    "es": {
+        "held": "el carril está {held}",
+        "time": "su hora, dentro de {in_time}",
+        "limit": "{limits}",
+        "worker": "un worker: ninguno vivo atiende {lane}",
+        "slot": "un puesto: los {slots} están ocupados; {place} antes que él",
+        "turn": "su turno: {place} antes que él",
+        "ability": "un worker que conozca {needs}: despliegue uno; al arrancar desaparca el trabajo",
+        "decision": "un operador, {why}: {reason}; decida: ./run ops unpark, o ./run ops discard",
+        "people": "un operador: ./run ops revive, edit o discard",
+        "end": "nada: está en curso en el worker {worker}",
+    },
+}
+LABELS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "lane": "lane",
+        "kind": "kind",
+        "fields": "fields",
+        "attempt": "attempt",
+        "expires": "expires",
+        "progress": "progress",
+        "limit": "limit",
+        "waits_for": "waits for",
+    },
+    "es": {
+        "lane": "carril",
+        "kind": "tipo",
+        "fields": "campos",
+        "attempt": "intento",
+        "expires": "vence",
+        "progress": "progreso",
+        "limit": "límite",
+        "waits_for": "espera a",
+    },
+}
+HISTORY_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("AT", "ATTEMPT", "OUTCOME", "REASON"),
+    "es": ("CUÁNDO", "INTENTO", "RESULTADO", "MOTIVO"),
+}
+DEAD_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("ID", "LANE", "DEAD SINCE", "KIND", "ATTEMPT", "REASON"),
+    "es": ("ID", "CARRIL", "MUERTO DESDE", "TIPO", "INTENTO", "MOTIVO"),
+}
+PARKED_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("ID", "LANE", "WHY", "NEEDS", "REASON"),
+    "es": ("ID", "CARRIL", "POR QUÉ", "NECESITA", "MOTIVO"),
+}
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "unknown": "{id}: unknown. No trace is left: done long ago, discarded, cancelled, or it never existed. "
+        "In a shell, put the id in quotes.",
+        "no_dead": "There is no dead job.",
+        "no_parked": "There is no parked job.",
+        "unreadable": "unreadable",
+        "version": ", version {version}",
+        "stopping": ", and is being stopped",
+        "not_defined": ", not defined",
+        "none_before": "no ready job",
+        "before": "{count} ready jobs",
+        "deferred": " (deferred: {reason})",
+        "share": "{done:g} of {total:g} ({percent:.0f} %){note}, reported at {at}",
+        "back": "{count} jobs are back in {lane}{vanished}{erased}.",
+        "vanished": "; {count} had lost their payload and are counted as vanished",
+        "erased": "; {count} stay dead because their content was erased",
+        "suppressed": "\n{count} stay dead: their recipients are suppressed, so they would not be sent. See why: "
+        "./run ops mail suppressed\nIf a server was at fault, allow them again: ./run ops mail unsuppress "
+        "--domain DOMAIN --since 2h; then ./run ops revive --all {lane}",
+        "discarded": "discarded",
+        "cancelled": "cancelled",
+        "refused": "Refused, nothing was changed. {reason}",
+        "held_already": "{lane} already has this hold; nothing was done.",
+        "held": "{lane} is {held}. Running jobs continue.\nRelease it: ./run ops release {lane}",
+        "released": "{lane} is released.",
+        "not_held": "{lane} was not held.",
+    },
+    "es": {
+        "unknown": "{id}: desconocido. No queda rastro: hecho hace mucho, descartado, cancelado, o nunca existió. "
+        "En un shell, ponga el id entre comillas.",
+        "no_dead": "No hay ningún trabajo muerto.",
+        "no_parked": "No hay ningún trabajo aparcado.",
+        "unreadable": "ilegible",
+        "version": ", versión {version}",
+        "stopping": ", y se está deteniendo",
+        "not_defined": ", sin definir",
+        "none_before": "ningún trabajo listo",
+        "before": "{count} trabajos listos",
+        "deferred": " (aplazado: {reason})",
+        "share": "{done:g} de {total:g} ({percent:.0f} %){note}, comunicado {at}",
+        "back": "{count} trabajos vuelven a estar en {lane}{vanished}{erased}.",
+        "vanished": "; {count} habían perdido sus datos y cuentan como desaparecidos",
+        "erased": "; {count} siguen muertos porque su contenido se borró",
+        "suppressed": "\n{count} siguen muertos: sus destinatarios están suprimidos, así que no se enviarían. Vea "
+        "por qué: ./run ops mail suppressed\nSi la culpa fue de un servidor, permítalos de nuevo: ./run ops mail "
+        "unsuppress --domain DOMAIN --since 2h; después ./run ops revive --all {lane}",
+        "discarded": "descartado",
+        "cancelled": "cancelado",
+        "refused": "Rechazado, no se ha cambiado nada. {reason}",
+        "held_already": "{lane} ya está retenido así; no se ha hecho nada.",
+        "held": "{lane} está {held}. Los trabajos en curso continúan.\nLibérelo: ./run ops release {lane}",
+        "released": "{lane} está liberado.",
+        "not_held": "{lane} no estaba retenido.",
+    },
+}
