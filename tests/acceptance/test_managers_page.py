@@ -325,11 +325,13 @@ async def test_the_page_is_walked_by_keyboard_and_an_update_takes_the_focus_from
     await tab.press("Enter")
     assert await tab.evaluate("document.activeElement.parentElement.getAttribute('aria-sort')") == "descending"
     assert (await shown_by(tab)).order == ["2", "3"]
+    await tab_to(tab, "south")
     await shown_shop.shop.order(5000, node=3)
     await shown_shop.refresh()
     found = await assert_amounts(tab, await shown_shop.amounts(), "en")
     assert found.order == ["3", "2"], "sorted still, by the new amounts"
-    assert await tab.evaluate(ACTIVE) == "amount"
+    assert await tab.evaluate(ACTIVE) == "south", "its row has moved, and the focus with it"
+    await tab_to(tab, "amount")
     await tab.press("Space")
     assert await tab.evaluate("document.activeElement.parentElement.getAttribute('aria-sort')") == "ascending"
 

@@ -32,6 +32,8 @@ const state = {
 };
 let more = 0;
 let asked = 0;
+let underWay = '';
+let isAskedAgain = false;
 let timer = 0;
 let hints = new AbortController();
 let followed = '';
@@ -65,9 +67,26 @@ function announce(sentence) {
 
 // Requests
 
+/** Ask for the view; while it is being asked for, once more afterwards. A request for another view is dropped. */
 async function load() {
+  const view = `view ${location.hash}`;
+  if (underWay === view) {
+    isAskedAgain = true;
+    return;
+  }
+  underWay = view;
+  await loadOnce(++asked);
+  if (underWay === view) {
+    underWay = '';
+  }
+  if (isAskedAgain && underWay === '') {
+    isAskedAgain = false;
+    load();
+  }
+}
+
+async function loadOnce(own) {
   clearTimeout(timer);
-  const own = ++asked;
   try {
     if (!state.catalogue) {
       const { body } = await client.get('v1/reports');
@@ -111,6 +130,9 @@ async function loadView(own) {
       state.shown.times = times;
     }
     return;
+  }
+  if (scope === '') {
+    body.left_out.push(...catalogue.roots.slice(AT_ONCE));
   }
   await addMore(report, body, isSame ? more : 0);
   if (own === asked) {
@@ -220,6 +242,12 @@ function move() {
   load();
 }
 
+/** Begin the view again, as somebody else. */
+function restart() {
+  underWay = '';
+  move();
+}
+
 // Events
 
 function tick() {
@@ -254,7 +282,7 @@ function click(event) {
   } else if (forget !== undefined) {
     client.use('');
     Object.assign(state, { catalogue: null, shown: null });
-    move();
+    restart();
   } else if (moreAsked !== undefined) {
     more += 1;
     state.shown.etag = '';
@@ -274,11 +302,12 @@ function submit(event) {
   const field = document.getElementById('token');
   client.use(field.value.trim());
   field.value = '';
-  move();
+  restart();
 }
 
 function see() {
   if (!document.hidden) {
+    tick(); // numbers that have expired meanwhile are gone before anything is asked
     load();
   } else {
     clearTimeout(timer);
@@ -308,6 +337,7 @@ addEventListener('hashchange', move);
 document.addEventListener('click', click);
 document.addEventListener('submit', submit);
 document.addEventListener('visibilitychange', see);
+addEventListener('pageshow', (event) => event.persisted && see());
 setInterval(tick, 1000);
 draw();
 load();
