@@ -35,7 +35,7 @@ def wall_us() -> int:
 
 
 def moment(us: int) -> datetime:
-    """Return microseconds since 1970 as an aware datetime."""
+    """Return microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
     return _EPOCH + timedelta(microseconds=us)
 
 

@@ -196,7 +196,7 @@ def _kind(hint: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401, PLR0911  a
 def _check_hint(hint: Any, where: str) -> None:  # noqa: ANN401  an annotation
     kind, inner = _kind(hint)
     if kind == "unknown":
-        raise InvalidJob(where, f"{hint} is no type of a payload's field; docs/jobs.md lists those that are")
+        raise InvalidJob(where, f"{hint} is not a type for a payload field; docs/jobs.md lists the types")
     if kind == "dataclass":
         check_fields(hint)
     if kind in {"optional", "list", "dict"}:
@@ -235,7 +235,7 @@ def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
         return [_plain(one, f"{where}[{place}]") for place, one in enumerate(value)]
     if value is None or type(value) in {bool, int, float, str}:
         return _plain_scalar(value, where)
-    raise InvalidJob(where, f"is of the type {type(value).__name__}, which JSON does not have")
+    raise InvalidJob(where, f"is of type {type(value).__name__}, which JSON does not have")
 
 
 def _plain_scalar(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
@@ -259,13 +259,13 @@ def _instant(value: datetime, where: str) -> str:
 
 def _exact(value: Decimal, where: str) -> str:
     if not value.is_finite():
-        raise InvalidJob(where, f"is {value}, which is no number")
+        raise InvalidJob(where, f"is {value}, which is not a number")
     return str(value)
 
 
 def _key(key: Any, where: str) -> str:  # noqa: ANN401  as in `write_value`
     if not isinstance(key, str):
-        raise InvalidJob(where, f"has a key of the type {type(key).__name__}; keys are texts")
+        raise InvalidJob(where, f"has a key of type {type(key).__name__}; keys must be strings")
     return str(_plain_scalar(key, where))
 
 
@@ -274,7 +274,7 @@ def _misfit(value: Any, hint: Any, where: str) -> InvalidJob:  # noqa: ANN401  a
     wanted = (
         str(hint.__name__) if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
     )
-    return InvalidJob(where, f"must be {wanted}, and is a value of the type {type(value).__name__}")
+    return InvalidJob(where, f"must be {wanted}, and is a value of type {type(value).__name__}")
 
 
 def _inside(within: str, name: str) -> str:

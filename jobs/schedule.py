@@ -68,7 +68,7 @@ class Schedule:
             values = self._values(name)
             if not values or not values <= set(limits):
                 wrong = getattr(self, name)
-                raise InvalidSchedule(f"{name}: must be within {limits[0]} to {limits[-1]}, not {wrong!r}")
+                raise InvalidSchedule(f"{name}: must be from {limits[0]} to {limits[-1]}, not {wrong!r}")
         if next(self._dates(date(2000, 1, 1)), None) is None:
             fields = f"month {self.month}, day {self.day}, weekday {self.weekday}"
             raise InvalidSchedule(f"month, day, weekday: no date matches ({fields}); choose values of a real date")
@@ -91,7 +91,7 @@ class Schedule:
             # near a clock change, the next date may begin before this one ends
             if found and (plain or known):
                 return min(found)
-        raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
+        raise AssertionError("schedule: never fires; its constructor should have refused it")  # pragma: no cover
 
     def last_until(self, instant: datetime) -> datetime:
         """Return the last firing up to and including this instant, in UTC."""

@@ -10,8 +10,12 @@ from ops.lanes.hold import REASON_LIMIT
 LONGEST = timedelta(days=366)
 
 
-def reason_argument(text: str) -> str:
-    """Read the reason of a hold, which operators see."""
+def add_reason(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the reason of a hold."""
+    parser.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="the text that operators see")
+
+
+def _reason(text: str) -> str:
     if len(text) > REASON_LIMIT or not text.isprintable():
         raise argparse.ArgumentTypeError(f"must be one printable line of at most {REASON_LIMIT} characters")
     return text

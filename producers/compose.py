@@ -318,7 +318,7 @@ def unusable_address(error: ValueError) -> InvalidRequest:
 
 def _checked(key: str) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= _KEY_LIMIT:
-        raise InvalidRequest(f"key: must be a text of 1 to {_KEY_LIMIT} characters that identifies the work")
+        raise InvalidRequest(f"key: must be a string of 1 to {_KEY_LIMIT} characters that identifies the work")
     return key
 
 

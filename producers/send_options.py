@@ -117,7 +117,7 @@ def checked_limit(key: str) -> str:
 
 def milliseconds(duration: timedelta) -> int:
     """Return a duration in whole milliseconds."""
-    return round(duration / timedelta(milliseconds=1))
+    return round(duration / timedelta(milliseconds=1)) if duration else 0
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -109,7 +109,7 @@ class Connection:
 
     @property
     def proven(self) -> bool:
-        """True if entries read over this connection and not reported as changed are current, to half a second."""
+        """True if entries read here and not reported as changed are current to within half a second."""
         wire = self._wire
         return self._is_tracking and wire is not None and not wire.closed and self.heard_s <= _PROVEN_S
 

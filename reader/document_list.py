@@ -28,6 +28,7 @@ from typing import Any
 
 import orjson
 
+from clocks import moment
 from reader import problem
 from reader.access import token_of
 from reader.cache_control import bounds_of
@@ -40,7 +41,7 @@ from reader.preconditions import Condition, weigh_conditions
 from reader.query import values_of
 from reader.read_your_writes import awaited_transaction, is_visible
 from reader.report import ReportResponder, refuse_unseen, time_taken, too_old
-from reader.snapshot import Meta, SnapshotUnreadable, StoredScope, moment
+from reader.snapshot import Meta, SnapshotUnreadable, StoredScope
 from reader.store import StoredReports
 from sessions.node_ids import CHARACTERS, is_id_text
 

@@ -23,9 +23,10 @@ from enum import Enum
 from functools import lru_cache
 from math import ceil
 
+from clocks import moment
 from reader.cache_control import NO_BOUNDS, CacheBounds
 from reader.message import Headers
-from reader.snapshot import Head, Meta, moment
+from reader.snapshot import Head, Meta
 
 GRACE = timedelta(seconds=60)
 """Time past `valid_until` in which the old data may still be served, as stale, while new data is computed."""
@@ -54,7 +55,7 @@ class Freshness:
     """A verdict and the times behind it, in microseconds; a negative time is in the past.
 
     Attributes:
-        doubt: the clock for which the report is not called fresh; empty if there is none.
+        doubt: the clock because of which the report is not called fresh, or empty.
     """
 
     verdict: FreshnessVerdict

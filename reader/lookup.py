@@ -203,7 +203,7 @@ class Lookups:
         return self._guard.current_roots(request.token) if self._store.proven else None
 
     async def fetch_result(self, request: ReportRequest) -> LookupResult:
-        """Return the result from Redis, with as many commands as it takes.
+        """Return the result from Redis, sending as many commands as are needed.
 
         Raises:
             StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: it is not available.

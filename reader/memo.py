@@ -40,7 +40,7 @@ class ResultCache(dict[K, V]):
         ('a', 1, True, 1)
     """
 
-    def __init__(self, make: Callable[[K], V], *, limit: int, weigh: Callable[[K], int] = len) -> None:  # type: ignore[assignment]  # most keys are texts
+    def __init__(self, make: Callable[[K], V], *, limit: int, weigh: Callable[[K], int] = len) -> None:  # type: ignore[assignment]  # most keys are strings
         super().__init__()
         self._make = make
         self._weigh = weigh

@@ -171,7 +171,7 @@ class ReportResponder:
         return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(result))
 
     def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
-        """Respond to a client with conditions; return None if waiting may meet them."""
+        """Respond to a conditional request; return None if its conditions may be met after a wait."""
         if not _sees(awaited_transaction(report_request.fields.get_joined("if-write-visible")), result.snapshot):
             return None
         bounds = bounds_of(report_request.fields.get_joined("cache-control"))

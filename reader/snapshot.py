@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
+from clocks import moment
 from reader.memo import memo
 
 ERROR_LENGTH = 300
@@ -153,11 +153,6 @@ def decode_snapshot(values: Sequence[bytes | None], encoding: str = "") -> Store
         raise SnapshotUnreadable(
             f"stored report: not in the agreed format ({error!r}); run worker and reader of one version"
         ) from error
-
-
-def moment(microseconds: int) -> datetime:
-    """Return microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
 @memo(16 << 20)

@@ -13,7 +13,7 @@ An address may name several hosts: the first that accepts and is in the state th
 is used. One that does not answer delays the next by its part of the time limit.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
@@ -83,35 +83,40 @@ async def connect(dsn: str, *, application: str, command_timeout: float | None =
     return await _connect(dsn, server_settings=named, command_timeout=command_timeout)
 
 
-async def open_pool(
-    dsn: str,
-    *,
-    application: str,
-    connections: int,
-    init: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
-    reset: Callable[[Connection], Awaitable[None]] | None = None,
-    command_timeout: float | None = None,
-) -> "asyncpg.Pool[asyncpg.Record]":
-    """Open a pool whose connections are opened like those of `connect`.
+class LazyPool:
+    """Pool that is opened at its first use, and again after :meth:`close`.
 
     Args:
-        connections: maximum number of connections; each is opened when it is needed.
-        init, reset, command_timeout: see ``asyncpg.create_pool``.
-
-    Raises:
-        ValueError: the address is none. A connection that cannot be opened is the error of its first use.
+        connections: maximum number of connections; each is opened when it is needed, like those of `connect`.
+        options: ``init``, ``reset`` and ``command_timeout`` of ``asyncpg.create_pool``.
     """
-    make: Any = _connect
-    return await asyncpg.create_pool(
-        dsn,
-        min_size=0,  # or the driver keeps trying to have one, and logs each failure with its stack
-        max_size=connections,
-        connect=make,
-        init=init,
-        reset=reset,
-        command_timeout=command_timeout,
-        server_settings={"application_name": application},
-    )
+
+    def __init__(self, dsn: str, *, application: str, connections: int, **options: Any) -> None:  # noqa: ANN401  the driver's
+        self._dsn = dsn
+        self._options = {
+            "min_size": 0,  # or the driver keeps trying to have one, and logs each failure with its stack
+            "max_size": connections,
+            "connect": _connect,
+            "server_settings": {"application_name": application},
+            **options,
+        }
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def opened(self) -> "asyncpg.Pool[asyncpg.Record]":
+        """Return the pool.
+
+        Raises:
+            ValueError: the address is none. A connection that cannot be opened is the error of its first use.
+        """
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(self._dsn, **self._options)
+        return self._pool
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
 
 
 async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the driver's

@@ -110,10 +110,6 @@ def _are_equal(former: Rows, rows: Rows) -> bool:
     )
 
 
-def _are_written_alike(former: Rows, rows: Rows) -> bool:
-    return _are_equal(former, rows) and _have_the_same_digits(former, rows)
-
-
 def _have_the_same_digits(former: Rows, rows: Rows) -> bool:
     """Return True if decimals of equal rows have the same text: 1.5 and 1.50 are equal but shown differently."""
     names = former[0].keys() if former else ()

@@ -26,7 +26,7 @@ import asyncpg
 from clocks import ClockReading, running_us
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
-from reports.connection_postgres import open_pool
+from reports.connection_postgres import LazyPool
 from reports.document import microseconds
 from reports.pace import MarkTimes, Probe
 from reports.source_postgres import REPLAYED
@@ -60,10 +60,11 @@ class Outbox:
     """Marks of one tenant, read on a separate connection so that a slow refresh does not delay the prober."""
 
     def __init__(self, dsn: str, *, tenant: str, boards: Mapping[str, Board]) -> None:
-        self._dsn = dsn
         self._tenant = tenant
         self._boards = boards
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool = LazyPool(
+            dsn, application="momentus-prober", connections=1, command_timeout=_TIMEOUT, reset=_leave
+        )
         self._known = Catalogue()
         self._known_until = 0.0
         self._asked = 0.0
@@ -96,7 +97,7 @@ class Outbox:
         The catalogue is queried after the marks: its digest is of the marks' state, or of a later one.
         """
         watched = (await self.catalogue()).watched
-        pool = await self._connected()
+        pool = await self._pool.opened()
         asked_us = running_us()
         try:
             rows = await pool.fetch(_WATCHED if watched else _NOW)
@@ -124,7 +125,7 @@ class Outbox:
 
     async def _ask(self) -> None:
         began = time.monotonic()
-        self._known = await read_catalogue((await self._connected()).fetch, self._tenant, self._boards)
+        self._known = await read_catalogue((await self._pool.opened()).fetch, self._tenant, self._boards)
         ended = time.monotonic()
         if ended < self._refused_until:
             self._known = self._known.without_marks(self._refusal)
@@ -133,20 +134,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
-
-    async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
-        if self._pool is None:
-            self._pool = await open_pool(
-                self._dsn,
-                application="momentus-prober",
-                connections=1,
-                command_timeout=_TIMEOUT,
-                reset=_leave,
-            )
-        return self._pool
+        await self._pool.close()
 
 
 async def _leave(_: object) -> None:

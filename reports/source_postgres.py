@@ -34,10 +34,10 @@ from reports.bounds import DEFAULT, ReportBounds
 from reports.connection_postgres import (
     Connection,
     ConnectionEnded,
+    LazyPool,
     connection_ended,
     give_up_connection,
     is_lost,
-    open_pool,
 )
 from reports.day import Day
 from reports.document import microseconds
@@ -395,12 +395,15 @@ class Source:
     def __init__(
         self, dsn: str, *, statement_timeout: timedelta, connections: int = 2, bounds: ReportBounds = DEFAULT
     ) -> None:
-        self._dsn = dsn
-        self._longest = statement_timeout + _LONGER
         self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
-        self._connections = connections
         self._bounds = bounds
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool = LazyPool(
+            dsn,
+            application="momentus-refresh",
+            connections=connections,
+            init=read_exactly,
+            command_timeout=(statement_timeout + _LONGER).total_seconds(),
+        )
         self._memo = RefreshMemo()
 
     @asynccontextmanager
@@ -411,7 +414,7 @@ class Source:
             ConnectionEnded: the server closed the connection meanwhile.
             NoAnswer: the server did not answer in time.
         """
-        pool = await self._connected()
+        pool = await self._pool.opened()
         async with pool.acquire() as connection:
             try:
                 async with self._seen(connection, readonly=readonly) as snapshot:
@@ -441,17 +444,4 @@ class Source:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
-
-    async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
-        if self._pool is None:
-            self._pool = await open_pool(
-                self._dsn,
-                application="momentus-refresh",
-                connections=self._connections,
-                init=read_exactly,
-                command_timeout=self._longest.total_seconds(),
-            )
-        return self._pool
+        await self._pool.close()

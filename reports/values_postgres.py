@@ -19,6 +19,7 @@ from reports import Report
 from reports.columns import JSON, never_shown
 from reports.measures import InvalidRows
 from reports.rollups import columns_of
+from reports.triggers import quote_identifier
 
 _DAY_ZERO = dt.date(2000, 1, 1).toordinal()
 _LONGEST = 60
@@ -170,17 +171,11 @@ async def _texts(
 ) -> list[Mapping[str, Any]]:
     """Return all rows, each value as the bytes of its text, in any encoding of the database."""
     names = dict.fromkeys([*scope, *columns])
-    shown = ", ".join(f"convert_to(rows.{quoted(name)}::text, 'SQL_ASCII') AS {quoted(name)}" for name in names)
+    shown = ", ".join(
+        f"convert_to(rows.{quote_identifier(name)}::text, 'SQL_ASCII') AS {quote_identifier(name)}"
+        for name in names
+    )
     return list(await connection.fetch(f"SELECT {shown} FROM (\n{sql}\n) AS rows", *arguments))  # noqa: S608  quoted
-
-
-def quoted(name: str) -> str:
-    """Quote a name as an SQL identifier.
-
-    >>> quoted('a"b')
-    '"a""b"'
-    """
-    return '"' + name.replace('"', '""') + '"'
 
 
 async def _first_bad(connection: Any, of_type: Any, values: list[bytes]) -> bytes | None:  # noqa: ANN401  the driver's
@@ -206,7 +201,8 @@ def _is_utf8(value: bytes) -> bool:
 
 async def _are_readable(connection: Any, of_type: Any, values: list[bytes]) -> bool:  # noqa: ANN401  the driver's
     name = type_name(of_type.name)
-    cast = f"{quoted(of_type.schema)}.{quoted(name.removesuffix('[]'))}{'[]' if name.endswith('[]') else ''}"
+    item = f"{quote_identifier(of_type.schema)}.{quote_identifier(name.removesuffix('[]'))}"
+    cast = f"{item}[]" if name.endswith("[]") else item
     try:
         async with connection.transaction():
             texts = [value.decode() for value in values]

@@ -51,7 +51,7 @@ def choose_cookie(
         header: returns a header field of the request, or None.
 
     Raises:
-        InsecureCookieRefused: `INSECURE` is allowed, and the request is not one within this machine.
+        InsecureCookieRefused: `INSECURE` is allowed and the request did not come from this machine.
     """
     if not insecure or secure_scheme:
         return SECURE

@@ -44,4 +44,4 @@ class SessionsUnavailable(SessionError):
 
 
 class InsecureCookieRefused(SessionError):
-    """`insecure_cookie` is set, and a request is not one within this machine; it was not served."""
+    """`insecure_cookie` is set and a request did not come from this machine; it was not served."""

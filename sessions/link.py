@@ -57,7 +57,7 @@ def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessi
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return the errors by which a link reports that Redis failed. For an ``except``, which asks only then."""
+    """Return the exceptions by which a link reports that Redis failed, for an ``except`` clause."""
     from redis.exceptions import RedisError  # noqa: PLC0415  redis-py is most of an import, and loaded by now
 
     return RedisError, OSError  # a timeout is an OSError

@@ -93,7 +93,7 @@ def create_session(
     check_text("label", label)
     limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]
     if not 0 <= cap <= CAP_LIMIT:
-        raise SessionRefused(f"cap: must be from 0 (any number) to {CAP_LIMIT}, not {cap}")
+        raise SessionRefused(f"cap: must be from 0 (no limit) to {CAP_LIMIT}, not {cap}")
     payload = encode_data(data)
     token = token or new_token(user)
     place = _place(token)

@@ -30,7 +30,7 @@ def encode_data(data: Mapping[str, Any]) -> bytes:
     try:
         encoded = orjson.dumps(dict(data), option=_JSON)
     except TypeError as error:
-        raise SessionRefused(f"data: must be a JSON object with text keys and plain values ({error})") from error
+        raise SessionRefused(f"data: must be a JSON object with string keys and plain values ({error})") from error
     if len(encoded) > DATA_LIMIT:
         raise SessionRefused(f"data: {len(encoded)} bytes of JSON; at most {DATA_LIMIT} are allowed")
     return encoded

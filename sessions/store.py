@@ -104,7 +104,7 @@ class Sessions:
             idle: time after its last use at which the session ends.
             absolute: time from now at which the session ends at the latest.
             cap: number of sessions that the user may have, at most 100; above it, the sessions that would end
-                first are ended. 0 for any number.
+                first are ended. 0 for no limit.
 
         Raises:
             SessionRefused: an argument is invalid.

@@ -195,7 +195,7 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
     for key in _TEXTS:
         value = table.get(key, "")
         if not isinstance(value, str) or not value.isprintable():
-            yield f"{key}: must be a text"
+            yield f"{key}: must be a string"
         elif key in table and value not in _ONE_OF.get(key, (value,)):
             yield f"{key}: must be one of {', '.join(_ONE_OF[key])}"
         elif key == "ehlo_name" and value and not is_ehlo_name(value):

@@ -45,7 +45,7 @@ def normal_address(value: str, *, field: str, private_domains: Iterable[str] = (
         'ana@example.com'
     """
     if not isinstance(value, str):
-        raise InvalidAddress(field, f"must be a text of the form name@domain, not {type(value).__name__}")
+        raise InvalidAddress(field, f"must be a string of the form name@domain, not {type(value).__name__}")
     refuse_unsafe(value, field=field)
     text = str.__str__(value)
     try:

@@ -37,5 +37,5 @@ def _type(kind: object) -> str:
 
 def _content(kind: str, text: object) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise InvalidPart(f"alternatives.{kind}", "must be a text, and not empty")
+        raise InvalidPart(f"alternatives.{kind}", "must be a string, and not empty")
     return text

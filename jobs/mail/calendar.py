@@ -29,10 +29,10 @@ def checked_calendar(calendar: object) -> str:
         'BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n'
     """
     if not isinstance(calendar, str):
-        raise InvalidPart(_FIELD, f"must be a text in iCalendar form, not {type(calendar).__name__}")
+        raise InvalidPart(_FIELD, f"must be a string in iCalendar form, not {type(calendar).__name__}")
     text = calendar.replace("\r\n", "\n").strip("\n") + "\n"
     if _CONTROL.search(text) or "\r" in text:
-        raise InvalidPart(_FIELD, "holds a control character; remove it")
+        raise InvalidPart(_FIELD, "contains a control character; remove it")
     lines = text.upper().splitlines()
     begun, ended = lines.count("BEGIN:VCALENDAR"), lines.count("END:VCALENDAR")
     if (begun, ended, lines[0], lines[-1]) != (1, 1, "BEGIN:VCALENDAR", "END:VCALENDAR"):

@@ -83,7 +83,7 @@ def thread_id(thread: object) -> str:
     """
     if not isinstance(thread, str) or not 0 < len(thread) <= VALUE_LIMIT:
         raise InvalidPart(
-            "thread", f"must be a text of 1 to {VALUE_LIMIT} characters that names what the mails are about"
+            "thread", f"must be a string of 1 to {VALUE_LIMIT} characters that names what the mails are about"
         )
     return hashlib.sha256(thread.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -106,7 +106,7 @@ def _check_name(name: object) -> None:
 def _check_value(name: str, value: object) -> None:
     field = f"headers.{name}"
     if not isinstance(value, str) or not 0 < len(value) <= VALUE_LIMIT or value != value.strip():
-        raise InvalidPart(field, f"must be a text of 1 to {VALUE_LIMIT} characters without spaces around it")
+        raise InvalidPart(field, f"must be a string of 1 to {VALUE_LIMIT} characters without spaces around it")
     refuse_unsafe(value, field=field)
     if not name.lower().startswith(_ENCODED) and not _PLAIN.match(value):
         raise InvalidPart(field, "must be ASCII with single spaces, because machines read this field")

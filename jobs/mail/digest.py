@@ -67,7 +67,7 @@ class Digest:
         """Return the values as they wait for others. Renders both templates, so that the sender learns of a fault.
 
         Raises:
-            MailError: a fault of the key, the window, the template or a value.
+            MailError: the key, the window, the template or a value is invalid.
         """
         self._check()
         values = json_values(plain_values(self.mail.values))
@@ -86,7 +86,7 @@ class Digest:
                 "template", "is missing; only a mail made from a template can be gathered, ready parts cannot"
             )
         if not isinstance(self.collapse, str) or not 0 < len(self.collapse) <= _KEY_LIMIT:
-            raise InvalidPart("collapse", f"must be a text of 1 to {_KEY_LIMIT} characters, for example tasks:7")
+            raise InvalidPart("collapse", f"must be a string of 1 to {_KEY_LIMIT} characters, for example tasks:7")
         if not isinstance(self.window, timedelta) or not SHORTEST <= self.window <= LONGEST:
             raise InvalidPart(
                 "window", f"must be a timedelta from 1 s to {LONGEST.days} days, not {self.window!r}"

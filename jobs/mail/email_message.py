@@ -73,7 +73,7 @@ def _header(name: str, value: object) -> _Decoded:
         encoded = "\n"
     text = _FOLD.sub("", encoded)
     if "\r" in text or "\n" in text:
-        raise UnsafeHeader(f"headers.{name}", "holds a line break; remove it")
+        raise UnsafeHeader(f"headers.{name}", "contains a line break; remove it")
     return _REGISTRY(name, text)
 
 
@@ -83,7 +83,7 @@ def _addresses(name: str, header: _Decoded) -> list[Address]:
         raise InvalidAddress(field, "cannot be read as a list of addresses; check commas, quotes and brackets")
     for group in header.groups:
         if group.display_name is not None and group.addresses:
-            raise InvalidAddress(field, "holds a named group; give its addresses without the group")
+            raise InvalidAddress(field, "contains a named group; give its addresses without the group")
     return list(header.addresses)
 
 

@@ -41,7 +41,9 @@ def refuse_unsafe(text: str, *, field: str) -> None:
                 field, f"holds the control character U+{ord(character):04X} at position {position}; remove it"
             )
     if _ENCODED_WORD.search(text):
-        raise UnsafeHeader(field, "holds an encoded-word (=?charset?q?...); give plain text, it is encoded later")
+        raise UnsafeHeader(
+            field, "contains an encoded-word (=?charset?q?...); give plain text, it is encoded later"
+        )
 
 
 def encode_text(text: str) -> str:

@@ -12,7 +12,7 @@ _TAG = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,8}\Z")
 
 
 def is_language_tag(text: str) -> bool:
-    """Return True if a text has the form of a language tag."""
+    """Return True if the text is a well-formed language tag."""
     return _TAG.match(text) is not None
 
 

@@ -239,7 +239,7 @@ class Mail:
         for name in (name for name in optional if getattr(self, name) is not None):
             value = getattr(self, name)
             if not isinstance(value, str):
-                raise InvalidPart(name, f"must be a text, not {type(value).__name__}")
+                raise InvalidPart(name, f"must be a string, not {type(value).__name__}")
 
     def parts(self) -> RenderedParts:
         """Return subject, text and HTML, before they are checked.

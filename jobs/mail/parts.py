@@ -32,9 +32,9 @@ def check_parts(parts: RenderedParts) -> None:
     try:
         refuse_unsafe(parts.subject, field="subject")
     except UnsafeHeader as refusal:
-        raise UnsafeHeader("subject", f"{refusal.reason} (it may have come in by a value)") from None
+        raise UnsafeHeader("subject", f"{refusal.reason} (it may come from a value)") from None
     if not (parts.text.strip() or parts.html.strip()):
-        raise EmptyBody("text", "is empty, and html too; give one of them")
+        raise EmptyBody("text", "is empty, and so is html; give one of them")
 
 
 def check_size(
@@ -84,5 +84,5 @@ def _byte_count(part: str, field: str) -> int:
         return len(part.encode())
     except UnicodeEncodeError:
         raise InvalidPart(
-            field, "holds a lone surrogate, which is not a character; decode the text correctly"
+            field, "contains a lone surrogate, which is not a character; decode the text correctly"
         ) from None

@@ -142,13 +142,13 @@ def mailbox_text(address: str, name: str) -> str:
 def _listed(value: object, field: str) -> Sequence[object]:
     if value is None:
         if field == "to":
-            raise InvalidAddress(field, "must be a text of the form name@domain or a list of them, not NoneType")
+            raise InvalidAddress(field, "must be a string of the form name@domain or a list of them, not NoneType")
         return ()
     if isinstance(value, str) or hasattr(value, "addr_spec"):
         return (value,)
     if isinstance(value, bytes) or not isinstance(value, Sequence):
         raise InvalidAddress(
-            field, f"must be a text of the form name@domain or a list of them, not {type(value).__name__}"
+            field, f"must be a string of the form name@domain or a list of them, not {type(value).__name__}"
         )
     return value
 
@@ -177,7 +177,7 @@ def _one(address: object, field: str, private_domains: Iterable[str]) -> dict[st
     if not isinstance(spec, str) or not isinstance(name, str):
         raise InvalidAddress(
             field,
-            f"must be a text of the form name@domain or an Address, not {type(address).__name__}",
+            f"must be a string of the form name@domain or an Address, not {type(address).__name__}",
         )
     frozen = {"address": normal_address(spec, field=field, private_domains=private_domains)}
     return {**frozen, "name": _name(name, field)} if name.strip() else frozen

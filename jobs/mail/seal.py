@@ -47,7 +47,7 @@ class SealError(JobError):
 
 
 class InvalidKeyRing(SealError):
-    """A ring that is not ``id:base64`` texts, or whose library is absent."""
+    """The text is not a list of ``id:base64`` keys, or the library is not installed."""
 
 
 class UnknownSealKey(SealError):
@@ -91,10 +91,10 @@ class KeyRing:
         return tuple(self._keys)
 
     def seal(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """Return the payload with its private fields sealed; unchanged for a kind without any.
+        """Return the payload with its private fields sealed; unchanged if the kind has none.
 
         Raises:
-            orjson.JSONEncodeError: a value that JSON does not have (a TypeError).
+            orjson.JSONEncodeError: a value cannot be written as JSON (a TypeError).
         """
         if kind not in KINDS or SEALED in payload:
             return payload

@@ -141,7 +141,7 @@ class Templates:
         return found
 
     def _home(self, name: str) -> Path:
-        """Return the folder of a template: yours hides the shipped one of its name, in all languages."""
+        """Return the folder of a template: a backend's own hides the shipped one of that name."""
         return next(folder / name for folder in self._folders if (folder / name).is_dir())
 
     @cached_property

@@ -67,7 +67,9 @@ def _plain_one(value: object, *, field: str) -> object:
         _refuse_unsafe(value, field=field)
         return str.__str__(value)
     if not isinstance(value, PLAIN):
-        raise InvalidPart(field, f"must be a text, a number, a date or a list of them, not {type(value).__name__}")
+        raise InvalidPart(
+            field, f"must be a string, a number, a date or a list of them, not {type(value).__name__}"
+        )
     return value
 
 

@@ -32,10 +32,10 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from clocks import BOUND
+from clocks import BOUND, moment
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
-from ops.depth.report_freshness import ReportFreshness, moment, read_reports
+from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
 from ops.lanes.known import known_lanes

@@ -13,13 +13,13 @@ short read fetches the names and one all reports, without their bodies.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
 from redis.asyncio import Redis
 
-from clocks import BOUND
+from clocks import BOUND, moment
 from producers.keys import catalogue
 from reports.keys import snapshot
 
@@ -28,7 +28,6 @@ State = Literal["fresh", "stale", "refused", "never", "unreadable"]
 _GRACE_US = 60_000_000
 _MOST = 200
 _ERROR_LENGTH = 300
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +134,3 @@ def _failure(error: bytes | None) -> dict[str, Any]:
     fields = orjson.loads(error)
     first, *_ = str(fields["error"]).strip().splitlines() or [""]
     return {"error": first[:_ERROR_LENGTH], "error_at": moment(fields["at_us"])}
-
-
-def moment(microseconds: int) -> datetime:
-    """Convert microseconds since 1970 to an aware datetime. Raises OverflowError past the year 9999."""
-    return _EPOCH + timedelta(microseconds=microseconds)

@@ -159,9 +159,7 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:
     _add_lane(parser)
-    parser.add_argument(
-        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
-    )
+    arguments.add_reason(parser)
     parser.set_defaults(lasting=None)
 
 

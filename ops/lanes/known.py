@@ -28,7 +28,7 @@ async def known_lanes(redis: Redis) -> tuple[str, ...]:
 
 
 async def own_lanes(redis: Redis) -> list[str]:
-    """Return the lanes of the backends' own kinds. Raises RedisError, OSError."""
+    """Return the lanes of own kinds. Raises RedisError, OSError."""
     keys = LaneKeys(OWN)
     call: Any = redis.execute_command
     names, workers = await call("HKEYS", keys.counters), await call("ZCARD", keys.workers)

@@ -170,9 +170,7 @@ def _add_definition(parser: argparse.ArgumentParser) -> None:
 
 def _add_hold(parser: argparse.ArgumentParser) -> None:
     _add_key(parser)
-    parser.add_argument(
-        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
-    )
+    arguments.add_reason(parser)
     parser.add_argument(
         "--for",
         dest="lasting",

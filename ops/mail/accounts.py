@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from ops.arguments import reason_argument
+from ops.arguments import add_reason
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
@@ -239,9 +239,7 @@ def _add_account(parser: argparse.ArgumentParser) -> None:
 
 def _add_reason(parser: argparse.ArgumentParser) -> None:
     _add_account(parser)
-    parser.add_argument(
-        "--reason", type=reason_argument, default="", metavar="TEXT", help="the text that operators see"
-    )
+    add_reason(parser)
 
 
 COMMANDS = (

@@ -28,7 +28,7 @@ from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.jobs.operations import cancel_job, discard_job
 from ops.mail.key_ring import ring_of
 from ops.mail.sent_note import names_digest, read_note
-from ops.mail.suppression import operator_name
+from ops.mail.suppression import add_operator
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys, mail_failures
 from producers.suppression import digest_of, suppress, unsuppress
@@ -164,9 +164,7 @@ async def _forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="ADDRESS", help="name@domain")
     parser.add_argument("--suppress", action="store_true", help="keep a digest, so that no mail goes to it again")
-    parser.add_argument(
-        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
-    )
+    add_operator(parser)
 
 
 COMMANDS = (

@@ -174,6 +174,13 @@ def is_digest(text: str) -> bool:
 # Arguments
 
 
+def add_operator(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the name in the audit log."""
+    parser.add_argument(
+        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
+    )
+
+
 def operator_name() -> str:
     """Return the operator's name for the audit log: the user behind sudo, else the user of this process."""
     try:
@@ -201,9 +208,7 @@ def _add_reason(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
-    )
+    add_operator(parser)
 
 
 def _limit(text: str) -> int:

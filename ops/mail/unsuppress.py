@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.mail.suppression import digest_or_refused, is_digest, list_suppressed, operator_name
+from ops.mail.suppression import add_operator, digest_or_refused, is_digest, list_suppressed
 from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppression, reasons_of, unsuppress
 
@@ -154,9 +154,7 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--yes", action="store_true", help="remove the matching entries; without it they are only shown"
     )
-    parser.add_argument(
-        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
-    )
+    add_operator(parser)
 
 
 COMMANDS = (

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from clocks import ClockReading, running_us, wall_us
+from clocks import ClockReading, moment, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.depth.report_freshness import ReportFreshness, moment, read_report
+from ops.depth.report_freshness import ReportFreshness, read_report
 from ops.reports.proofs_postgres import proof_line
 from ops.reports.remedies import remedy_of
 from ops.table import printable, table

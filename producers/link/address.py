@@ -91,7 +91,7 @@ def _read(url: object) -> Address:
     if not isinstance(url, str):
         given = "nothing (None)" if url is None else f"a value of type {type(url).__name__}"
         raise _AddressUnusable(
-            f"must be a text like redis://127.0.0.1:6379/0, not {given}; check the setting that it comes from"
+            f"must be a string like redis://127.0.0.1:6379/0, not {given}; check the setting that it comes from"
         )
     scheme, _, rest = url.partition("://")
     match scheme:

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
-from typing import Any, Self, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
-from ..compose import BUDGET, unusable_address, utc_now
+from ..compose import BUDGET, Composer, unusable_address, utc_now
 from ..digest import DigestItem
 from ..link import Argument
 from ..link.address import read_address
@@ -31,9 +31,49 @@ from .recorder import Recorder
 Payload = dict[str, Any]
 Handler = Callable[[Payload], Awaitable[object]]
 SyncHandler = Callable[[Payload], object]
+AnyHandler = TypeVar("AnyHandler")
 
 
-class RecordingProducer(Recorder, Producer):
+class _RecordingBase(Recorder, Generic[AnyHandler]):
+    """What both recording producers are made of."""
+
+    _composer: Composer
+    _queue: Any
+
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[str, AnyHandler] | None = None,
+        reports: Mapping[str, timedelta] | None = None,
+        tenant: str = "default",
+        now: datetime | None = None,
+    ) -> None:
+        # Not super().__init__: it would make a queue in Redis.
+        self._handlers = dict(handlers or {})
+        self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
+        self._composer = self._memory.composer
+        self._queue = self._new_queue()
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
+    ) -> Self:
+        """Return a recording producer without handlers. Only ``tenant`` is used; the address is checked."""
+        del budget, confirm_replicas, seal
+        _check_address(url)
+        return cls(tenant=tenant)
+
+    def _new_queue(self) -> Any:  # noqa: ANN401  either class's own
+        raise NotImplementedError
+
+
+class RecordingProducer(_RecordingBase[Handler], Producer):
     """:class:`Producer` for tests that records jobs instead of sending them to Redis.
 
     Args:
@@ -62,35 +102,6 @@ class RecordingProducer(Recorder, Producer):
         >>> asyncio.run(test_a_reminder_follows_after_a_day())
     """
 
-    def __init__(
-        self,
-        *,
-        handlers: Mapping[str, Handler] | None = None,
-        reports: Mapping[str, timedelta] | None = None,
-        tenant: str = "default",
-        now: datetime | None = None,
-    ) -> None:
-        # Not super().__init__: it would make a queue in Redis.
-        self._handlers = dict(handlers or {})
-        self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
-        self._composer = self._memory.composer
-        self._queue = _RecordingQueue(self._memory, self._work)
-
-    @classmethod
-    def connect(
-        cls,
-        url: str,
-        *,
-        tenant: str = "default",
-        budget: float = BUDGET,
-        confirm_replicas: int = 0,
-        seal: Seal | None = None,
-    ) -> Self:
-        """Return a recording producer without handlers. Only ``tenant`` is used; the address is checked."""
-        del budget, confirm_replicas, seal
-        _check_address(url)
-        return cls(tenant=tenant)
-
     async def travel(self, duration: timedelta) -> None:
         """Advance the clock and run the jobs that become due, in order, each at its own time.
 
@@ -104,6 +115,9 @@ class RecordingProducer(Recorder, Producer):
             await self._work()
         self._memory.now = until
 
+    def _new_queue(self) -> "_RecordingQueue":
+        return _RecordingQueue(self._memory, self._work)
+
     async def _work(self) -> None:
         while job := self._memory.take_due_job():
             value = None
@@ -113,7 +127,7 @@ class RecordingProducer(Recorder, Producer):
                 self._memory.mark_done(job, value)
 
 
-class SyncRecordingProducer(Recorder, SyncProducer):
+class SyncRecordingProducer(_RecordingBase[SyncHandler], SyncProducer):
     """:class:`RecordingProducer` without ``await``, with plain functions as handlers; a :class:`SyncProducer`.
 
     Example:
@@ -126,35 +140,6 @@ class SyncRecordingProducer(Recorder, SyncProducer):
           mail.send in mail.normal, to 'ana@example.com', key 'hello'
     """
 
-    def __init__(
-        self,
-        *,
-        handlers: Mapping[str, SyncHandler] | None = None,
-        reports: Mapping[str, timedelta] | None = None,
-        tenant: str = "default",
-        now: datetime | None = None,
-    ) -> None:
-        # Not super().__init__: it would make a queue in Redis.
-        self._handlers = dict(handlers or {})
-        self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
-        self._composer = self._memory.composer
-        self._queue = _SyncRecordingQueue(self._memory, self._work)
-
-    @classmethod
-    def connect(
-        cls,
-        url: str,
-        *,
-        tenant: str = "default",
-        budget: float = BUDGET,
-        confirm_replicas: int = 0,
-        seal: Seal | None = None,
-    ) -> Self:
-        """Return a recording producer without handlers. Only ``tenant`` is used; the address is checked."""
-        del budget, confirm_replicas, seal
-        _check_address(url)
-        return cls(tenant=tenant)
-
     def travel(self, duration: timedelta) -> None:
         """Advance the clock, as :meth:`RecordingProducer.travel` does."""
         until = _arrival(self._memory, duration)
@@ -162,6 +147,9 @@ class SyncRecordingProducer(Recorder, SyncProducer):
             self._memory.now = max(self._memory.now, due)
             self._work()
         self._memory.now = until
+
+    def _new_queue(self) -> "_SyncRecordingQueue":
+        return _SyncRecordingQueue(self._memory, self._work)
 
     def _work(self) -> None:
         while job := self._memory.take_due_job():

@@ -55,7 +55,7 @@ def bind_socket(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def drop_new_connections(listening: socket.socket) -> None:
-    """Let no new connection begin; those that have begun go on. Does nothing if the system has no such filter."""
+    """Refuse new connections and keep the open ones. Does nothing if the system has no such filter."""
     instructions = array("B", b"".join(struct.pack("HBBI", *one) for one in _NO_SYN))
     program = struct.pack("HP", len(_NO_SYN), instructions.buffer_info()[0])
     with suppress(OSError):

@@ -189,7 +189,7 @@ async def test_replies_read_the_same_in_both_protocols(valkey_url: str, protocol
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (None, r"url: must be a text like redis://127\.0\.0\.1:6379/0, not nothing \(None\); check the setting"),
+        (None, r"url: must be a string like redis://127\.0\.0\.1:6379/0, not nothing \(None\); check the setting"),
         ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, redis://host:port/0"),
     ],
 )

@@ -92,16 +92,16 @@ class Order(Job, kind="order.take"):
 
 
 UNSENDABLE: list[tuple[dict[str, Any], str]] = [
-    ({"number": "7"}, "number: must be int, and is a value of the type str"),
-    ({"number": True}, "number: must be int, and is a value of the type bool"),
+    ({"number": "7"}, "number: must be int, and is a value of type str"),
+    ({"number": True}, "number: must be int, and is a value of type bool"),
     ({"number": 2**63}, "number: is a number over 64 bits"),
     ({"ratio": float("nan")}, "ratio: is nan"),
     ({"at": datetime(2026, 1, 1)}, "at: has no time zone"),  # noqa: DTZ001  that is the fault
     ({"lines": [Line(Decimal("NaN"))]}, "lines[0].price: is NaN"),
     ({"lines": [Line(Decimal(1), ["a", 3])]}, "lines[0].tags[1]: must be str"),  # type: ignore[list-item]
     ({"note": "a \udc80"}, "note: is not valid Unicode"),
-    ({"anything": {"a": {1: 2}}}, "anything.a: has a key of the type int"),
-    ({"anything": [object()]}, "anything[0]: is of the type object, which JSON does not have"),
+    ({"anything": {"a": {1: 2}}}, "anything.a: has a key of type int"),
+    ({"anything": [object()]}, "anything[0]: is of type object, which JSON does not have"),
 ]
 
 

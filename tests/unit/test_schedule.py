@@ -75,9 +75,9 @@ def test_a_leap_day_on_a_monday_is_waited_for() -> None:
     [
         ({"month": 2, "day": 30}, "no date matches"),
         ({"month": {4, 6}, "day": 31}, "no date matches"),
-        ({"hour": 24}, "hour: must be within 0 to 23, not 24"),
+        ({"hour": 24}, "hour: must be from 0 to 23, not 24"),
         ({"minute": set()}, "minute"),
-        ({"weekday": -1}, "weekday: must be within 0 to 6, not -1"),
+        ({"weekday": -1}, "weekday: must be from 0 to 6, not -1"),
     ],
 )
 def test_a_line_that_never_fires_is_refused_with_its_field(fields: dict[str, int], words: str) -> None:

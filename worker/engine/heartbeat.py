@@ -10,9 +10,9 @@ from redis.exceptions import RedisError
 
 import background
 from producers.link.sync import Calls
+from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
-from worker.engine.store import milliseconds
 
 _MISSED_BEATS = 5
 """Number of missed heartbeats after which a worker is no longer listed."""

@@ -17,8 +17,9 @@ from producers.keys import LaneKeys
 from producers.link.deadline import deadline
 from producers.link.sync import Calls
 from producers.rights import missing_right
+from producers.send_options import milliseconds
 from worker.engine.lane import Claim
-from worker.engine.store import engine_script, milliseconds
+from worker.engine.store import engine_script
 from worker.events import emit, event
 
 _REDIS_REFUSED = event("redis.refused")

@@ -17,6 +17,7 @@ from producers.limits.limits import Changes, change_limits
 from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from producers.rights import missing_right
+from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.effect_marks import EffectMarks
 from worker.engine.lane import Claim, Completion, Lane
@@ -251,11 +252,6 @@ class JobStore:
         known = data.id if (data := self._data.get(keys.tag)) else ""
         claimant = self._claimant(number)
         return names, [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit, known]
-
-
-def milliseconds(duration: timedelta) -> int:
-    """Return a duration in whole milliseconds, as stored in Redis."""
-    return 0 if not duration else round(duration / timedelta(milliseconds=1))
 
 
 def _read_replies(

@@ -331,9 +331,3 @@ class Worker(ArqWorker):
 
     def _in_loop(self, stop: Callable[[list[Claim]], None], claims: list[Claim]) -> None:
         self.loop.call_soon_threadsafe(partial(stop, claims))
-
-
-def _raise_fault(task: "asyncio.Task[None]") -> None:
-    """Raise an exception of the engine itself, for the loop's exception handler to log."""
-    if not task.cancelled() and (fault := task.exception()):
-        raise fault

@@ -37,7 +37,7 @@ def read_job(handler: JobHandler, payload: dict[str, Any]) -> Job:
 
 
 def run_of(context: dict[Any, Any]) -> Run:
-    """Return the run of the engine's context."""
+    """Return the `Run` for the engine's context."""
     attempt: Attempt = context["attempt"]
     return Run(
         id=context["job_id"],

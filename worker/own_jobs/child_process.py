@@ -18,7 +18,7 @@ class ChildDied(Exception):
 
 
 class FailedInChild(Exception):
-    """An error of a function in a child process, by its type and message."""
+    """An error raised by a function in a child process; it has the original type's name and message."""
 
 
 class ChildProcess:

@@ -79,6 +79,6 @@ def _fault(error: Exception) -> str:
 
 
 def _is_theirs(file: str) -> bool:
-    """Return True if a file is neither of the import system nor one of our rooms."""
+    """Return True unless a file belongs to the import system or to our own rooms."""
     ours = ROOT in Path(file).parents and Path(file).relative_to(ROOT).parts[0] in {*client_alias.ROOMS, "worker"}
     return "importlib" not in file and not ours

@@ -99,7 +99,7 @@ def _suggestion(name: object) -> str:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise _invalid(name, f"must be a text, not {type(value).__name__}")
+        raise _invalid(name, f"must be a string, not {type(value).__name__}")
     return value
 
 
@@ -131,7 +131,7 @@ def _urgency(name: str, value: object) -> str:
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
-        raise _invalid(name, "must be a list of texts")
+        raise _invalid(name, "must be a list of strings")
     return tuple(_text(name, one) for one in value)
 
 

@@ -65,7 +65,7 @@ def _bytes(content: object, field: str, charset: str) -> bytes:
             return content.message().as_bytes()
         case Message():
             return content.as_bytes()
-    raise InvalidAttachment(f"{field}.content", f"must be bytes or a text, not {type(content).__name__}")
+    raise InvalidAttachment(f"{field}.content", f"must be bytes or a string, not {type(content).__name__}")
 
 
 def _name(field: str, kind: str) -> str:

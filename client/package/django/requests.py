@@ -34,7 +34,7 @@ ONE_CLICK = "list-unsubscribe=one-click"
 
 @dataclass(frozen=True)
 class MailRequest:
-    """A mail, and the arguments of ``send`` beside it."""
+    """A mail and the other arguments of ``send``."""
 
     mail: Mail
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -137,7 +137,7 @@ def _more_addresses(message: EmailMessage, headers: _Headers) -> dict[str, Any]:
 
 
 def _one_or_all(addresses: list[str | MailAddress]) -> str | list[str | MailAddress]:
-    """Return one plain address as itself: as such, every worker can send it, earlier ones too."""
+    """Return a single plain address as a string, which workers of earlier versions can send too."""
     return addresses[0] if len(addresses) == 1 and isinstance(addresses[0], str) else addresses
 
 
@@ -164,7 +164,7 @@ def _add_body(bodies: dict[str, Any], kind: str, text: str, field: str) -> None:
 
 def _text(content: object, field: str) -> str:
     if isinstance(content, bytes):
-        raise InvalidPart(field, "must be a text, not bytes; decode it")
+        raise InvalidPart(field, "must be a string, not bytes; decode it")
     return str(content)
 
 
