@@ -35,7 +35,7 @@ AnyHandler = TypeVar("AnyHandler")
 
 
 class _RecordingBase(Recorder, Generic[AnyHandler]):
-    """What both recording producers are made of."""
+    """Base class of both recording producers."""
 
     _composer: Composer
     _queue: Any
