@@ -40,8 +40,9 @@ def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url
     done = run_django(
         python,
         site,
-        *("test", "--pattern", "*_suite.py"),
+        *("test", "--pattern", "[ms]*_suite.py"),
         path=SUITES,
+        DJANGO_SETTINGS_MODULE="suite_settings",
         SHOP_REDIS=valkey_url,
         PYTHONPATH=f"{site}:{tmp_path}:{SUITES}:{sources / 'tests'}",
         PYTHONWARNINGS="ignore",

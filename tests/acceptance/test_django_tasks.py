@@ -16,7 +16,14 @@ import pytest
 
 from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, RestartPolicy
-from tests.django_environment import APPLICATION, django_python, run_django, worker_with_django
+from tests.django_environment import (
+    APPLICATION,
+    SUITES,
+    django_python,
+    django_sources,
+    run_django,
+    worker_with_django,
+)
 from tests.environments import ROOT, client_site
 from tests.support import Servers, scratch_directory
 
@@ -66,6 +73,25 @@ def test_tasks_of_django_are_carried_out_by_a_worker(version: str, site: Path) -
         done = run_django(python, site, "test", "--pattern", "task_promises.py", SHOP_REDIS=url)
     assert done.returncode == 0, done.stderr
     assert int(re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[0]) >= 18, done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_djangos_own_tests_of_tasks_hold(valkey_url: str) -> None:
+    python, _ = worker_with_django("6")
+    sources = django_sources(python, "6")
+    done = run_django(
+        python,
+        ROOT,  # the worker's modules, not the wheel
+        *("test", "--pattern", "task_suite.py"),
+        path=SUITES,
+        DJANGO_SETTINGS_MODULE="suite_settings",
+        SHOP_REDIS=valkey_url,
+        PYTHONPATH=f"{ROOT}:{SUITES}:{sources / 'tests'}",
+        PYTHONWARNINGS="ignore",
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[0]) >= 50, done.stderr
 
 
 def test_a_worker_without_the_settings_of_the_project_ends_with_one_line() -> None:

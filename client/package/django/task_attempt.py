@@ -6,9 +6,9 @@ A receiver of a signal that raises is logged by Django and changes nothing: the 
 from typing import Any, Self
 
 from momentus_client.django.task_interface import (
+    AnyResult,
     InvalidTaskBackend,
     TaskContext,
-    TaskResult,
     TaskResultStatus,
     normalize_json,
     task_backends,
@@ -37,7 +37,7 @@ class TaskAttempt:
     """An attempt that has begun."""
 
     def __init__(
-        self, job: TaskJob, run: Run, start: AttemptStart, backend: TaskBackend, result: TaskResult
+        self, job: TaskJob, run: Run, start: AttemptStart, backend: TaskBackend, result: AnyResult
     ) -> None:
         self._job = job
         self._run = run

@@ -3,7 +3,7 @@
 Type checkers see Django's own.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import django
 
@@ -51,3 +51,9 @@ else:
         task_started as task_started,
     )
     from django_tasks.utils import normalize_json as normalize_json
+
+if TYPE_CHECKING:
+    AnyTask: TypeAlias = Task[..., Any]
+    AnyResult: TypeAlias = TaskResult[..., Any]
+else:  # generic for type checkers alone
+    AnyTask, AnyResult = Task, TaskResult

@@ -23,6 +23,8 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from momentus_client.django.task_interface import (
+    AnyResult,
+    AnyTask,
     Task,
     TaskError,
     TaskResult,
@@ -111,7 +113,7 @@ def read_failure(reason: str) -> Failure:
     return Failure(error, AttemptStart(by[1], datetime.fromisoformat(by[2])) if by else None)
 
 
-def result_value(job: TaskJob, value: object, result: TaskResult) -> dict[str, Any]:
+def result_value(job: TaskJob, value: object, result: AnyResult) -> dict[str, Any]:
     """Return what a handler returns for a task that is done.
 
     Args:
@@ -125,7 +127,7 @@ def result_value(job: TaskJob, value: object, result: TaskResult) -> dict[str, A
     }
 
 
-def read_result(job_id: str, found: JobDescription) -> TaskResult:
+def read_result(job_id: str, found: JobDescription) -> AnyResult:
     """Return the result of a task by the description of its job.
 
     Raises:
@@ -151,7 +153,7 @@ def read_result(job_id: str, found: JobDescription) -> TaskResult:
     )
 
 
-def _successful(job_id: str, found: JobDescription, failures: Sequence[Failure]) -> TaskResult:
+def _successful(job_id: str, found: JobDescription, failures: Sequence[Failure]) -> AnyResult:
     ended: Any = found.value
     job = TaskJob.read(ended["task"])
     return updated(
@@ -164,7 +166,7 @@ def _successful(job_id: str, found: JobDescription, failures: Sequence[Failure])
     )
 
 
-def ready_result(task: Task, job: TaskJob, job_id: str) -> TaskResult:
+def ready_result(task: AnyTask, job: TaskJob, job_id: str) -> AnyResult:
     """Return the result of a task that has just been queued."""
     return TaskResult(
         task=task,
@@ -182,7 +184,7 @@ def ready_result(task: Task, job: TaskJob, job_id: str) -> TaskResult:
     )
 
 
-def task_of(job: TaskJob) -> Task:
+def task_of(job: TaskJob) -> AnyTask:
     """Return the task of a job, as it was queued.
 
     Raises:
@@ -193,7 +195,7 @@ def task_of(job: TaskJob) -> Task:
     )
 
 
-def task_named(path: str) -> Task:
+def task_named(path: str) -> AnyTask:
     """Return the task of a module by its path.
 
     Raises:
@@ -225,7 +227,7 @@ def _worker_ids(known: Sequence[str], found: JobDescription) -> list[str]:
     return [UNKNOWN_WORKER] * (found.attempt - len(workers)) + workers
 
 
-def updated(result: TaskResult, **attributes: object) -> TaskResult:
+def updated(result: AnyResult, **attributes: object) -> AnyResult:
     """Change a result, as Django's own backends do, and return it; its class is frozen for everybody else."""
     for name, value in attributes.items():
         object.__setattr__(result, name, value)

@@ -19,10 +19,10 @@ from typing import Any
 from django.db import transaction
 from momentus_client.django.connections import producer
 from momentus_client.django.task_interface import (
+    AnyResult,
+    AnyTask,
     BaseTaskBackend,
     InvalidTask,
-    Task,
-    TaskResult,
     TaskResultDoesNotExist,
     TaskResultMismatch,
     normalize_json,
@@ -54,7 +54,7 @@ class TaskBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
 
-    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
         self._options = read_options(alias, self.options, self.queues)
         self.supports_priority = self._options.has_priorities
@@ -63,9 +63,9 @@ class TaskBackend(BaseTaskBackend):
         """Return the wait before the next try of a task that has raised; None if this was the last one."""
         if attempt >= self._options.tries:
             return None
-        return min(LONGEST_WAIT, self._options.wait * 2 ** min(attempt - 1, 20))
+        return min(LONGEST_WAIT, self._options.wait * (1 << min(attempt - 1, 20)))
 
-    def validate_task(self, task: Task) -> None:
+    def validate_task(self, task: AnyTask) -> None:
         """Check a task.
 
         Raises:
@@ -76,7 +76,9 @@ class TaskBackend(BaseTaskBackend):
         if task.run_after is not None and aware(task.run_after) - now() > LONGEST_DELAY:
             raise InvalidTask(f"run_after: must be within {LONGEST_DELAY.days} days")
 
-    def enqueue(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
+    def enqueue(  # type: ignore[override]  # the stubs tie it to the types of the task's function
+        self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> AnyResult:
         """Queue a task and return its result, which is not known yet.
 
         Raises:
@@ -102,7 +104,7 @@ class TaskBackend(BaseTaskBackend):
             enqueue_momentus_task()
         return result
 
-    def get_result(self, result_id: str) -> TaskResult:
+    def get_result(self, result_id: str) -> AnyResult:
         """Return what is known of a task by the id of its result.
 
         Raises:
@@ -116,13 +118,14 @@ class TaskBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id) from None
         return read_result(result_id, found)
 
-    def _message(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskMessage:
+    def _message(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskMessage:
         self.validate_task(task)
         _check_path(task)
+        normal: Any = normalize_json([args, kwargs])
         job = TaskJob(
             task=task.module_path,
-            args=normalize_json(args),
-            kwargs=normalize_json(kwargs),
+            args=normal[0],
+            kwargs=normal[1],
             backend=self.alias,
             queue=task.queue_name,
             priority=task.priority,
@@ -132,7 +135,7 @@ class TaskBackend(BaseTaskBackend):
         return TaskMessage(job, self._options.lane(task.queue_name, task.priority), new_id())
 
 
-def _check_path(task: Task) -> None:
+def _check_path(task: AnyTask) -> None:
     """Check that a worker finds the task by its module and name. Raises InvalidTask."""
     try:
         found = task_named(task.module_path)
