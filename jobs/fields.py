@@ -270,7 +270,7 @@ def _key(key: Any, where: str) -> str:  # noqa: ANN401  as in `write_value`
 
 
 def _misfit(value: Any, hint: Any, where: str) -> InvalidJob:  # noqa: ANN401  as in `write_value`
-    """Return the refusal of a value; it does not repeat the value, which may be private."""
+    """Return the error for a value. It does not quote the value, which may be private."""
     wanted = (
         str(hint.__name__) if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
     )

@@ -310,7 +310,7 @@ class _ReplyCallback:
 
 
 class _RefusalWatch:
-    """Receiver of replies that no caller awaits; it passes on the first refusal, or None."""
+    """Receiver of replies that no caller awaits; it reports the first refusal, or None."""
 
     def __init__(self, replies: int, note: Callable[[object], None]) -> None:
         self._left = replies

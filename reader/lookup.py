@@ -55,7 +55,7 @@ class ReportRequest:
     passed_over: bool = False
 
     def by_cookie(self) -> ReportRequest:
-        """Return the same request with the token of the cookie."""
+        """Return the request with the token from the cookie."""
         return replace(self, token=self.cookie, cookie="", passed_over=True)
 
 

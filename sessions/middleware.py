@@ -90,7 +90,7 @@ class _ResponseHead:
             await self._send(message)
 
     async def complete(self) -> None:
-        """Send a response of its own if the application set a cookie and then failed or sent none."""
+        """Send the middleware's own response if the application set a cookie and then failed or sent none."""
         if self._must_tell and not self._visit.answered:
             await self._refuse(500, b"Internal Server Error")
 

@@ -224,7 +224,7 @@ async def current_session(visit: CurrentVisit, _cookie: Annotated[None, Security
 
 
 MaybeLoggedIn = Annotated[Session | None, Depends(current_session)]
-"""The request's session, or None if nobody is logged in."""
+"""The request's session, or None if no user is logged in."""
 
 
 async def live_session(session: MaybeLoggedIn) -> Session:

@@ -155,7 +155,7 @@ def current_visit() -> SyncVisit:
 
 
 def current_session() -> Session | None:
-    """Return the request's session, or None if nobody is logged in. Raises SessionsUnavailable."""
+    """Return the request's session, or None if no user is logged in. Raises SessionsUnavailable."""
     return current_visit().load()
 
 

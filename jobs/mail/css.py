@@ -35,7 +35,7 @@ _JINJA = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z)", re.
 
 
 def needs_inlining(sources: Iterable[str], *, template: str) -> bool:
-    """Return True if a template has a style sheet of its own.
+    """Return True if a template has its own style sheet.
 
     Raises:
         BrokenTemplate: it has one, and the library that inlines it is not installed.

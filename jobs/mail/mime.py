@@ -103,7 +103,7 @@ def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:
 
 
 def _filename(name: str) -> str:
-    """Return the file name: ASCII in quotes; else percent-encoded with its charset, on one line (RFC 2231, 4)."""
+    """Return the file name as a parameter: ASCII in quotes, others percent-encoded (RFC 2231, 4)."""
     if name.isascii() and not {'"', "\\", "%"} & set(name):
         return f'filename="{name}"'
     return f"filename*=utf-8''{quote(name, safe=_UNENCODED)}"

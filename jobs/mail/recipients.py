@@ -67,7 +67,7 @@ def freeze_recipients(
 
 
 def freeze_reply_to(reply_to: object, *, private_domains: Iterable[str]) -> FrozenAddresses | None:
-    """Return the addresses for answers as they travel: a text for one plain address, None for none.
+    """Return the Reply-To addresses as the payload has them: a string for one plain address, None for none.
 
     Raises:
         InvalidAddress, UnsafeHeader, InvalidPart: naming the field and the position.
@@ -122,7 +122,7 @@ def recipient_fields(mail: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def address_list(addresses: FrozenAddresses) -> str:
-    """Return the value of an address field; each address on a line of its own."""
+    """Return the value of an address field; one address per line."""
     if isinstance(addresses, str):
         return addresses
     return ",\r\n ".join(mailbox_text(one["address"], one.get("name", "")) for one in addresses)

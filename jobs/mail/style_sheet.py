@@ -172,7 +172,7 @@ def _nests(prelude: str, block: str | None) -> bool:
 
 
 def _within(outer: str, selector: str) -> str:
-    """Return a nested selector written out."""
+    """Return a nested selector without nesting."""
     return selector.replace("&", outer) if "&" in selector else f"{outer} {selector}"
 
 

@@ -18,8 +18,8 @@ class TemplateNames:
     """The names in a template.
 
     Attributes:
-        needed: all values.
-        lists: those of them that must be lists.
+        needed: the names of all values.
+        lists: the names among them whose values must be lists.
         sources: text of every file of the template.
     """
 

@@ -15,11 +15,11 @@ PLAIN = (int, float, Decimal, date)
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the same values, each text a plain ``str``.
+    """Return the values with every string as a plain ``str``.
 
     Raises:
-        InvalidPart: values that are not a mapping from names, or one of a kind that is not allowed.
-        UnsafeHeader: a control character or an encoded-word in a value; any value may reach the subject.
+        InvalidPart: the values are not a mapping by name, or one has a type that is not allowed.
+        UnsafeHeader: a value contains a control character or an encoded-word; the subject may use any value.
     """
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise InvalidPart("values", "must be a mapping of names to values")
@@ -27,10 +27,10 @@ def plain_values(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def json_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the same values as JSON values; a value that JSON lacks becomes the text that a template prints.
+    """Return the values as JSON; one of another type becomes the text that a template prints.
 
     Raises:
-        InvalidPart: a number that JSON does not have (infinite, or over 64 bits).
+        InvalidPart: a number cannot be written as JSON (infinite, or over 64 bits).
     """
     return {name: _travelling(value, name) for name, value in values.items()}
 

@@ -24,7 +24,7 @@ class HTTPFields(Fields):
         self._values: dict[str, bytes | list[bytes]] = {}
 
     def add_line(self, name: bytes, value: bytes) -> None:
-        """Add one header line. Its value is decoded when somebody asks for it, which hardly anybody does."""
+        """Add one header line. Its value is decoded only when it is read, which is rare."""
         key = _lower(name)
         before = self._values.get(key)
         if before is None:

@@ -43,7 +43,7 @@ class _Record:
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """Old token after a rotation: the digest of the next token, and the end of its grace."""
+    """Old token after a rotation: the digest of its successor, and the end of its grace."""
 
     digest: str
     until: int

@@ -112,8 +112,8 @@ class LabWorker:
 
     def lose_postgres(self) -> None:
         """The connections break, as by a network that fails or a process that dies."""
-        if self.source._pool is not None:
-            pool: Any = self.source._pool
+        pool: Any = self.source._pool._pool
+        if pool is not None:
             for holder in pool._holders:
                 if holder._con is not None and not holder._con.is_closed():
                     holder._con._transport.abort()

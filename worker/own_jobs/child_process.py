@@ -92,7 +92,7 @@ class ChildProcess:
                 return _result(message)
 
     async def end(self) -> None:
-        """Kill it with all that it has started, and wait for its end."""
+        """Kill the process and everything that it has started, and wait for its end."""
         self._writer.close()
         if self._process.returncode is None:
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Ends a process with its parent, however that ends: by the kernel, so only on Linux."""
+"""Let the kernel end a process when its parent ends, in whatever way. Linux only."""
 
 import ctypes
 import os

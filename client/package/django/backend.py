@@ -54,9 +54,9 @@ class EmailBackend(BaseEmailBackend):
         self._configuration = with_options(_own_options(options))
 
     def send_messages(self, email_messages: Sequence[EmailMessage] | None) -> int:
-        """Queue messages, all or none of each thousand, and return how many.
+        """Queue messages and return their number; of each thousand, all or none are queued.
 
-        A message without recipients is left out, as by Django's own backends.
+        Messages without recipients are skipped, as in Django's own backends.
 
         Raises:
             MailError: a message cannot be sent as it is; none was queued. ``index`` is its place.

@@ -53,7 +53,7 @@ class SessionStore(SessionBase):
 
     @property
     def owner(self) -> str | None:
-        """Id of the user to whom the loaded session belongs, also one who logged in at another backend."""
+        """Id of the loaded session's user, who may have logged in at another backend."""
         self.keys()  # loads the session, if it was not loaded yet
         return None if self._record is None else _user_of(self._record)
 
@@ -235,7 +235,7 @@ def _user_of(record: Session) -> str | None:
 
 
 def _changes_hands(record: Session, data: dict[str, Any]) -> bool:
-    """Return True if somebody logged in or out since the record; a log-in at another backend is not one here."""
+    """Return True if a user logged in or out here since the record; a log-in at another backend does not count."""
     before, now = record.data.get(SESSION_KEY), data.get(SESSION_KEY)
     return now != before or (now is not None and now != _user_of(record))
 

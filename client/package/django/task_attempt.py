@@ -34,7 +34,7 @@ from momentus_client.producers import NotEnqueued
 
 
 class TaskAttempt:
-    """An attempt that has begun."""
+    """Attempt of a task that has begun."""
 
     def __init__(
         self, job: TaskJob, run: Run, start: AttemptStart, backend: TaskBackend, result: AnyResult

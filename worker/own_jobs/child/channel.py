@@ -13,10 +13,10 @@ _PAUSE_SECONDS = 0.1
 
 
 class Channel:
-    """One job's use of the child's end of the socket. After the answer nothing is sent for this job any more.
+    """Child's end of the socket, for one job. Nothing is sent for the job after its outcome.
 
     Args:
-        stream: of bytes, buffered, both ways.
+        stream: buffered binary stream for both directions.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
