@@ -72,7 +72,7 @@ SEAMS = {
 }
 """Where a foreign library may be imported: a folder with all that is in it, a file, or a pattern of file names."""
 
-PEERS = ("bench/queue_peers", "bench/mail_peers", "bench/django_peers", "bench/reader_peers")
+PEERS = ("bench/client_peers", "bench/queue_peers", "bench/mail_peers", "bench/django_peers", "bench/reader_peers")
 """Others, measured beside ours: each uses its own library."""
 
 LONGEST = 40
