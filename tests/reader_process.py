@@ -72,6 +72,12 @@ class Client:
         (reply,) = await self.get_many([path], **headers)
         return reply
 
+    async def get_served(self, path: str, **headers: str) -> Reply:
+        """The first answer that is no refusal for want of Redis, which a busy machine may give now and then."""
+        while (reply := await self.get(path, **headers)).problem == "redis-unreachable":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return reply
+
     async def get_many(self, paths: list[str], **headers: str) -> list[Reply]:
         """Several requests in one write; the answers in their order."""
         reader, writer = await self.connect()

@@ -59,7 +59,7 @@ class House:
     events: list[str]
 
     async def get(self) -> Reply:
-        return await self.client.get(SALES_PATH)
+        return await self.client.get_served(SALES_PATH)
 
     async def answer(self, status: int) -> Reply:
         """The first answer with this status."""
@@ -166,10 +166,10 @@ async def test_a_reader_an_hour_behind_refuses_what_is_past_its_hard_limit(
         reader_process(valkey_url, tmp_path / "log", python=python, READER__ACCESS="open") as port,
         Client(port) as client,
     ):
-        reply = await client.get(GENERAL_PATH)
+        reply = await client.get_served(GENERAL_PATH)
         assert (reply.status, reply.problem) == (503, "too-stale")
         await redis.hset(REPORT, mapping=meta(age_s=3, soft_s=10, hard_s=20))
-        reply = await client.get(GENERAL_PATH)
+        reply = await client.get_served(GENERAL_PATH)
         assert (reply.status, reply.headers["freshness"]) == (200, "stale")
         assert 3 <= int(reply.headers["age"]) < 20
         assert "this machine's clock is -3600.0 s from Redis's" in (await client.get("/readyz")).body.decode()
@@ -185,7 +185,7 @@ async def test_a_step_of_the_reader_s_own_clock_changes_no_age(valkey_url: str, 
         reader_process(valkey_url, tmp_path / "log", python=python, READER__ACCESS="open") as port,
         Client(port) as client,
     ):
-        assert (await client.get(GENERAL_PATH)).headers["freshness"] == "fresh"
+        assert (await client.get_served(GENERAL_PATH)).headers["freshness"] == "fresh"
         ahead.write_text(str(by))
         wanted = "fresh" if abs(by) < 30 else "stale"
         reply = await eventually(lambda: labelled(client, wanted))
@@ -193,7 +193,7 @@ async def test_a_step_of_the_reader_s_own_clock_changes_no_age(valkey_url: str, 
 
 
 async def labelled(client: Client, wanted: str) -> Reply | None:
-    reply = await client.get(GENERAL_PATH)
+    reply = await client.get_served(GENERAL_PATH)
     return reply if reply.headers.get("freshness") == wanted else None
 
 
@@ -218,7 +218,7 @@ async def test_after_a_failover_to_a_redis_whose_clock_is_behind_nothing_unprove
             """A worker proves it each second, and measures the new Redis."""
             proved = meta(soft_s=600, hard_s=900, clock_offset_us=behind * 1_000_000)
             await redis.hset(REPORT, mapping=proved)
-            return (await client.get(GENERAL_PATH)).headers.get("freshness") == "fresh"
+            return (await client.get_served(GENERAL_PATH)).headers.get("freshness") == "fresh"
 
         await eventually(is_fresh_once_proved, every=0.1)
 
@@ -244,6 +244,6 @@ async def test_a_report_of_the_future_or_with_clocks_too_far_apart_is_not_fresh(
         stored(valkey_url, age_s=-ahead_s, soft_s=600, hard_s=900, **noted),
         Client(await lasting_readers.port(valkey_url, READER__ACCESS="open")) as client,
     ):
-        reply = await client.get(GENERAL_PATH)
+        reply = await client.get_served(GENERAL_PATH)
         assert (reply.status, reply.headers["freshness"]) == (200, label)
         assert 0 <= int(reply.headers["age"]) < 20

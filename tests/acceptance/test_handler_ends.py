@@ -149,7 +149,7 @@ async def test_an_effect_begun_before_the_timeout_is_uncertain(
         await context["begin_effect"]()
         await asyncio.Event().wait()
 
-    async with working(valkey_url, take, timeout=0.05):
+    async with working(valkey_url, take, timeout=0.4):
         receipt = await producer.send(Note("slow"))
         await eventually(dead(redis, receipt.id))
     assert await redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"2"

@@ -371,6 +371,6 @@ def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
 async def test_a_sentinel_that_accepts_and_never_answers_fails_no_call(three: Sentinels, kind: str) -> None:
     three.pause(f"sentinel {three.sentinels[0]}")
     async with AsyncExitStack() as stack:
-        ask = await asker(stack, kind, three.url)
+        ask = await asker(stack, kind, three.url, seconds=0.8)  # whoever waited for it would wait for a second
         await ask()
     three.resume(f"sentinel {three.sentinels[0]}")
