@@ -56,7 +56,7 @@ def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessi
     )
 
 
-def failures() -> tuple[type[Exception], ...]:
+def redis_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions by which a link reports that Redis failed, for an ``except`` clause."""
     from redis.exceptions import RedisError  # noqa: PLC0415  redis-py is most of an import, and loaded by now
 

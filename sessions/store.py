@@ -20,7 +20,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SessionLinks, failures, open_links
+from .link import SessionLinks, open_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .token import SessionPlace, place_of, tag_of
@@ -205,6 +205,6 @@ class Sessions:
             reply = await self._links.run(
                 script_source(call.script), call.keys, call.arguments, seconds=self._deadline
             )
-        except failures() as error:
+        except redis_errors() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

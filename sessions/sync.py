@@ -13,7 +13,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SyncSessionLinks, failures, open_sync_links
+from .link import SyncSessionLinks, open_sync_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .store import script_source
@@ -188,6 +188,6 @@ class SyncSessions:
         """
         try:
             reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
-        except failures() as error:
+        except redis_errors() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

@@ -84,7 +84,7 @@ class CompiledTemplate:
             ) from None
 
 
-def environment(folders: Sequence[Path]) -> ImmutableSandboxedEnvironment:
+def template_environment(folders: Sequence[Path]) -> ImmutableSandboxedEnvironment:
     """Return the environment in which the files of these folders are compiled; the first folder wins."""
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(folders),

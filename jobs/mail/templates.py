@@ -146,9 +146,9 @@ class Templates:
 
     @cached_property
     def _jinja(self) -> "ImmutableSandboxedEnvironment":
-        from .compiled_template import environment  # noqa: PLC0415  as above
+        from .compiled_template import template_environment  # noqa: PLC0415  as above
 
-        return environment(self._folders)
+        return template_environment(self._folders)
 
 
 SHIPPED = Templates()

@@ -76,18 +76,18 @@ def unserved_lanes(own: OwnJobs, served: Iterable[LaneSlots], *, text: str | Non
     for kind, one in sorted(own.handlers.items()):
         kinds.setdefault(one.job.lane, []).append(kind)
     for lane in sorted(kinds.keys() - with_slots):
-        yield UnservedLane(lane, tuple(kinds[lane]), _setting(lane, text))
+        yield UnservedLane(lane, tuple(kinds[lane]), _example_setting(lane, text))
 
 
-def _setting(lane: str, text: str | None) -> str:
+def _example_setting(lane: str, text: str | None) -> str:
     if lane == OWN:
         return f"MOMENTUS_WORKER__JOBS_SLOTS={_EXAMPLE_SLOTS}"
     short = lane.removeprefix(f"{OWN}.")
-    kept = [part.strip() for part in (text or "").split(",") if part.strip() and _name(part) != short]
+    kept = [part.strip() for part in (text or "").split(",") if part.strip() and _lane_name(part) != short]
     return f"MOMENTUS_WORKER__LANES={','.join([*kept, f'{short}:{_EXAMPLE_SLOTS}'])}"
 
 
-def _name(part: str) -> str:
+def _lane_name(part: str) -> str:
     return part.partition(":")[0].strip()
 
 
