@@ -3,12 +3,11 @@
 import re
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.environments import KEPT, ROOT, EnvironmentUnavailable, environment, find_python
+from tests.environments import ROOT, EnvironmentUnavailable, environment, find_python, source_distribution
 
 APPLICATION = ROOT / "tests/django_application"
 RUNTIME = ROOT / "requirements/runtime.txt"
@@ -77,24 +76,6 @@ def pins(*names: str) -> list[str]:
     return [f"{name}=={found[name]}" for name in names]
 
 
-def django_sources(python: Path, version: str) -> Path:
+def django_sources(version: str) -> Path:
     """Return the folder of Django's source distribution, with its tests; downloaded once."""
-    name = VERSIONS[version][0].replace("==", "-")
-    folder = KEPT / "sources"
-    if not (folder / name / "tests").exists():
-        pip: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-binary",
-            ":all:",
-            "--dest",
-            folder,
-        ]
-        subprocess.run([*pip, VERSIONS[version][0]], check=True, capture_output=True)
-        with tarfile.open(folder / f"{name}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
-    return folder / name
+    return source_distribution(*VERSIONS[version])

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from installer import install
@@ -71,6 +72,25 @@ def find_python(lowest: str) -> Path:
             if ended.returncode == 0:
                 return program
     raise EnvironmentUnavailable(f"needs a Python {lowest} or later on the PATH (or one of pyenv's)")
+
+
+def source_distribution(requirement: str, python: str) -> Path:
+    """Return the folder of a package's source distribution, with its own tests; downloaded once, and kept.
+
+    Args:
+        requirement: pinned, like ``starlette==1.10.0``.
+        python: the lowest Python that the package takes.
+
+    Raises:
+        EnvironmentUnavailable: no such Python here, or no such package.
+    """
+    folder, name = KEPT / "sources", requirement.replace("==", "-")
+    if not (folder / name / "tests").exists():
+        only_source = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(folder)]
+        _run(find_python(python), "-m", "pip", "download", *only_source, requirement)
+        with tarfile.open(folder / f"{name}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    return folder / name
 
 
 def client_site(folder: Path) -> Path:

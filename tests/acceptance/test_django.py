@@ -36,7 +36,7 @@ def test_django_has_its_mails_queued_and_its_sessions_shared(version: str, site:
 def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url: str, tmp_path: Path) -> None:
     python = django_python(version, *pins("pybase64"))
     (tmp_path / "jobs").symlink_to(ROOT / "jobs")  # writes the letters, as a worker does
-    sources = django_sources(python, version)
+    sources = django_sources(version)
     done = run_django(
         python,
         site,

@@ -79,7 +79,7 @@ def test_tasks_of_django_are_carried_out_by_a_worker(version: str, site: Path) -
 @pytest.mark.timeout(600)
 def test_djangos_own_tests_of_tasks_hold(valkey_url: str) -> None:
     python, _ = worker_with_django("6")
-    sources = django_sources(python, "6")
+    sources = django_sources("6")
     done = run_django(
         python,
         ROOT,  # the worker's modules, not the wheel

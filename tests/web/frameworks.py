@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.environments import ROOT, environment
+from tests.environments import ROOT, environment, source_distribution
 
 APPLICATIONS = Path(__file__).parent / "applications"
 FRAMEWORKS = (
@@ -30,6 +30,11 @@ def _pinned() -> list[str]:
     lock = (ROOT / "requirements/runtime.txt").read_text(encoding="utf-8")
     found = dict(re.findall(r"^([a-z0-9-]+)(==\S+)", lock, re.MULTILINE))
     return [f"{name}{found[name]}" for name in NEEDED if name in found]
+
+
+def starlette_sources() -> Path:
+    """Return the folder of Starlette's source distribution, with its tests; downloaded once."""
+    return source_distribution(next(one for one in FRAMEWORKS if one.startswith("starlette==")), "3.11")
 
 
 def variables(site: Path, **more: str) -> dict[str, str]:

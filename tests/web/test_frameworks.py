@@ -11,7 +11,7 @@ import pytest
 
 from tests.environments import client_site
 from tests.support import eventually
-from tests.web.frameworks import run, server
+from tests.web.frameworks import run, server, starlette_sources
 
 pytestmark = pytest.mark.timeout(300)
 """The first run makes the environment."""
@@ -79,6 +79,25 @@ def test_the_plugin_loads_nothing_until_a_test_asks_for_a_fixture(site: Path) ->
     )
     done = run(site, "-c", code)
     assert done.stdout.strip() == "['momentus_client.pytest_plugin']", done.stderr
+
+
+@pytest.mark.long
+def test_starlettes_own_tests_of_sessions_hold_on_our_middleware(
+    site: Path, valkey_url: str, tmp_path: Path
+) -> None:
+    module = starlette_sources() / "tests/middleware/test_session.py"
+    (tmp_path / "tests").mkdir()
+    for name in ("__init__.py", "types.py"):
+        (tmp_path / "tests" / name).symlink_to(module.parents[1] / name)
+    (tmp_path / module.name).symlink_to(module)
+    tested = run(
+        site,
+        *("-m", "pytest", *QUIET, "-p", "no:asyncio", "-p", "starlette_sessions", "-W", "ignore", module.name),
+        cwd=tmp_path,
+        SHOP_REDIS=valkey_url,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "6 passed" in tested.stdout, tested.stdout
 
 
 # ---- real servers
