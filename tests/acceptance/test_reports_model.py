@@ -4,6 +4,7 @@ A failure prints the shortest steps that show it. No examples are kept from one 
 """
 
 import asyncio
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,40 @@ def _let_instants_come(dsn: str, url: str) -> None:
                 machine.probe(watched=True)
                 machine.all_is_as_it_must_be()
                 machine.teardown()
+
+
+async def test_a_refresh_that_postgres_ends_and_a_clock_of_redis_that_is_set_back_delay_no_later_refresh(
+    database: str, valkey_url: str
+) -> None:
+    await asyncio.to_thread(_set_clocks, database, valkey_url, ends_at=(2, 8), set_at=())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_clocks_that_are_set_around_a_refresh_that_is_interrupted_anywhere_harm_no_other(
+    database: str, valkey_url: str
+) -> None:
+    """An hour that passes between the question for a clock and its answer makes no age too young, either."""
+    await asyncio.to_thread(_set_clocks, database, valkey_url, ends_at=range(1, 40), set_at=range(1, 40))
+
+
+def _set_clocks(dsn: str, url: str, *, ends_at: Collection[int], set_at: Collection[int]) -> None:
+    """Interrupt a refresh at these places, by the end of its connection or by an hour that passes."""
+    declared = load_reports()
+    with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
+        for at, way in [(at, "postgres") for at in ends_at] + [(at, "clock") for at in set_at]:
+            machine = ReportsMachine(lab)
+            machine.begin(STARTS[0])
+            machine.refresh(0, watched=False)
+            if way == "clock":
+                machine.the_database_s_clock_is_set(-3_000)
+            machine.refresh_and_something_happens(0, watched=False, at=at, way=way, place=1)
+            machine.all_is_as_it_must_be()
+            if way == "postgres":
+                machine.redis_s_clock_is_set(-7_200)
+            machine.refresh(0, watched=False)
+            machine.all_is_as_it_must_be()
+            machine.teardown()
 
 
 @pytest.mark.long
