@@ -10,10 +10,15 @@ from redis.asyncio import Redis
 
 from ops.command import Command, CommandResult, Tools
 from ops.lanes.known import GROUPS
+from ops.language import Language
 from producers.keys import LaneKeys
 
 _FIELDS = ("losses", "lost_ms", "lost_jobs")
 """The fields in which `worker/engine/scripts/dataset.lua` stores a loss."""
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"acknowledged": "Acknowledged: {losses}.", "none": "There was no loss to acknowledge."},
+    "es": {"acknowledged": "Atendidas: {losses}.", "none": "No había ninguna pérdida que atender."},
+}
 
 
 async def acknowledge_losses(redis: Redis) -> Mapping[str, int]:
@@ -35,9 +40,9 @@ async def acknowledge_losses(redis: Redis) -> Mapping[str, int]:
 
 async def _acknowledge(tools: Tools, _: argparse.Namespace) -> CommandResult:
     found = await acknowledge_losses(tools.redis)
-    text = ", ".join(f"{tag} {losses}" for tag, losses in found.items())
+    text, words = ", ".join(f"{tag} {losses}" for tag, losses in found.items()), WORDS[tools.language]
     return CommandResult(
-        f"Acknowledged: {text}." if found else "There was no loss to acknowledge.",
+        words["acknowledged"].format(losses=text) if found else words["none"],
         {"acknowledged": found},
         done=bool(found),
     )

@@ -6,6 +6,7 @@ lasts until its end or its release.
 
 import argparse
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -16,7 +17,8 @@ from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
 from ops.lanes.known import GROUPS
-from ops.limits.texts import state_text
+from ops.language import Language
+from ops.limits.texts import HEADS, RESULTS, state_text
 from ops.table import printable, table
 from producers.keys import LaneKeys
 from producers.limits.hold import Hold
@@ -24,7 +26,6 @@ from producers.limits.limit import Limit, LimitError, Rate, Window, check_key
 from producers.limits.limits import Limits, LimitState
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
-_HEADS = ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW")
 _NONE = "-"
 
 
@@ -39,18 +40,23 @@ async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
     limits = _limits(tools.redis, args.group)
     states = await limits.all()
     bindings = await limits.bindings()
-    lines = [table(_HEADS, [_row(one) for one in states], left={0, 1, 6}) if states else "No limit is defined."]
+    words, rows = RESULTS[tools.language], [_row(one, tools.language) for one in states]
+    lines = [table(HEADS[tools.language], rows, left={0, 1, 6}) if states else words["none"]]
     lines += [
-        f"{lane}{' (urgent)' if one.urgent else ''}: needs {printable(' or '.join(one.keys)) or 'none'}"
+        words["needs"].format(
+            lane=lane,
+            urgent=words["urgent"] if one.urgent else "",
+            keys=printable(words["or"].join(one.keys)) or words["no_key"],
+        )
         for lane, one in bindings.items()
     ]
     lanes = {lane: {"keys": list(one.keys), "urgent": one.urgent} for lane, one in bindings.items()}
     return CommandResult("\n".join(lines), {"limits": [state_json(one) for one in states], "lanes": lanes})
 
 
-def _row(state: LimitState) -> list[str]:
+def _row(state: LimitState, language: Language) -> list[str]:
     limit = state.limit or Limit("none")
-    rates = ", ".join(_rate_text(one) for one in limit.rates)
+    rates = ", ".join(_rate_text(one, RESULTS[language]) for one in limit.rates)
     return [
         state.key,
         rates or _NONE,
@@ -58,17 +64,17 @@ def _row(state: LimitState) -> list[str]:
         f"{limit.reserve:.0%}" if limit.reserve else _NONE,
         str(state.running) if limit.concurrency is not None else _NONE,
         str(state.blocked),
-        state_text(state),
+        state_text(state, language),
     ]
 
 
-def _rate_text(rate: Rate | Window) -> str:
+def _rate_text(rate: Rate | Window, words: Mapping[str, str]) -> str:
     """Return a rate as it was given: the most that any window sees."""
     seconds = rate.per.total_seconds()
     units = ((86_400, "d"), (3600, "h"), (60, "m"))
     size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
-    at_once = "all" if isinstance(rate, Window) else rate.burst
-    return f"{rate.most}/{seconds / size:g}{unit}, {at_once} at once"
+    at_once = words["all"] if isinstance(rate, Window) else rate.burst
+    return words["rate"].format(rate=f"{rate.most}/{seconds / size:g}{unit}", at_once=at_once)
 
 
 # Changing
@@ -86,31 +92,29 @@ async def _set(tools: Tools, args: argparse.Namespace) -> CommandResult:
     limits = _limits(tools.redis, args.group)
     await limits.define(limit)
     state = await limits.state(limit.key)
-    text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines the same key starts."
+    text = RESULTS[tools.language]["set"].format(key=limit.key, state=state_text(state, tools.language))
     return CommandResult(text, {"what": "set", **state_json(state)})
 
 
 async def _remove(tools: Tools, args: argparse.Namespace) -> CommandResult:
     removed = await _limits(tools.redis, args.group).remove(args.key)
-    text = f"{args.key} has no bounds any more." if removed else f"{args.key} is not defined; nothing was done."
+    text = RESULTS[tools.language]["removed" if removed else "not_defined"].format(key=args.key)
     return CommandResult(text, {"key": args.key, "what": "removed" if removed else "not defined"}, done=removed)
 
 
 async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    limits = _limits(tools.redis, args.group)
+    limits, words = _limits(tools.redis, args.group), RESULTS[tools.language]
     if not await limits.hold(args.key, args.lasting, args.reason):
         facts = {"key": args.key, "what": "unchanged"}
-        return CommandResult(f"{args.key} already has this hold; nothing was done.", facts, done=False)
+        return CommandResult(words["unchanged"].format(key=args.key), facts, done=False)
     held = (await limits.state(args.key)).held or Hold(until=None, reason=args.reason)
-    text = (
-        f"{args.key} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops limit release {args.key}"
-    )
+    text = words["held"].format(key=args.key, held=held_text(held, tools.language))
     return CommandResult(text, {"key": args.key, "what": "held", "held": asdict(held)})
 
 
 async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
     released = await _limits(tools.redis, args.group).release(args.key)
-    text = f"{args.key} is released." if released else f"{args.key} was not held."
+    text = RESULTS[tools.language]["released" if released else "not_held"].format(key=args.key)
     return CommandResult(text, {"key": args.key, "what": "released" if released else "not held"}, done=released)
 
 

@@ -29,6 +29,45 @@ _WORDS: dict[Language, dict[str, str]] = {
         "held_back": "{count} trabajos esperan por un límite propio; véase ./run ops limit list",
     },
 }
+HEADS: dict[Language, tuple[str, ...]] = {
+    "en": ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW"),
+    "es": ("CLAVE", "COMO MÁXIMO", "A LA VEZ", "RESERVA", "EN CURSO", "BLOQUEADOS", "AHORA"),
+}
+RESULTS: dict[Language, dict[str, str]] = {
+    "en": {
+        "none": "No limit is defined.",
+        "urgent": " (urgent)",
+        "needs": "{lane}{urgent}: needs {keys}",
+        "or": " or ",
+        "no_key": "none",
+        "rate": "{rate}, {at_once} at once",
+        "all": "all",
+        "set": "{key} is set: {state}. It lasts until a worker that defines the same key starts.",
+        "removed": "{key} has no bounds any more.",
+        "not_defined": "{key} is not defined; nothing was done.",
+        "unchanged": "{key} already has this hold; nothing was done.",
+        "held": "{key} is {held}. Running jobs continue.\nRelease it: ./run ops limit release {key}",
+        "released": "{key} is released.",
+        "not_held": "{key} was not held.",
+    },
+    "es": {
+        "none": "No hay ningún límite definido.",
+        "urgent": " (urgente)",
+        "needs": "{lane}{urgent}: necesita {keys}",
+        "or": " o ",
+        "no_key": "ninguno",
+        "rate": "{rate}, {at_once} a la vez",
+        "all": "todos",
+        "set": "{key} queda definido: {state}. Dura hasta que arranque un worker que defina la misma clave.",
+        "removed": "{key} ya no tiene límites.",
+        "not_defined": "{key} no está definido; no se ha hecho nada.",
+        "unchanged": "{key} ya está retenido así; no se ha hecho nada.",
+        "held": "{key} está {held}. Los trabajos en curso continúan.\nLibérelo: ./run ops limit release {key}",
+        "released": "{key} está liberado.",
+        "not_held": "{key} no estaba retenido.",
+    },
+}
+"""Results of ``ops limit``."""
 
 
 def state_text(state: LimitState, language: Language = "en") -> str:

@@ -10,7 +10,7 @@ A worker defines the accounts when it starts; accounts that no worker defines an
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -19,8 +19,10 @@ from redis.asyncio import Redis
 
 from ops.arguments import add_reason
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.language import Language
 from ops.mail.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
+from ops.mail.words import ACCOUNT_HEADS, ACCOUNTS
 from ops.table import printable, table
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limits.hold import Hold
@@ -153,33 +155,32 @@ async def resume_account(redis: Redis, name: str) -> bool:
 
 
 async def _accounts(tools: Tools, _args: argparse.Namespace) -> CommandResult:
-    found = await read_accounts(tools.redis)
+    found, words = await read_accounts(tools.redis), ACCOUNTS[tools.language]
     if not found:
-        return CommandResult(
-            "No account is defined; a worker defines its accounts when it starts.", {"accounts": []}, done=False
-        )
+        return CommandResult(words["none"], {"accounts": []}, done=False)
     rows = [
         [
             one.name,
             one.state,
-            _number(one.room),
-            *(_rates(one)),
+            words["any"] if one.room is None else str(one.room),
+            _rates(one, words),
             str(one.connections),
             f"{one.pace:.0%}",
-            printable(_why(one)),
+            printable(_why(one, tools.language)),
         ]
         for one in found
     ]
-    heads = ("ACCOUNT", "STATE", "ROOM NOW", "ALLOWED", "CONNECTIONS", "PACE", "WHY")
+    heads = ACCOUNT_HEADS[tools.language]
     return CommandResult(table(heads, rows, left={0, 1, 3, 6}), {"accounts": [_facts(one) for one in found]})
 
 
-def _rates(one: AccountState) -> Sequence[str]:
+def _rates(one: AccountState, words: Mapping[str, str]) -> str:
     if one.limit is None or not (one.limit.rates or one.limit.concurrency):
-        return ("any",)
-    rates = [f"{rate.most}/{_unit(rate.per)}" for rate in one.limit.rates]
-    at_once = [f"{one.limit.concurrency} at once"] if one.limit.concurrency else []
-    return (", ".join(rates + at_once),)
+        return words["any"]
+    units = [_unit(rate.per) for rate in one.limit.rates]
+    rates = [f"{rate.most}/{words.get(unit, unit)}" for rate, unit in zip(one.limit.rates, units, strict=True)]
+    at_once = [words["at_once"].format(count=one.limit.concurrency)] if one.limit.concurrency else []
+    return ", ".join(rates + at_once)
 
 
 def _unit(per: timedelta) -> str:
@@ -187,15 +188,13 @@ def _unit(per: timedelta) -> str:
     return next((word for word, length in _WINDOWS if per >= length), "s")
 
 
-def _why(one: AccountState) -> str:
+def _why(one: AccountState, language: Language) -> str:
     if one.held is not None:
-        until = "until it is resumed" if one.held.until is None else f"until {one.held.until:%H:%M:%S} UTC"
-        return f"{until}: {one.held.reason}"
-    return one.reason or (doubt_text(one.doubt) if one.doubt else "")
-
-
-def _number(room: int | None) -> str:
-    return "any" if room is None else str(room)
+        words, until = ACCOUNTS[language], one.held.until
+        if until is None:
+            return words["until_resumed"].format(reason=one.held.reason)
+        return words["until"].format(until=f"{until:%H:%M:%S}", reason=one.held.reason)
+    return one.reason or (doubt_text(one.doubt, language) if one.doubt else "")
 
 
 def _facts(one: AccountState) -> dict[str, Any]:
@@ -208,18 +207,14 @@ def _facts(one: AccountState) -> dict[str, Any]:
 async def _pause(tools: Tools, args: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, args.account)
     done = await pause_account(tools.redis, args.account, reason=args.reason or "paused")
-    text = (
-        f"{args.account} is paused. Resume it: ./run ops mail resume {args.account}"
-        if done
-        else f"{args.account} already has this pause; nothing was done."
-    )
+    text = ACCOUNTS[tools.language]["paused" if done else "unchanged"].format(account=args.account)
     return CommandResult(text, {"account": args.account, "what": "paused" if done else "unchanged"}, done=done)
 
 
 async def _resume(tools: Tools, args: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, args.account)
     done = await resume_account(tools.redis, args.account)
-    text = f"{args.account} is resumed." if done else f"{args.account} was neither paused nor closed."
+    text = ACCOUNTS[tools.language]["resumed" if done else "not_paused"].format(account=args.account)
     return CommandResult(text, {"account": args.account, "what": "resumed" if done else "unchanged"}, done=done)
 
 

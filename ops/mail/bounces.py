@@ -34,6 +34,7 @@ from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.bounce import SIZE_LIMIT, BounceReport, NotAReport, RecipientFailure, id_of, read_report
 from ops.mail.sent_note import SentNote, read_note, was_sent_to
+from ops.mail.words import BOUNCE_HEADS, BOUNCES
 from ops.table import table
 from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
 from producers.suppression import domain_of, weigh_refusal
@@ -230,9 +231,9 @@ async def _bounces(tools: Tools, args: argparse.Namespace) -> CommandResult:
         counts = await _from_folder(tools.redis, args.folder)
     else:
         counts = Counter([await process_bounce(tools.redis, _from_pipe(), by="pipe")])
-    text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    text, words = ", ".join(f"{count} {what}" for what, count in sorted(counts.items())), BOUNCES[tools.language]
     return CommandResult(
-        f"Processed: {text}." if text else "There was no bounce to process.", {"taken": dict(counts)}
+        words["processed"].format(counts=text) if text else words["none"], {"taken": dict(counts)}
     )
 
 
@@ -246,10 +247,8 @@ async def _unknown(tools: Tools, limit: int) -> CommandResult:
         ]
         for one in entries
     ]
-    heads = ("AT (UTC)", "WHY", "STATUS", "DOMAIN", "REPORTER", "MESSAGE-ID")
-    return CommandResult(
-        table(heads, rows, left=set(range(6))) if rows else "There is no unmatched bounce.", {"unknown": entries}
-    )
+    heads, none = BOUNCE_HEADS[tools.language], BOUNCES[tools.language]["no_unknown"]
+    return CommandResult(table(heads, rows, left=set(range(6))) if rows else none, {"unknown": entries})
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ nor a pace. It assumes that no other mail arrives before, and that no mail is re
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from ops.depth.read import Depth, read_depth
 from ops.durations import duration_text
 from ops.mail.accounts import AccountState, read_accounts
 from ops.mail.budget import BucketBudget, WindowBudget
+from ops.mail.words import ETA
 
 _LONGEST = timedelta(days=365)
 
@@ -141,19 +142,19 @@ def budget_of(account: AccountState, *, urgent: bool) -> AccountBudget:
 
 async def _answer(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await read_eta(tools.redis, lane=args.lane)
-    text = "\n".join(_words(one) for one in found)
+    text = "\n".join(_words(one, ETA[tools.language]) for one in found)
     return CommandResult(
         text, {"eta": [_facts(one) for one in found]}, done=all(one.takes is not None for one in found)
     )
 
 
-def _words(one: Eta) -> str:
+def _words(one: Eta, words: Mapping[str, str]) -> str:
     if one.mails == 0:
-        return f"{one.lane}: no mail waits"
+        return words["none"].format(lane=one.lane)
     if one.takes is None or one.at is None:
-        return f"{one.lane}: {one.mails} mails, time unknown; see ./run ops mail accounts and ./run ops depth"
+        return words["unknown"].format(lane=one.lane, mails=one.mails)
     takes = duration_text(one.takes.total_seconds())
-    return f"{one.lane}: {one.mails} mails will be sent in {takes}, at {one.at:%Y-%m-%d %H:%M} UTC"
+    return words["takes"].format(lane=one.lane, mails=one.mails, takes=takes, at=f"{one.at:%Y-%m-%d %H:%M}")
 
 
 def _facts(one: Eta) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ops.jobs.operations import cancel_job, discard_job
 from ops.mail.key_ring import ring_of
 from ops.mail.sent_note import names_digest, read_note
 from ops.mail.suppression import add_operator
+from ops.mail.words import FORGET, FORGOTTEN
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys, mail_failures
 from producers.suppression import digest_of, suppress, unsuppress
@@ -36,13 +37,6 @@ from producers.suppression import digest_of, suppress, unsuppress
 _BATCH = 500
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
 _REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
-_WORDS = {
-    "cancelled": "waiting mails cancelled",
-    "discarded": "dead mails discarded",
-    "stopping": "running mails being stopped; run this again in a moment",
-    "removed": "results and journals of sent mails removed",
-    "unopened": "sealed mails that could not be opened; set MOMENTUS_MAIL__SEAL_KEYS and run this again",
-}
 
 
 async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter[str]:
@@ -155,9 +149,10 @@ async def _forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
         await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")
     else:
         await unsuppress(call, digest_of(address), by=by)
-    lines = [f"{counts[name]:>6}  {label}" for name, label in _WORDS.items() if counts[name] or name != "unopened"]
-    lines.append("Suppressed for ever, as a digest." if args.suppress else "Removed from the suppression list.")
-    facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": args.suppress}
+    labels = FORGOTTEN[tools.language]
+    lines = [f"{counts[name]:>6}  {label}" for name, label in labels.items() if counts[name] or name != "unopened"]
+    lines.append(FORGET[tools.language]["suppressed" if args.suppress else "unsuppressed"])
+    facts: dict[str, Any] = {name: counts[name] for name in labels} | {"suppressed": args.suppress}
     return CommandResult("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
 
 

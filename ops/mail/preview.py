@@ -5,6 +5,7 @@ It composes with the same code as a backend, so it refuses the same input.
 
 import argparse
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from pathlib import Path
@@ -15,6 +16,7 @@ import orjson
 from jobs import LostStyle, Mail, MailError, Templates
 from jobs.mail.letter import LetterSender, write_letter
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.mail.words import PREVIEW
 
 _EXAMPLE_ADDRESS = "someone@example.com"
 _JOB = "{mail}00000000-0000-7000-8000-000000000000"
@@ -45,7 +47,7 @@ async def _preview(tools: Tools, args: argparse.Namespace) -> CommandResult:
     }
     if args.out is not None:
         _write(args.out, content)
-    return CommandResult(_text(facts), facts)
+    return CommandResult(_text(facts, PREVIEW[tools.language]), facts)
 
 
 def _is_about(warning: Warning | str, template: str) -> bool:
@@ -86,10 +88,10 @@ def _write(out: Path, content: bytes) -> None:
         raise CommandRefused(f"--out: {out} cannot be written: {error.strerror}") from None
 
 
-def _text(facts: dict[str, Any]) -> str:
-    warned = "".join(f"\nwarning: {one}" for one in facts["warnings"])
-    written = f"\nwritten to {facts['out']}" if facts["out"] else ""
-    return f"Subject: {facts['subject']}\n\n{facts['text']}{warned}{written}"
+def _text(facts: dict[str, Any], words: Mapping[str, str]) -> str:
+    warned = "".join(words["warning"].format(warning=one) for one in facts["warnings"])
+    written = words["written"].format(out=facts["out"]) if facts["out"] else ""
+    return words["mail"].format(subject=facts["subject"], text=facts["text"]) + warned + written
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,9 @@ from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from ops.arguments import duration_argument
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.language import Language
 from ops.mail.doubt import doubt_text, read_doubts
+from ops.mail.words import LIST_HEADS, LOG_HEADS, REASON_HEADS, SUPPRESSION
 from ops.table import printable, table
 from producers import InvalidRequest
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG
@@ -80,11 +82,17 @@ async def _suppressed(tools: Tools, args: argparse.Namespace) -> CommandResult:
         if args.domain in {None, one.domain} and len(found) < args.limit:
             found.append(one)
     total = int(await tools.redis.hlen(MAIL_SUPPRESSION))  # type: ignore[misc]  # typed for both clients
-    rows = [[one.domain, one.digest[:_SHOWN_DIGITS], *_words(reason)] for one in found for reason in one.reasons]
-    text = table(("DOMAIN", "DIGEST", *_HEADS), rows, left=set(range(7))) if rows else "No address is suppressed."
-    more = f"\n{total} addresses in all." if total > len(found) else ""
+    language, words = tools.language, SUPPRESSION[tools.language]
+    rows = [
+        [one.domain, one.digest[:_SHOWN_DIGITS], *_cells(reason, language)]
+        for one in found
+        for reason in one.reasons
+    ]
+    text = table(LIST_HEADS[language], rows, left=set(range(7))) if rows else words["none"]
+    more = words["total"].format(total=total) if total > len(found) else ""
     doubts = await read_doubts(tools.redis)
-    notes = "".join(f"{printable(doubt_text(one))}\n" for one in doubts) + (f"{_DOUBTED}\n\n" if doubts else "")
+    notes = "".join(f"{printable(doubt_text(one, language))}\n" for one in doubts)
+    notes += f"{words['doubted']}\n\n" if doubts else ""
     facts = {
         "suppressed": [asdict(one) for one in found],
         "total": total,
@@ -96,11 +104,9 @@ async def _suppressed(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _one(tools: Tools, address: str) -> CommandResult:
     digest = digest_or_refused(address)
     reasons = await reasons_of(tools.redis.execute_command, digest)
-    text = (
-        table(_HEADS, [_words(one) for one in reasons], left=set(range(5)))
-        if reasons
-        else "This address is not suppressed."
-    )
+    rows = [_cells(one, tools.language) for one in reasons]
+    heads, words = REASON_HEADS[tools.language], SUPPRESSION[tools.language]
+    text = table(heads, rows, left=set(range(5))) if reasons else words["not_suppressed"]
     return CommandResult(text, {"digest": digest, "reasons": [asdict(one) for one in reasons]}, done=bool(reasons))
 
 
@@ -116,10 +122,8 @@ async def _log(tools: Tools, limit: int) -> CommandResult:
         ]
         for one in entries
     ]
-    heads = ("AT (UTC)", "BY", "ACTION", "REASON AND SCOPE", "DIGEST", "EVIDENCE")
-    return CommandResult(
-        table(heads, rows, left=set(range(6))) if rows else "The log has no entry yet.", {"log": entries}
-    )
+    heads, words = LOG_HEADS[tools.language], SUPPRESSION[tools.language]
+    return CommandResult(table(heads, rows, left=set(range(6))) if rows else words["no_log"], {"log": entries})
 
 
 async def _suppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -137,20 +141,14 @@ async def _suppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
         )
     except InvalidRequest as refusal:
         raise CommandRefused(str(refusal)) from None
-    text = "The address is suppressed." if added else "The address already had this reason; nothing was done."
+    text = SUPPRESSION[tools.language]["suppressed" if added else "unchanged"]
     return CommandResult(
         text, {"digest": digest, "reason": args.reason, "scope": args.scope, "added": added}, done=added
     )
 
 
-_DOUBTED = """\
-Such refusals suppress no address, and workers retry these mails until they are too old. Check that server.
-If an address no longer exists: ./run ops mail suppress ADDRESS"""
-_HEADS = ("REASON", "SCOPE", "SINCE", "UNTIL", "BY")
-
-
-def _words(one: Suppression) -> list[str]:
-    until = "for ever" if one.until is None else f"{one.until:%Y-%m-%d}"
+def _cells(one: Suppression, language: Language) -> list[str]:
+    until = SUPPRESSION[language]["for_ever"] if one.until is None else f"{one.until:%Y-%m-%d}"
     return [one.reason, one.scope, f"{one.at:%Y-%m-%d}", until, one.by]
 
 

@@ -29,6 +29,8 @@ from jobs.lanes import MAIL_LANES
 from jobs.mail.journal import read_line
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.job import HistoryEvent, read_event, read_job
+from ops.language import Language
+from ops.mail.words import TRACE, TRACE_HEADS
 from ops.table import printable, table
 from producers.keys import LaneKeys, mail_recipients
 
@@ -194,16 +196,16 @@ async def _trace(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await trace_mail(tools.redis, args.id)
     facts = asdict(found)
     if found.state == "unknown" and not found.journal:
-        return CommandResult(
-            "No trace of it is left: done long ago, removed, or it never existed.", facts, done=False
-        )
-    return CommandResult(trace_text(found), facts)
+        return CommandResult(TRACE[tools.language]["none"], facts, done=False)
+    return CommandResult(trace_text(found, tools.language), facts)
 
 
-def trace_text(found: Trace) -> str:
+def trace_text(found: Trace, language: Language = "en") -> str:
     """Return a mail's trace as text: its state, then its journal."""
-    by = f" by {found.account}" if found.account else ""
-    head = f"{found.id}\n{found.state}{by}, attempt {found.attempt}, {found.lane or 'no longer in a lane'}"
+    words = TRACE[language]
+    by = words["by"].format(account=found.account) if found.account else ""
+    lane = found.lane or words["no_lane"]
+    head = f"{found.id}\n" + words["head"].format(state=found.state, by=by, attempt=found.attempt, lane=lane)
     if found.words:
         head += f"\n{printable(found.words)}"
     head += "".join(f"\n{place}: {printable(outcome)}" for place, outcome in found.recipients.items())
@@ -213,7 +215,7 @@ def trace_text(found: Trace) -> str:
         [f"{event.at:%Y-%m-%d %H:%M:%S}", str(event.attempt or ""), event.outcome, printable(event.reason)]
         for event in found.journal
     ]
-    return f"{head}\n\n" + table(("AT (UTC)", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})
+    return f"{head}\n\n" + table(TRACE_HEADS[language], rows, left={0, 2, 3})
 
 
 def add_id(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator_name
 from ops.mail.trace import Trace, add_id, instant_of, trace_mail
+from ops.mail.words import UNCERTAIN, UNCERTAIN_HEADS
 from ops.table import table
 from producers.keys import LaneKeys
 
@@ -122,23 +123,21 @@ async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accept
 async def _uncertain(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found, total = await list_uncertain(tools.redis, limit=args.limit)
     facts = {"uncertain": [asdict(one) for one in found], "total": total}
+    words = UNCERTAIN[tools.language]
     if not found:
-        return CommandResult("No mail is uncertain.", facts)
+        return CommandResult(words["none"], facts)
     rows = [[one.id, f"{one.noted:%Y-%m-%d %H:%M:%S}", one.account, one.state] for one in found]
-    text = table(("MAIL", "NOTED (UTC)", "ACCOUNT", "NOW"), rows, left={0, 1, 2, 3})
+    text = table(UNCERTAIN_HEADS[tools.language], rows, left={0, 1, 2, 3})
     if any(one.state == "uncertain" for one in found):
-        text += "\nMails that are still uncertain wait for a decision: ./run ops mail resolve ID accepted|resend"
-    return CommandResult(text + (f"\n{total} in all." if total > len(found) else ""), facts)
+        text += words["waiting"]
+    return CommandResult(text + (words["total"].format(total=total) if total > len(found) else ""), facts)
 
 
 async def _resolve(tools: Tools, args: argparse.Namespace) -> CommandResult:
     lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=operator_name())
     facts = {"id": args.id, "lane": lane, "decision": args.decision}
-    if not lane:
-        return CommandResult("It does not wait for a decision; see ./run ops mail trace.", facts, done=False)
-    return CommandResult(
-        {"accepted": "It is resolved as accepted.", "resend": "It will be sent again."}[args.decision], facts
-    )
+    words = UNCERTAIN[tools.language]
+    return CommandResult(words[args.decision if lane else "not_waiting"], facts, done=bool(lane))
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:

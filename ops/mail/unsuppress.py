@@ -19,7 +19,9 @@ from redis.asyncio import Redis
 
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.language import Language
 from ops.mail.suppression import add_operator, digest_or_refused, is_digest, list_suppressed
+from ops.mail.words import MATCH_HEADS, SUPPRESSION
 from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppression, reasons_of, unsuppress
 
@@ -99,10 +101,9 @@ async def _one(tools: Tools, args: argparse.Namespace) -> CommandResult:
     digest = args.address if is_digest(args.address) else digest_or_refused(args.address)
     call = tools.redis.execute_command
     removed = await unsuppress(call, digest, by=args.by, reason=args.reason or "", scope=args.scope or "")
-    text = f"{removed} reasons removed; the address gets mail again." if removed else "There is no such reason."
     left = await reasons_of(call, digest)
-    if removed and left:
-        text = f"{removed} reasons removed; {len(left)} remain."
+    what = ("some_left" if left else "removed") if removed else "no_reason"
+    text = SUPPRESSION[tools.language][what].format(removed=removed, left=len(left))
     return CommandResult(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
 
 
@@ -117,7 +118,7 @@ async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await find_entries(tools.redis, choice)
     removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope) if args.yes else 0
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
-    return CommandResult(_text(found, removed, looking=not args.yes), facts, done=removed > 0)
+    return CommandResult(_text(found, removed, tools.language, looking=not args.yes), facts, done=removed > 0)
 
 
 async def _now(redis: Redis) -> datetime:
@@ -126,15 +127,16 @@ async def _now(redis: Redis) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def _text(found: Sequence[SuppressionEntry], removed: int, *, looking: bool) -> str:
+def _text(found: Sequence[SuppressionEntry], removed: int, language: Language, *, looking: bool) -> str:
+    words = SUPPRESSION[language]
     if not found:
-        return "No entry of the list matches."
+        return words["no_match"]
     if not looking:
-        return f"{removed} reasons removed. Dead mails to these addresses: ./run ops revive --all LANE"
+        return words["removed_many"].format(removed=removed)
     counts = Counter((one.domain, one.reason) for one in found).most_common(_SHOWN_DOMAINS)
     rows = [[domain, reason, str(number)] for (domain, reason), number in counts]
-    shown = table(("DOMAIN", "REASON", "ADDRESSES"), rows, left={0, 1})
-    return f"{shown}\n{len(found)} reasons match. Nothing was removed; remove them with --yes"
+    shown = table(MATCH_HEADS[language], rows, left={0, 1})
+    return f"{shown}\n{words['match'].format(count=len(found))}"
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:

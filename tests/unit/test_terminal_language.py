@@ -25,7 +25,9 @@ import ops.depth.table_texts
 import ops.depth.texts
 import ops.jobs.words
 import ops.limits.texts
+import ops.losses
 import ops.mail.doubt
+import ops.mail.words
 import ops.sessions.words
 from ops import errors_es, help_es, translator
 from ops.command_parser import CommandParser, terminal_text
@@ -42,7 +44,7 @@ SOURCES = [
 ]
 TEXTS = (
     *(local.texts, local.sink.texts, ops.console.texts, ops.depth.table_texts, ops.depth.texts),
-    *(ops.jobs.words, ops.limits.texts, ops.mail.doubt, ops.sessions.words),
+    *(ops.jobs.words, ops.limits.texts, ops.losses, ops.mail.doubt, ops.mail.words, ops.sessions.words),
 )
 RAISED = {
     *("CommandRefused", "ArgumentTypeError", "_print_error", "_exit_with", "QueueInUse", "RunningUnreadable"),
