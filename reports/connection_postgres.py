@@ -13,7 +13,8 @@ An address may name several hosts: the first that accepts and is in the state th
 is used. One that does not answer delays the next by its part of the time limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -102,15 +103,20 @@ class LazyPool:
         }
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
-    async def opened(self) -> "asyncpg.Pool[asyncpg.Record]":
-        """Return the pool.
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection; one whose server does not answer in time is closed without waiting for it.
 
         Raises:
-            ValueError: the address is none. A connection that cannot be opened is the error of its first use.
+            DATABASE_FAULTS, ValueError: there is no connection; the address is none.
         """
         if self._pool is None:
             self._pool = await asyncpg.create_pool(self._dsn, **self._options)
-        return self._pool
+        async with self._pool.acquire() as connection:
+            try:
+                yield connection
+            except TimeoutError as error:
+                raise give_up_connection(connection) from error
 
     async def close(self) -> None:
         """Close the connections."""

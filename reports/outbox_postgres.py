@@ -97,14 +97,14 @@ class Outbox:
         The catalogue is queried after the marks: its digest is of the marks' state, or of a later one.
         """
         watched = (await self.catalogue()).watched
-        pool = await self._pool.opened()
-        asked_us = running_us()
-        try:
-            rows = await pool.fetch(_WATCHED if watched else _NOW)
-        except asyncpg.PostgresError:
-            self.forget_catalogue()  # the tables may have been removed: query the catalogue again
-            raise
-        heard_us = running_us()
+        async with self._pool.connection() as connection:
+            asked_us = running_us()
+            try:
+                rows = await connection.fetch(_WATCHED if watched else _NOW)
+            except asyncpg.PostgresError:
+                self.forget_catalogue()  # the tables may have been removed: query the catalogue again
+                raise
+            heard_us = running_us()
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
         marks = {row["board"]: MarkTimes(row["first"], row["last"]) for row in boards if row["first"] is not None}
         taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
@@ -124,8 +124,9 @@ class Outbox:
         return {name: proof.digest for name, proof in self._known.proofs.items() if proof.digest is not None}
 
     async def _ask(self) -> None:
-        began = time.monotonic()
-        self._known = await read_catalogue((await self._pool.opened()).fetch, self._tenant, self._boards)
+        async with self._pool.connection() as connection:
+            began = time.monotonic()
+            self._known = await read_catalogue(connection.fetch, self._tenant, self._boards)
         ended = time.monotonic()
         if ended < self._refused_until:
             self._known = self._known.without_marks(self._refusal)

@@ -35,6 +35,7 @@ from reports.connection_postgres import (
     Connection,
     ConnectionEnded,
     LazyPool,
+    NoAnswer,
     connection_ended,
     give_up_connection,
     is_lost,
@@ -414,15 +415,12 @@ class Source:
             ConnectionEnded: the server closed the connection meanwhile.
             NoAnswer: the server did not answer in time.
         """
-        pool = await self._pool.opened()
-        async with pool.acquire() as connection:
+        async with self._pool.connection() as connection:
             try:
                 async with self._seen(connection, readonly=readonly) as snapshot:
                     yield snapshot
-            except TimeoutError as error:
-                raise give_up_connection(connection) from error
             except DATABASE_FAULTS as error:
-                if is_lost(connection):
+                if is_lost(connection) and not isinstance(error, NoAnswer):
                     raise connection_ended(error) from error
                 raise
 

@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from reports.source_postgres import DatabaseSnapshot
+from reports import source_postgres
+from reports.connection_postgres import NoAnswer
+from reports.source_postgres import DatabaseSnapshot, Source
 from tests.boards import Shop, report, shop
+from tests.faulty_proxy import FaultyProxy
 from tests.standby import replay, standby
 from tests.support import eventually
 from worker.reports.refresh import refresh_board
@@ -56,6 +62,35 @@ async def test_a_connection_that_the_server_ends_is_said_in_words(database: str,
         assert "ended the connection between two queries, as it does after idle_in_transaction" in said
         said = await words_of_the_end(it, end_within_a_query)
         assert "the database ended the connection: terminating connection" in said
+
+
+async def test_a_connection_whose_server_has_vanished_is_given_up_and_the_next_refresh_opens_another(
+    database: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a firewall's restart: nothing comes over the connections there are, and new ones work."""
+    monkeypatch.setattr(source_postgres, "_HELLO", 0.2)
+    monkeypatch.setattr(source_postgres, "_LONGER", timedelta(seconds=-9.7))  # before the server ends it
+    address = urlsplit(database)
+    async with FaultyProxy(address.port or 0) as way, shop(database, valkey_url) as it:
+        there = address._replace(netloc=f"{address.netloc.rpartition('@')[0]}@127.0.0.1:{way.port}").geturl()
+        source = Source(there, statement_timeout=timedelta(seconds=10))
+        refresher, board = replace(it.refresher, source=source), it.refresher.boards["shop"]
+        assert (await refresh_board(refresher, board)).failed == {}
+        way.forget()
+        await refresh_board(refresher, board)
+        assert (await it.field("_error"))["error"].startswith("NoAnswer: the database did not answer a query")
+        await it.rest_ends()
+        assert (await refresh_board(refresher, board)).failed == {}
+        with pytest.raises(NoAnswer):
+            await vanishes_in_a_query(source, way)
+        assert (await refresh_board(refresher, board)).failed == {}
+        await source.close()
+
+
+async def vanishes_in_a_query(source: Source, way: FaultyProxy) -> None:
+    async with source.snapshot() as state:
+        way.forget()
+        await state.query("SELECT 1")
 
 
 async def end_within_a_query(state: DatabaseSnapshot) -> None:

@@ -186,6 +186,7 @@ async def test_a_promoted_standby_of_the_address_is_watched_and_believes_nothing
 
 
 @pytest.mark.long
+@pytest.mark.timeout(180)
 async def test_a_worker_goes_on_at_the_promoted_standby_when_its_primary_falls_silent(
     valkey_url: str, tmp_path: Path
 ) -> None:
