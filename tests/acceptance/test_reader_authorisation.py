@@ -27,14 +27,14 @@ LONG = timedelta(seconds=20)
 NEVER = 424_242
 """A node that is in no tree."""
 
-Parents = Mapping[int, int | None]
-"""Each node's parent; None at the top."""
+Parents = Mapping[int | str, int | str | None]
+"""Each node's parent; None at the top. Numbers and texts stand side by side, as no tree of a worker has them."""
 
 
 # The oracle: downwards, by children, where the reader goes by the path from the top
 
 
-def subtree(parents: Parents, root: int) -> set[int]:
+def subtree(parents: Parents, root: int | str) -> set[int | str]:
     """The node and all below it; empty for what is no node."""
     if root not in parents:
         return set()
@@ -42,15 +42,16 @@ def subtree(parents: Parents, root: int) -> set[int]:
     return {root}.union(*(subtree(parents, child) for child in children))
 
 
-def may_read(parents: Parents, roots: Sequence[object]) -> set[int]:
-    return set().union(*(subtree(parents, int(str(root))) for root in roots if str(root).isdecimal()))
+def may_read(parents: Parents, roots: Sequence[object]) -> set[int | str]:
+    named = {str(root) for root in roots if isinstance(root, int | str) and not isinstance(root, bool)}
+    return set().union(*(subtree(parents, node) for node in parents if str(node) in named))
 
 
 # Any tree, any roots
 
 
 @st.composite
-def trees(draw: st.DrawFn, ids: Sequence[int]) -> dict[int, int | None]:
+def trees(draw: st.DrawFn, ids: Sequence[int | str]) -> dict[int | str, int | str | None]:
     """A forest of some of the nodes: each below one that was there before it, or at a top."""
     order = draw(st.permutations(ids))[: draw(st.integers(1, len(ids)))]
     above = [draw(st.sampled_from([None, *order[:place]])) for place in range(len(order))]
@@ -58,11 +59,12 @@ def trees(draw: st.DrawFn, ids: Sequence[int]) -> dict[int, int | None]:
 
 
 @st.composite
-def organisations(draw: st.DrawFn) -> tuple[dict[int, int | None], dict[int, int | None], list[list[Any]]]:
+def organisations(draw: st.DrawFn) -> tuple[Parents, Parents, list[list[Any]]]:
     """A tree, what a re-organisation makes of it, and the roots of some sessions, as each language writes them."""
-    ids = draw(st.lists(st.integers(1, 60) | st.just(2**63 - 1), min_size=2, max_size=9, unique=True))
+    texts = st.sampled_from(["ventas", "ventas.norte", "x", "_x", "~", "0b7f0c3e-1d6b-4a53-8a0e-0f3a4f1c9a55"])
+    ids = draw(st.lists(st.integers(1, 60) | st.just(2**63 - 1) | texts, min_size=2, max_size=9, unique=True))
     root = st.sampled_from([*ids, NEVER])
-    junk: st.SearchStrategy[Any] = st.sampled_from([None, True, "", "x", "-1", "1e3", {}, []])
+    junk: st.SearchStrategy[Any] = st.sampled_from([None, True, "", "x", "-1", "1e3", "ventas/norte", "*", {}, []])
     roots = st.lists(st.lists(root | root.map(str) | junk, max_size=3), min_size=1, max_size=4)
     return draw(trees(ids)), draw(trees(ids)), draw(roots)
 
@@ -102,12 +104,12 @@ class House:
             pipe.hset(REPORT, mapping=fields)
             await pipe.execute()
 
-    async def ask(self, token: str, node: int, method: str = "GET", **more: str) -> Response:
+    async def ask(self, token: str, node: int | str, method: str = "GET", **more: str) -> Response:
         headers = [("authorization", f"Bearer {token}"), *more.items()]
         path = f"/v1/reports/general/{node}"
         return await self.reader.response(Request(method=method, path=path, fields=HeaderList(headers)))
 
-    async def readable(self, token: str, nodes: Sequence[int]) -> set[int]:
+    async def readable(self, token: str, nodes: Sequence[int | str]) -> set[int | str]:
         """Which nodes a session is shown; each must be shown as itself."""
         answers = await asyncio.gather(*(self.ask(token, node) for node in nodes))
         shown = {node: answer for node, answer in zip(nodes, answers, strict=True) if answer.status == 200}
@@ -116,7 +118,7 @@ class House:
         return set(shown)
 
 
-def path_of(parents: Parents, node: int) -> list[int]:
+def path_of(parents: Parents, node: int | str) -> list[int | str]:
     """From the top of the tree down to the node."""
     parent = parents[node]
     return [*([] if parent is None else path_of(parents, parent)), node]
@@ -204,7 +206,8 @@ async def test_a_reorganisation_reaches_a_reader_that_keeps_a_copy(valkey_url: s
     copy = ReplyCache(limit=1_000_000)
     async with house(valkey_url, copy) as one:
         token, _ = await one.sessions.create("u-17", {"roots": [2]})
-        for parents in ({1: None, 2: 1, 3: 2}, {1: None, 2: 1, 3: 1}, {2: None, 1: 2, 3: 1}) * 10:
+        trees: list[Parents] = [{1: None, 2: 1, 3: 2}, {1: None, 2: 1, 3: 1}, {2: None, 1: 2, 3: 1}]
+        for parents in trees * 10:
             await one.publish(parents)
 
             async def agrees(parents: Parents = parents) -> bool:

@@ -17,6 +17,7 @@ from reader.handler import Reader
 from reader.message import HeaderList, Request, Response
 from reader.report import ReportResponder
 from reader.store import StoredReports
+from reports.compress import SMALLEST
 from reports.document import Document, format_instant, microseconds
 from reports.node_ids import NodeId
 from reports.store import NewSet, ReportStore, set_change
@@ -32,7 +33,7 @@ def documents(number: int, at: datetime) -> dict[NodeId, Document]:
         told = number - number % 3 if scope == 4 else number
         if scope == 5 and number % 2:
             continue
-        data = {"number": told, "filling": "x" * 900 if number % 4 < 2 else ""}
+        data = {"number": told, "filling": "x" * SMALLEST if number % 4 < 2 else ""}
         body = orjson.dumps({"scope": scope, "as_of": format_instant(at), "data": data})
         head = {"etag": f"{told * 4 + number % 4:016x}", "path": [1, scope], "as_of_us": microseconds(at)}
         found[scope] = Document(f"{told * 4 + number % 4:016x}", body, orjson.dumps(head))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
@@ -91,6 +92,17 @@ async def test_a_revoked_token_of_a_machine_is_refused_on_the_very_next_request(
         assert await sessions.revoke(token)
         assert (await client.get("/v1/reports/general/9")).status in {401, 503}
         assert await eventually(lambda: is_refused(client))
+    await sessions.close()
+
+
+async def test_a_machine_may_read_below_nodes_whose_ids_are_texts(valkey_url: str) -> None:
+    unit = UUID("0b7f0c3e-1d6b-4a53-8a0e-0f3a4f1c9a55")
+    sessions = Sessions.connect(valkey_url, deadline=timedelta(seconds=10))
+    _, made = await sessions.create_service("wallboard", [unit, "ventas", 7], lasts=DAY)
+    assert made.data == {"roots": [7, str(unit), "ventas"]}
+    for wrong in ("ventas/norte", "", "..", 0, 2**63):
+        with pytest.raises(SessionRefused, match=r"^roots: "):
+            await sessions.create_service("wallboard", [wrong], lasts=DAY)
     await sessions.close()
 
 

@@ -11,7 +11,7 @@ import zstandard
 
 from tests.reports_model.clock import from_us, order
 
-SMALLEST_VARIANT = 700
+SMALLEST_VARIANT = 1400
 Expected = Callable[[datetime], Mapping[int, dict[str, Any]]]
 """Every document's data at an instant."""
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from reports.tree import InvalidTree, Node, grow_tree
-from reports.tree_rules import TreeRules
+from reports.tree_rules import HANG, LEAVE_OUT, REFUSE, TreeRules
 
 
 def nodes(*pairs: tuple[Any, Any]) -> list[Node]:
@@ -77,6 +77,13 @@ def test_all_faults_of_a_tree_are_told_at_once() -> None:
         "node 8 has the kind 3",
     ):
         assert words in str(refused.value)
+
+
+def test_a_cycle_through_deleted_nodes_is_told_with_all_its_members() -> None:
+    rows = [*nodes((1, None), (2, 3)), Node(3, 2, "n3", "area", deleted=True)]
+    for orphans in (HANG, LEAVE_OUT, REFUSE):
+        with pytest.raises(InvalidTree, match="the nodes 2 -> 3 -> 2 form a cycle"):
+            grow_tree(rows, TreeRules(orphans=orphans))
 
 
 def test_many_faults_of_one_sort_are_counted() -> None:
