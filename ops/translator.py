@@ -108,7 +108,8 @@ def _is_quoted(value: str) -> bool:
 
 
 def _ends_within_quotes(value: str) -> bool:
-    return value[:1] in _QUOTES and value.count(value[0]) % 2 == 1
+    unescaped = value.replace("\\\\", "").replace("\\'", "")
+    return value[:1] in _QUOTES and unescaped.count(value[0]) % 2 == 1
 
 
 def _without_stop(text: str) -> str:

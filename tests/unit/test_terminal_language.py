@@ -158,7 +158,7 @@ def test_the_sentence_around_the_others_is_recognised_and_those_within_it_too() 
     )
 
 
-@given(st.text() | st.sampled_from(sorted(errors_es.SPANISH)).map(lambda one: one * 3))
+@given(st.text() | st.text("\\'\" a;,.") | st.sampled_from(sorted(errors_es.SPANISH)).map(lambda one: one * 3))
 def test_whatever_an_error_quotes_is_told_as_it_is(quoted: str) -> None:
     told = ERRORS.translate(f"{quoted!r} is not a change; give FIELD=VALUE")
     assert told == f"{quoted!r} no es un cambio; dé FIELD=VALUE"
