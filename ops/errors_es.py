@@ -257,6 +257,9 @@ OPS: Mapping[str, str] = {
         "KEY: no tiene límites; dé --rate, --window o --concurrency"
     ),
     # Mail
+    "ACCOUNT: no account is called {0}; defined are: none": (
+        "ACCOUNT: ninguna cuenta se llama {0}; no hay ninguna definida"
+    ),
     "ACCOUNT: no account is called {0}; defined are: {1}": (
         "ACCOUNT: ninguna cuenta se llama {0}; están definidas: {1}"
     ),
@@ -324,4 +327,27 @@ OPS: Mapping[str, str] = {
 }
 """Errors of `./run ops`."""
 
-SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS}
+CLIENT: Mapping[str, str] = {
+    "limit: {0} is not a valid key; use a name, or a family and a name, like customer:42, at most {1} letters, "
+    "digits and . _ @ + -; the families hold, lane and slow are reserved": (
+        "limit: {0} no es una clave válida; use un nombre, o una familia y un nombre, como customer:42, de {1} "
+        "letras, cifras y . _ @ + - como máximo; las familias hold, lane y slow están reservadas"
+    ),
+    "burst_share: must be from 0 to 1, not {0}": "burst_share: debe ser de 0 a 1, no {0}",
+    "reserve: must be from 0 to below 1, not {0}": "reserve: debe ser de 0 a menos de 1, no {0}",
+    "per: must be a timedelta from 1 ms to {0} days, not {1}": "per: debe ser de 1 ms a {0} días, no {1}",
+    "{0}: must be a whole number from 1 to {1}, not {2}": "{0}: debe ser un número entero de 1 a {1}, no {2}",
+    "lane: {0} must be lower-case letters, digits and _, a letter first, at most 32": (
+        "lane: {0} debe tener letras minúsculas, cifras y _, empezando por una letra, 32 como máximo"
+    ),
+    "{0}: is not a mail address: {1}": "{0}: no es una dirección de correo: {1}",
+    "scope: must be all or stream:<name>, not {0}": "scope: debe ser all o stream:<name>, no {0}",
+    "{0}: must have {1} to {2} bytes, not {3}": "{0}: debe tener de {1} a {2} bytes, no {3}",
+    "name: must be 1 to 63 letters, digits, dots, hyphens or underscores, the first a letter or digit, not {0}": (
+        "name: debe tener de 1 a 63 letras, cifras, puntos, guiones o guiones bajos, y empezar por una letra o "
+        "una cifra, no {0}"
+    ),
+}
+"""Refusals of the client that the commands pass on."""
+
+SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS, **CLIENT}

@@ -67,7 +67,7 @@ EDITED: Mapping[Language, Mapping[EditOutcome, str]] = {
     },
     "es": {
         "edited": "{id}: cambiado {fields}. Sigue muerto; revívalo: ./run ops revive",
-        "not dead": "{id} está {state}; solo se puede editar un trabajo muerto. No se ha hecho nada.",
+        "not dead": "{id}: {state}; solo se puede editar un trabajo muerto. No se ha hecho nada.",
         "changed": "{id} ha cambiado entre tanto; vuelva a leerlo. No se ha hecho nada.",
     },
 }

@@ -10,6 +10,8 @@ import doctest
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from string import Formatter
 
@@ -79,8 +81,12 @@ def sentence(node: ast.expr) -> str | None:
 
 
 def nodes(*files: Path) -> Iterator[ast.AST]:
-    for file in files:
-        yield from ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    return chain.from_iterable(map(nodes_of, files))
+
+
+@cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def raised(*files: Path, names: set[str]) -> set[str]:
@@ -92,7 +98,10 @@ def raised(*files: Path, names: set[str]) -> set[str]:
 
 def constants() -> str:
     catalogues = {ROOT / "ops/errors_es.py", ROOT / "ops/help_es.py"}
-    texts = (sentence(node) for node in nodes(*set(SOURCES) - catalogues) if isinstance(node, ast.expr))
+    rooms = (ROOT / room for room in ("jobs", "producers", "sessions"))
+    files = (file for room in rooms for file in room.rglob("*.py"))
+    client = {file for file in files if re.search(r"raise \w+\(", file.read_text(encoding="utf-8"))}
+    texts = (sentence(node) for node in nodes(*client, *set(SOURCES) - catalogues) if isinstance(node, ast.expr))
     return "\n".join(text for text in texts if text)
 
 
