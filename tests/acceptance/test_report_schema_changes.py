@@ -2,12 +2,18 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from local.supervisor.supervisor import Supervisor
 from ops.reports.remedies import remedy_of
+from reports.keys import snapshot
 from tests.boards import Shop, report, shop
 from tests.pooler import PGBOUNCER, disguised, pooler
+from tests.report_worker import sales_worker, says, shows
+from tests.support import eventually
 from worker.reports.refresh import refresh_board
 
 
@@ -154,6 +160,38 @@ async def test_a_column_that_comes_or_goes_and_is_in_no_report_changes_no_docume
             assert (await it.prober.probe_once()).decisions["shop"].why == "catalogue"
             await compute(it)
             assert await it.field("1") == before
+
+
+@pytest.mark.long
+async def test_a_worker_that_runs_follows_every_change_of_the_schema_without_a_restart(
+    database: str, valkey_url: str, tmp_path: Path
+) -> None:
+    async with shop(database, valkey_url) as it:
+        await it.database.execute("ALTER TABLE shop.orders ALTER amount TYPE integer")
+        await it.install()
+        await it.order(5)
+        async with Supervisor([sales_worker(valkey_url, database, tmp_path)]):
+            await eventually(lambda: shows(it, 5), timeout=30)
+            for change, error, back in GONE.values():
+                await it.database.execute(change)
+                await eventually(partial(says, it, error), timeout=30)
+                await it.database.execute(back)
+                await eventually(lambda: shows(it, 5), timeout=30)
+            for change in OTHER_TYPES.values():
+                await it.database.execute(change)
+            await it.database.execute("INSERT INTO shop.orders VALUES (DEFAULT, 3, 9007199254740993, now())")
+            await eventually(lambda: shows(it, 5 + 9007199254740993), timeout=30)
+            await it.database.execute("DROP TABLE shop.orders")
+            await eventually(lambda: says(it, 'relation "shop.orders" does not exist'), timeout=30)
+            await it.database.execute("CREATE TABLE shop.orders (node_id int, amount numeric, at timestamptz)")
+            await it.database.execute("INSERT INTO shop.orders VALUES (3, 0.1, now()), (2, 0.2, now())")
+            await eventually(lambda: shows_exactly(it, "0.3"), timeout=30)
+
+
+async def shows_exactly(it: Shop, amount: str) -> bool:
+    """Whether the stored document of the root says so, to the digit."""
+    stored = await it.redis.hget(snapshot(it.refresher.tenant, "sales"), "1")
+    return f'"total":{{"amount":{amount}}}'.encode() in stored
 
 
 async def compute(it: Shop) -> None:

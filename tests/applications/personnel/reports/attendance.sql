@@ -25,6 +25,9 @@
 --
 -- [numbers]
 -- hours = "text"
+--
+-- [zones]
+-- first_at = "UTC"
 -- +++
 WITH instant AS (
     SELECT
@@ -55,7 +58,7 @@ SELECT
     coalesce(
         sum(extract(epoch FROM until - greatest(check_in, day_start)) / 3600) FILTER (WHERE until > day_start), 0
     ) AS hours,
-    min(check_in AT TIME ZONE 'UTC') FILTER (WHERE check_in >= day_start) AS first_at,
+    min(check_in) FILTER (WHERE check_in >= day_start) AS first_at,
     (array_agg(hr_employee.id ORDER BY check_in, hr_employee.id) FILTER (WHERE check_in >= day_start))[1]
         AS first_employee,
     coalesce((SELECT days FROM of_days WHERE of_days.department_id = hr_employee.department_id), '{}') AS days
