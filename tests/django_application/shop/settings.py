@@ -26,7 +26,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-MOMENTUS = {"URL": os.environ["SHOP_REDIS"], "BUDGET": 5}
+MOMENTUS = {"URL": os.environ["SHOP_REDIS"], "BUDGET": float(os.environ.get("SHOP_BUDGET", "5"))}
 BACKEND = "momentus_client.django.EmailBackend"
 if django.VERSION >= (6, 1):  # which warns of EMAIL_BACKEND
     MAIL = {

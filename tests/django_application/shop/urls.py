@@ -10,6 +10,9 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from momentus_client.django import send_on_commit
+from momentus_client.producers import NotEnqueued
+
+from shop.tasks import add
 
 
 def basket(request: HttpRequest) -> JsonResponse:
@@ -67,7 +70,27 @@ def order(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"process": os.getpid()})
 
 
+@csrf_exempt
+def notify(request: HttpRequest) -> JsonResponse:
+    """Send a mail that belongs to no transaction, and a task; 503 if Redis does not take them."""
+    name = request.GET["name"]
+    try:
+        EmailMessage("Aviso", "Ya", to=[f"{name}@example.com"]).send()
+        task = add.enqueue(1, 2)
+    except NotEnqueued:
+        return JsonResponse({"process": os.getpid()}, status=503)
+    return JsonResponse({"process": os.getpid(), "task": task.id})
+
+
+def process(request: HttpRequest) -> JsonResponse:
+    """Say which process answers; needs no Redis."""
+    del request
+    return JsonResponse({"process": os.getpid()})
+
+
 urlpatterns = [
+    path("notify", notify),
+    path("process", process),
     path("basket", basket),
     path("async-basket", async_basket),
     path("who", who),
