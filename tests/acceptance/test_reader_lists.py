@@ -22,7 +22,7 @@ PATHS = {1: [1], 4: [1, 4], 17: [1, 4, 17], 18: [1, 4, 18], 5: [1, 5]}
 CHILDREN = {1: [4, 5], 4: [17, 18], 17: [], 18: [], 5: []}
 
 
-def body(scope: int, children: list[int], padding: str = "") -> bytes:
+def body(scope: int | str, children: Sequence[int | str], padding: str = "") -> bytes:
     data = {"node": {"id": scope, "children": children}, "total": {"people": scope}, "padding": padding}
     return json.dumps({"report": "general", "scope": scope, "data": data}).encode()
 
@@ -64,8 +64,22 @@ def changed(scope: int) -> dict[str | bytes, Any]:
     return dict(document(scope, PATHS[scope], body(scope, []), etag="f" * 16).items())
 
 
-def scopes_in(reply: Any) -> list[int]:
+def scopes_in(reply: Any) -> list[Any]:
     return [one["scope"] for one in json.loads(reply.body)["documents"]]
+
+
+async def test_lists_of_text_ids_are_read_by_these_ids_and_begin_at_them(
+    open_reader: Client, redis: Redis
+) -> None:
+    north, top = "0b7f0c3e-1d6b-4a53-8a0e-0f3a4f1c9a55", "grupo.es"
+    texts = {top: [north], north: []}
+    stored = document(top, [top], body(top, texts[top])) | document(north, [top, north], body(north, []))
+    await redis.hset(REPORT, mapping=stored | meta(roots=[top]))
+    await redis.hset(CATALOGUE, "general", json.dumps({"title": "Gerencia"}))
+    reply = await open_reader.get(f"/v1/reports/general?scopes={north},x,{top}")
+    assert (scopes_in(reply), json.loads(reply.body)["absent"]) == ([north, top], ["x"])
+    assert scopes_in(await open_reader.get(f"/v1/reports/general/{top}/children")) == [top, north]
+    assert json.loads((await open_reader.get("/v1/reports")).body)["roots"] == [top]
 
 
 @pytest.mark.usefixtures("reports")
