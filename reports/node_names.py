@@ -35,21 +35,14 @@ def read_names(
         InvalidNames: JSON without declared languages, or of another form.
     """
     if column not in JSON:
-        return [_alike(_text(value, node_id), languages) for value, node_id in zip(values, ids, strict=True)]
+        names = [str(node_id) if value is None else value for value, node_id in zip(values, ids, strict=True)]
+        return [(name, dict.fromkeys(languages, name) if languages else None) for name in names]
     if not languages:
         raise InvalidNames(
             f'name: is {column} and not text; write languages = ["es", "en"] in the head of the tree\'s file, '
             "or name->>'es' in its query"
         )
     return [_translated(value, node_id, languages) for value, node_id in zip(values, ids, strict=True)]
-
-
-def _text(value: Any, node_id: NodeId) -> Any:  # noqa: ANN401  values are the database's
-    return str(node_id) if value is None else value
-
-
-def _alike(name: Any, languages: tuple[str, ...]) -> tuple[Any, Mapping[str, str] | None]:  # noqa: ANN401  as above
-    return name, dict.fromkeys(languages, name) if languages else None
 
 
 def _translated(value: Any, node_id: NodeId, languages: tuple[str, ...]) -> tuple[str, Mapping[str, str]]:  # noqa: ANN401  as above

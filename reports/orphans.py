@@ -37,6 +37,10 @@ def hang(nodes: Mapping[NodeId, "Node"], rules: TreeRules) -> Hanging:
     for node in nodes.values():
         if node.deleted:
             continue
+        parent = node.parent_id
+        if not node.missing and (parent is None or ((above := nodes.get(parent)) and not above.deleted)):
+            parents[node.id] = parent
+            continue
         parent, fault = _above(node, nodes)
         parents[node.id] = parent
         if not fault:

@@ -1,7 +1,7 @@
 """Org tree of one refresh: validated, and ordered so that children come before their parents."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ class InvalidTree(ValueError):
     """The rows of the tree query do not form a tree; the refresh stops and the last good set stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes twice as long to make; a tree has thousands
 class Node:
     """Node as the tree query returned it.
 
@@ -83,6 +83,8 @@ class Tree:
     @cached_property
     def paths_json(self) -> Mapping[NodeId, bytes]:
         """Paths as JSON, by node."""
+        if self.kind is IdKind.INTEGER:
+            return {node_id: orjson.dumps(path) for node_id, path in self.paths.items()}
         found: dict[NodeId, bytes] = {}
         for node_id, path in self.paths.items():
             above = found[path[-2]][:-1] + b"," if len(path) > 1 else b"["
@@ -92,15 +94,10 @@ class Tree:
     @cached_property
     def nodes_json(self) -> Mapping[NodeId, bytes]:
         """Each node as its documents show it, as JSON."""
-        ids = {node_id: id_json(node_id) for node_id in self.nodes}
+        paths, children = self.paths_json, self.children
         return {
-            node.id: _node_json(
-                node,
-                node.id,
-                orjson.Fragment(self.paths_json[node.id]),
-                orjson.Fragment(b"[%b]" % b",".join([ids[child] for child in self.children[node.id]])),
-            )
-            for node in self.nodes.values()
+            node_id: _node_json(node, node_id, orjson.Fragment(paths[node_id]), children[node_id])
+            for node_id, node in self.nodes.items()
         }
 
     @cached_property
@@ -156,19 +153,26 @@ def grow_tree(rows: Iterable[Node], rules: TreeRules = ONE_ROOT, kind: IdKind | 
 
 def _by_id(rows: Iterable[Node], faults: list[str]) -> dict[NodeId, Node]:
     nodes: dict[NodeId, Node] = {}
-    wrong = []
+    wrong: list[str] = []
     for node in rows:
-        values: dict[str, Any] = {"name": node.name, "kind": node.kind or ""}
-        wrong += [
-            f"node {node.id} has the {what} {value!r}; it must be text"
-            for what, value in values.items()
-            if not isinstance(value, str)
-        ]
-        if node.id in nodes:
-            wrong.append(f"node {node.id} occurs twice; return each node once")
+        if (
+            node.id in nodes
+            or type(node.name) is not str
+            or (type(node.kind) is not str and node.kind is not None)
+        ):
+            wrong += _faults_of_node(node, nodes)
         nodes[node.id] = node
     faults += _some(wrong)
     return nodes
+
+
+def _faults_of_node(node: Node, nodes: Mapping[NodeId, Node]) -> Iterator[str]:
+    values: dict[str, Any] = {"name": node.name, "kind": node.kind or ""}
+    for what, value in values.items():
+        if not isinstance(value, str):
+            yield f"node {node.id} has the {what} {value!r}; it must be text"
+    if node.id in nodes:
+        yield f"node {node.id} occurs twice; return each node once"
 
 
 def _some(faults: list[str]) -> list[str]:
