@@ -18,6 +18,7 @@ named in the node's document; if a set was stored between them, both are read ag
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence, Set as AbstractSet
@@ -226,7 +227,11 @@ class DocumentListResponder:
                 return refusal or problem.not_found()
             children = _children(node.body)
             first, above = [scope, *children[: SCOPES_LIMIT - 1]], node.head.path[:-1]
-            stored = await self._store.read_several(wanted.report, [*first, *above])
+            days = days_before(node.meta, wanted.days) if wanted.days else []
+            stored, closed = await asyncio.gather(  # in one write
+                self._store.read_several(wanted.report, [*first, *above]),
+                self._store.closed_days(wanted.report, scope, days),
+            )
             if stored[0].meta and stored[0].meta.gen == node.meta.gen:
                 break
         found = gather_documents(first, stored[: len(first)], roots)
@@ -234,9 +239,7 @@ class DocumentListResponder:
         found.path = [
             _named(one.body) for one in gather_documents(above, stored[len(first) :], roots).found.values()
         ]
-        if wanted.days and found.meta:
-            days = days_before(found.meta, wanted.days)
-            found.days = _latest(await self._store.closed_days(wanted.report, scope, days))
+        found.days = _latest(closed) if wanted.days else None
         return found
 
     def _respond(self, request: Request, report: str, documents: DocumentList, meta: Meta) -> Response:
@@ -273,10 +276,11 @@ def _latest(days: Mapping[str, StoredScope]) -> dict[str, StoredScope]:
 
 
 def _named(body: bytes | None) -> dict[str, Any]:
-    """Return id, name and kind of a document's node. Raises SnapshotUnreadable."""
+    """Return id, names and kind of a document's node. Raises SnapshotUnreadable."""
     try:
         node = orjson.loads(body or b"")["data"]["node"]
-        return {"id": str(node["id"]), "name": node.get("name"), "kind": node.get("kind")}
+        names = {"names": node["names"]} if "names" in node else {}
+        return {"id": str(node["id"]), "name": node.get("name"), "kind": node.get("kind"), **names}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SnapshotUnreadable(f"stored document: does not name its node ({error!r})") from error
 

@@ -6,7 +6,7 @@ One short walk runs each time; the others are long. Where there is no Chromium t
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,17 @@ WITH RECURSIVE below AS (
 SELECT top, coalesce(sum(amount), 0)::numeric AS amount
 FROM below LEFT JOIN shop.orders ON node_id = below.id
 GROUP BY top
+"""
+TEXT_TREE = """
+SELECT
+    'n-' || id::text || '.x' AS id,
+    'n-' || parent_id::text || '.x' AS parent_id,
+    jsonb_build_object('es', name || ' (es)', 'en_US', name || ' (en)') AS name,
+    kind
+FROM shop.nodes
+"""
+TEXT_SQL = """
+SELECT 'n-' || node_id::text || '.x' AS node_id, sum(amount) AS amount FROM shop.orders WHERE at <= $1 GROUP BY 1
 """
 TITLES = {"es": {"report": "Ventas", "amount": "Importe"}, "en": {"report": "Sales", "amount": "Amount"}}
 SHIPPED = {
@@ -560,3 +571,23 @@ async def test_a_manager_of_several_nodes_begins_with_their_table(
         await tab.evaluate("document.querySelector('#children a').click()")
         await tab.shows("document.querySelector('h1').innerText.startsWith('north')")
         assert "Your nodes" in await tab.text("nav.above")
+
+
+@pytest.mark.long
+async def test_nodes_with_texts_as_ids_and_names_by_language_are_walked(
+    database: str, valkey_url: str, lasting_readers: LastingReaders, tab: Tab
+) -> None:
+    declared = sales(tree=TEXT_TREE, tree_rules=replace(sales().tree_rules, languages=("es", "en")), sql=TEXT_SQL)
+    port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
+    async with scene(database, valkey_url, port, declared) as one:
+        for language in ("es", "en"):
+            await tab.speaks(language)
+            await tab.open("about:blank")
+            await tab.open(one.origin)
+            await tab.shows("!!document.querySelector('.tiles')")
+            found = await shown_by(tab)
+            assert (found.title, found.order) == (f"all ({language})", ["n-2.x", "n-3.x"])
+            await tab.evaluate("document.querySelector('#children a').click()")
+            await tab.shows(f"document.querySelector('h1').innerText.startsWith('north ({language})')")
+            assert (await shown_by(tab)).tiles["amount"][0] == "1200"
+            assert f"all ({language})" in await tab.text("nav.above")

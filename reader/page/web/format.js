@@ -28,9 +28,10 @@ export class Format {
     return new Intl.NumberFormat(this.locale, digits).format(value);
   }
 
-  /** Return a number rounded to three digits, as ratios are shown. */
+  /** Return a ratio or an average, rounded. */
   ratio(value) {
-    return new Intl.NumberFormat(this.locale, { maximumSignificantDigits: 3 }).format(value);
+    const digits = Math.abs(value) < 1 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 2 };
+    return new Intl.NumberFormat(this.locale, digits).format(value);
   }
 
   /** Return a date without a time, as it stands in the data. */

@@ -21,16 +21,24 @@ function measure(name, how, schema) {
 
 /** Return true if values of the measure can be added, compared and drawn as amounts. */
 export function isAmount({ how, type }) {
-  return how === 'sum' || how === 'distinct' || how.includes(' / ')
+  return how === 'sum' || how === 'distinct' || isRatio({ how })
     || (['min', 'max', 'sql'].includes(how) && ['integer', 'number'].includes(type));
+}
+
+/** Return true if the measure is a ratio or an average, which no amount of digits makes exact. */
+export function isRatio({ how }) {
+  return how.includes(' / ') || how.startsWith('avg by ');
 }
 
 /** Return the title of a measure, of one of its parts (`oldest.id`), or of the report (`report`). */
 export function titleOf(entry, key, language) {
-  const titles = entry.titles ?? {};
-  const locale = Object.keys(titles).find((one) => one === language || one.startsWith(`${language}-`));
-  const found = titles[locale]?.[key];
-  return found ?? (key === 'report' ? entry.title : humanized(key.split('.').pop()));
+  return inLanguage(entry.titles, language)?.[key] ?? (key === 'report' ? entry.title : humanized(key.split('.').pop()));
+}
+
+/** Return what an object by language has for one, or for a region of it. */
+export function inLanguage(texts, language) {
+  const found = Object.keys(texts ?? {}).find((one) => one === language || one.startsWith(`${language}-`));
+  return found && texts[found];
 }
 
 function humanized(name) {
@@ -59,11 +67,7 @@ function after(day) {
   return new Date(Date.parse(`${day}T00:00:00Z`) + 86_400_000).toISOString().slice(0, 10);
 }
 
-/** Return the name of a node: text, a text by language, or its kind and id. */
-export function nameOf(node, language) {
-  const { name } = node;
-  if (name && typeof name === 'object') {
-    return name[language] ?? name.en ?? Object.values(name)[0] ?? `${node.kind ?? ''} ${node.id}`.trim();
-  }
-  return name || `${node.kind ?? ''} ${node.id}`.trim();
+/** Return the name of a node in a language, if the tree declares several, else its name, or its kind and id. */
+export function nameOf({ id, kind, name, names }, language) {
+  return inLanguage(names, language) || name || `${kind ?? ''} ${id}`.trim();
 }

@@ -3,7 +3,7 @@
 import { bars, columns } from './chart.js';
 import { h } from './dom.js';
 import { isNumber, natureOf } from './format.js';
-import { isAmount, nameOf, seriesOf, titleOf } from './measures.js';
+import { inLanguage, isAmount, isRatio, nameOf, seriesOf, titleOf } from './measures.js';
 
 const ENDS_WITH_ID = /(^|_)ids?$/;
 
@@ -20,7 +20,7 @@ export function valueOf(measure, value, { format, texts }) {
   }
   const isNumeric = isAmount(measure) || ['integer', 'number'].includes(measure.type);
   if (isNumeric && isNumber(value)) {
-    return h('data', { value }, measure.how.includes(' / ') ? format.ratio(value) : format.number(value));
+    return h('data', { value }, isRatio(measure) ? format.ratio(value) : format.number(value));
   }
   return plain(value, format, texts);
 }
@@ -94,7 +94,7 @@ export function series(context, total) {
     const title = titleOf(entry, measure.name, language);
     const { areDays, entries } = seriesOf(total[measure.name]);
     const labelled = entries.map(([key, value]) =>
-      [areDays ? format.day(key) : entry.titles?.[language]?.[`${measure.name}.${key}`] ?? key, value]);
+      [areDays ? format.day(key) : inLanguage(entry.titles, language)?.[`${measure.name}.${key}`] ?? key, value]);
     return section(measure.name, title, entries.length === 0
       ? h('p', {}, texts('empty'))
       : areDays ? dayChart(context, measure.name, title, labelled)
@@ -121,7 +121,7 @@ export function closedDays(context, days, total) {
   }
   const figures = amounts.map((measure) => {
     const title = titleOf(entry, measure.name, language);
-    const show = (value) => (value === null ? '–' : measure.how.includes(' / ') ? format.ratio(value) : format.number(value));
+    const show = (value) => (value === null ? '–' : isRatio(measure) ? format.ratio(value) : format.number(value));
     const entries = dates.map((date) => [format.day(date), days[date].data.total[measure.name] ?? null, false]);
     return h('figure', { 'data-key': measure.name }, h('figcaption', {}, title),
       columns([...entries, [texts('today'), total[measure.name], true]], { label: title, show, texts }));
