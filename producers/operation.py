@@ -62,6 +62,6 @@ class Operation(Generic[Result]):
         """The command that runs the script by its digest; the server must have it loaded."""
         return script_named(self.script).command(self.keys, self.arguments)
 
-    async def run_over(self, call: Call) -> Result:
+    async def run(self, call: Call) -> Result:
         """Run the operation. Raises RedisError, OSError, and the operation's errors."""
         return self.read(await script_named(self.script).run(call, self.keys, self.arguments))

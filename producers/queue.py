@@ -70,7 +70,7 @@ class Queue:
         """Run one operation. Raises NotEnqueued, and the operation's errors."""
         tag = operation.tag
         async with self.within_budget(tag):
-            return await operation.run_over(self._call(tag))
+            return await operation.run(self._call(tag))
 
     async def run_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
         """Run several operations in one round trip, within one budget.
@@ -97,7 +97,7 @@ class Queue:
             async with asyncio.timeout(self._budget * _TURN), turn, self.within_budget(tag):
                 found = None
                 while not isinstance(found, Receipt):
-                    found = await gathering.operation(found).run_over(self._call(tag))
+                    found = await gathering.operation(found).run(self._call(tag))
                 return found
         except TimeoutError as error:
             raise no_answer(self._budget) from error

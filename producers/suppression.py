@@ -117,7 +117,7 @@ async def suppress(
         await suppress(link.call, "ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
     """
     adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
-    return await adding.run_over(call)
+    return await adding.run(call)
 
 
 def addition(
@@ -147,7 +147,7 @@ async def count_failure(call: Call, address: str, *, by: str, evidence: str = ""
     digest, life = digest_of(address), LIVES["soft_bounce"]
     words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
     days = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]
-    return await _operation("count", digest, words, bool, days).run_over(call)
+    return await _operation("count", digest, words, bool, days).run(call)
 
 
 async def weigh_refusal(
@@ -185,7 +185,7 @@ async def weigh_refusal(
         await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
     """
     weighing = refusal(address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence)
-    return await weighing.run_over(call)
+    return await weighing.run(call)
 
 
 def refusal(
@@ -215,7 +215,7 @@ async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scop
         by: program or user that removes them, for the audit log.
         reason, scope: remove only these; by default all.
     """
-    return await removal(digest, by=by, reason=reason, scope=scope).run_over(call)
+    return await removal(digest, by=by, reason=reason, scope=scope).run(call)
 
 
 def removal(digest: str, *, by: str, reason: str, scope: str) -> Operation[int]:

@@ -138,7 +138,7 @@ async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int
 async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[RemovalOutcome, str]:
     for group in await groups_of(redis, job_id):
         taking = take_out(group[0], job_id, event, [one.lane for one in group])
-        what, lane = await taking.run_over(redis.execute_command)
+        what, lane = await taking.run(redis.execute_command)
         if lane:
             return cast("RemovalOutcome", what), lane
     return "unknown", ""

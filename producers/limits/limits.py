@@ -131,7 +131,7 @@ class Limits:
         return await self._states(keys, urgent=urgent) if keys else []
 
     async def _states(self, keys: Sequence[str], *, urgent: bool) -> list[LimitState]:
-        return await read_states(self._keys, keys, urgent=urgent).run_over(self._call)
+        return await read_states(self._keys, keys, urgent=urgent).run(self._call)
 
     async def bindings(self) -> Mapping[str, LaneLimit]:
         """Return the bindings of all lanes that have one."""
@@ -141,7 +141,7 @@ class Limits:
         return {name.removeprefix("lane:"): _binding(value) for name, value in named if name.startswith("lane:")}
 
     async def _change(self, changes: Changes) -> bool:
-        return await change_limits(self._keys, changes).run_over(self._call)
+        return await change_limits(self._keys, changes).run(self._call)
 
 
 def change_limits(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation[bool]:

@@ -184,11 +184,11 @@ async def test_the_same_call_made_again_after_its_job_is_done_queues_nothing(
 
     payload = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1)
     entry = JobEntry("{mail}one", payload, 0, key="k", fingerprint="0" * 64, window_ms=60_000)
-    first = await enqueue(LANE, [entry]).run_over(redis.execute_command)
+    first = await enqueue(LANE, [entry]).run(redis.execute_command)
     assert [(taken.id, taken.new) for taken in first] == [("{mail}one", True)]
     async with running(worker_of(valkey_url, take)):
         await eventually(lambda: count_of(redis, LANE, "done"))
-    again = await enqueue(LANE, [entry]).run_over(redis.execute_command)
+    again = await enqueue(LANE, [entry]).run(redis.execute_command)
     assert [(taken.id, taken.new) for taken in again] == [("{mail}one", False)]
     assert await redis.zcard(KEYS.queue) == 0
 

@@ -176,9 +176,7 @@ class JobStore:
         """Declare the limits before any claim: all of them at first, later only the missing ones."""
         for keys, changes in self._declared.items():
             if changes:
-                await self._in_time(
-                    change_limits(keys, changes, keep=self._was_declared).run_over(self._link.call)
-                )
+                await self._in_time(change_limits(keys, changes, keep=self._was_declared).run(self._link.call))
             await self._identify_data(keys)
         self._was_declared, self._must_declare = True, False
 
