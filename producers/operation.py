@@ -7,7 +7,6 @@ so that two producers cannot write differently. A new operation is one function 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .link import Argument
@@ -23,9 +22,9 @@ Call = Callable[..., Awaitable[Any]]
 
 def script_source(name: str) -> str:
     """Return the source of a script in ``scripts/``."""
-    from .link.script import read_script  # noqa: PLC0415  as below
+    from .link.script import SCRIPTS, read_script  # noqa: PLC0415  as below
 
-    return read_script(Path(__file__).parent / "scripts", name)
+    return read_script(SCRIPTS, name)
 
 
 @cache

@@ -27,7 +27,8 @@ PARTS: Mapping[str, Sequence[str]] = {
 }
 """What stands before a script, in this order: files beside it or of this room, each a Lua module."""
 
-_HERE = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+"""The folder of the queue's scripts."""
 
 
 @cache
@@ -40,7 +41,7 @@ def read_script(folder: Path, name: str) -> str:
 
 def _text(folder: Path, name: str) -> str:
     beside = folder / f"{name}.lua"
-    return (beside if beside.exists() else _HERE / f"{name}.lua").read_text(encoding="utf-8")
+    return (beside if beside.exists() else SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
 
 
 class Script:
