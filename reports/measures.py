@@ -22,6 +22,7 @@ import orjson
 
 from reports.numbers import fitting_integer, is_finite, nearest_ratio, read_exactly, write_json
 from reports.rollups import Top, top_of, weight_of
+from reports.sql_words import type_in_sql, value_in_sql
 
 _JSON_INTEGER = 2**63
 """Whole numbers of at least this size are written as Decimals."""
@@ -113,7 +114,7 @@ def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401 
     if value is None:
         raise InvalidRows("NULL is not a number; write coalesce(..., 0) where there may be none", measure)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not is_finite(value):
-        raise InvalidRows(f"{value!r} is not a finite number; return one", measure)
+        raise InvalidRows(f"{value_in_sql(value)} is not a finite number; return one", measure)
     return value
 
 
@@ -121,7 +122,7 @@ def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the dat
     if value is None:
         raise InvalidRows("NULL is not a boolean; write coalesce(..., false) where it may be unknown", measure)
     if not isinstance(value, int):
-        raise InvalidRows(f"any needs a boolean, not {type(value).__name__}", measure)
+        raise InvalidRows(f"any needs a boolean, not {type_in_sql(value)}", measure)
     return bool(value)
 
 
@@ -129,7 +130,7 @@ def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values ar
     """Return the different ids of an array; NULL counts as none."""
     types = set(map(type, value)) if isinstance(value, list) else {list}
     if list in types:
-        raise InvalidRows(f"distinct needs a flat array of ids, not {type(value).__name__}", measure)
+        raise InvalidRows(f"distinct needs a flat array of ids, not {type_in_sql(value)}", measure)
     if not types <= _IDS:
         for one in value:
             if one is not None:
@@ -204,7 +205,9 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
     for key in top.keys:
         value = row.get(key)
         if not isinstance(value, int | float | Decimal | str):
-            raise InvalidRows(f"top needs a number or text in {key!r} of every row, not {value!r}", measure)
+            raise InvalidRows(
+                f"top needs a number or text in {key!r} of every row, not {value_in_sql(value)}", measure
+            )
         keys.append((isinstance(value, str), value))
     return (*keys, write_json(row, in_order=True))
 
@@ -228,7 +231,7 @@ def _json_value(value: Any, measure: str) -> Any:  # noqa: ANN401  JSON is anyth
             return orjson.loads(value)
     except ValueError as error:
         raise InvalidRows(f"the JSON cannot be parsed: {error}; check the query", measure) from None
-    raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure)
+    raise InvalidRows(f"needs json or jsonb, not {type_in_sql(value)}", measure)
 
 
 def _exactly(value: str, measure: str) -> Any:  # noqa: ANN401  JSON is anything
@@ -246,7 +249,7 @@ def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are t
     if isinstance(value, UUID):
         return str(value)
     if not isinstance(value, int | str | date):
-        raise InvalidRows(f"{type(value).__name__} cannot be shown; cast it to text or a number", measure)
+        raise InvalidRows(f"{type_in_sql(value)} cannot be shown; cast it to text or a number", measure)
     if isinstance(value, datetime) and value.tzinfo is None:
         raise InvalidRows(_without_zone(value), measure)
     return value

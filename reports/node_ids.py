@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from producers.node_ids import ALLOWED, fault_of
+from reports.sql_words import type_in_sql, value_in_sql
 
 NodeId: TypeAlias = int | str
 """Id of a node: an integer, or the text of a UUID or of a short text."""
 _SHOWN = 5
-_WIDEST = 80
 
 
 class IdKind(StrEnum):
@@ -70,7 +70,7 @@ def read_ids(values: Sequence[Any], column: str) -> tuple[IdKind | None, list[An
     kinds = {_kind_of(one) for one in types}
     if len(kinds) > 1 or None in kinds:
         odd = next(one for one in values if one is not None and _kind_of(type(one)) in {None, max(kinds, key=str)})
-        raise InvalidIds(f"{column}: {_told(odd)} is {_name_of(odd)}; {ALLOWED}")
+        raise InvalidIds(f"{column}: {value_in_sql(odd)} is {_name_of(odd)}; {ALLOWED}")
     (kind,) = kinds
     match kind:
         case IdKind.UUID:
@@ -89,20 +89,15 @@ def _kind_of(one: type) -> IdKind | None:
 
 
 def _check_texts(values: Sequence[Any], column: str) -> None:
-    faults = [f"{_told(one)} {fault}" for one in values if one is not None and (fault := fault_of(one))]
+    faults = [f"{value_in_sql(one)} {fault}" for one in values if one is not None and (fault := fault_of(one))]
     if faults:
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise InvalidIds(f"{column}: {', '.join(faults[:_SHOWN])}{more}; {ALLOWED}")
 
 
-def _told(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
-
-
 def _name_of(value: object) -> str:
     kind = _kind_of(type(value))
-    return f"of another type than other ids ({kind})" if kind else f"of the type {type(value).__name__}"
+    return f"of another type than other ids ({kind})" if kind else f"of the type {type_in_sql(value)}"
 
 
 def id_json(node_id: NodeId) -> bytes:

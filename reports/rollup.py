@@ -104,7 +104,8 @@ def _of_the_tree(
             nodes[place] = known.id  # the tree's own object, which dictionaries find soonest
             places.append(place)
         elif node is None or not tree.leaves_out(node):
-            raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+            named = "null" if node is None else node
+            raise InvalidRows(f"node {named} is not in the tree; join the query with it")
     if len(places) == len(nodes):
         return nodes, rows
     return [nodes[place] for place in places], [rows[place] for place in places]

@@ -11,6 +11,7 @@ import orjson
 from reports.cycles import find_cycles, told as words_of
 from reports.node_ids import IdKind, NodeId, id_json
 from reports.orphans import hang
+from reports.sql_words import value_in_sql
 from reports.tree_rules import LEAVE_OUT, ONE_ROOT, TreeRules
 
 _MOST_TOLD = 5
@@ -170,7 +171,7 @@ def _faults_of_node(node: Node, nodes: Mapping[NodeId, Node]) -> Iterator[str]:
     values: dict[str, Any] = {"name": node.name, "kind": node.kind or ""}
     for what, value in values.items():
         if not isinstance(value, str):
-            yield f"node {node.id} has the {what} {value!r}; it must be text"
+            yield f"node {node.id} has the {what} {value_in_sql(value)}; it must be text"
     if node.id in nodes:
         yield f"node {node.id} occurs twice; return each node once"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from reports.node_ids import IdKind, InvalidIds, NodeId, read_ids
 from reports.node_names import InvalidNames, read_names
+from reports.sql_words import value_in_sql
 from reports.tree import InvalidTree, Node, Tree, grow_tree
 from reports.tree_rules import TreeRules
 
@@ -100,7 +101,7 @@ def _by_path(
 
 def _labels(path: object, separator: str, where: str) -> tuple[str, ...]:
     if not isinstance(path, str):
-        raise InvalidTree(f"{where} is {path!r}; it must be text or ltree")
+        raise InvalidTree(f"{where} is {value_in_sql(path)}; it must be text or ltree")
     labels = tuple(path.removeprefix(separator).removesuffix(separator).split(separator))
     if "" in labels:
         raise InvalidTree(

@@ -137,7 +137,7 @@ BAD_QUERIES = {
         "group the query by shop",
     ),
     "an unknown scope": (changed("    shop,", "    shop + 7 AS shop,"), ":3: scope", "not in the tree", "join"),
-    "a null scope": (changed("    shop,", "    nullif(shop, 2) AS shop,"), ":3: scope", "node None", "join"),
+    "a null scope": (changed("    shop,", "    nullif(shop, 2) AS shop,"), ":3: scope", "node null", "join"),
     "a scope of text": (changed("    shop,", "    shop::text AS shop,"), ":3: scope", "is text", "bigint"),
     "a null measure": (
         changed("sum(amount)", "nullif(sum(amount), 10)"),
@@ -269,11 +269,11 @@ BAD_TREES = {
     ),
     "numeric ids": (
         "SELECT shop_id::numeric AS id, region AS parent_id, '' AS name, '' AS kind",
-        "of the type Decimal",
+        "of the type numeric",
     ),
     "an empty label": (
         "SELECT shop_id AS id, region || '//' || shop_id AS path, '' AS name, '' AS kind",
-        "path: of node 1 is None",
+        "path: of node 1 is null",
     ),
     "names by language": (
         "SELECT shop_id AS id, region AS parent_id, '{}'::jsonb AS name, '' AS kind",

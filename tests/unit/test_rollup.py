@@ -336,7 +336,7 @@ def test_rows_that_tie_are_told_apart_by_all_that_is_in_them() -> None:
     [
         ([{"node": 1, "a": 1}, {"node": 1, "a": 1}], "node 1 occurs twice"),
         ([{"node": 9, "a": 1}], "node 9 is not in the tree"),
-        ([{"node": None, "a": 1}], "node None is not in the tree"),
+        ([{"node": None, "a": 1}], "node null is not in the tree"),
         ([{"node": 1}], "no column 'a'"),
         ([{"a": 1}], "no column 'node'"),
     ],

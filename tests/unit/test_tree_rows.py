@@ -115,7 +115,7 @@ def test_rows_of_nodes_that_are_left_out_do_not_count_and_of_unknown_nodes_are_r
     assert {node: one.total["n"] for node, one in totals.items()} == {1: 1010, 3: 1000}
     with pytest.raises(InvalidRows, match="node 9 is not in the tree"):
         roll_up([*counted, {"node": 9, "n": 1}], scope="node", rollup={"n": "sum"}, tree=tree)
-    with pytest.raises(InvalidRows, match="node None is not in the tree"):
+    with pytest.raises(InvalidRows, match="node null is not in the tree"):
         roll_up(
             [{"node": None, "n": 1}],
             scope="node",
@@ -144,7 +144,7 @@ def one(**values: Any) -> dict[str, Any]:
         ([one(id="a/b", parent_id=None)], "id: 'a/b' contains '/'"),
         ([one(path="1"), one(id=2, path="1//2")], "path: of node 2 has an empty label, '1//2'"),
         ([one(path="")], "path: of node 1 has an empty label"),
-        ([one(path=None)], "path: of node 1 is None"),
+        ([one(path=None)], "path: of node 1 is null"),
         ([one(path="1"), one(id=2, path="/1/")], "path: '1' is that of two nodes, 1 and 2"),
         ([one(ancestors=[2]), one(id=2, ancestors=[1])], "1 and 2 are each other's ancestors, a cycle"),
         (

@@ -39,6 +39,7 @@ from reports.source_postgres import (
     is_unreached,
     log_fields,
 )
+from reports.sql_words import value_in_sql
 from reports.store import FailureStreak, NewSet
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
@@ -301,7 +302,7 @@ async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> 
     if is_never(until):
         return None
     if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
-        raise InvalidRows(f"valid_until: {until!r} must be a timestamptz later than :now, or null")
+        raise InvalidRows(f"valid_until: {value_in_sql(until)} must be a timestamptz later than :now, or null")
     return until
 
 
