@@ -1,4 +1,4 @@
-"""The root of every refusal of this room. A refusal is for the caller to fix: nothing has been queued."""
+"""Base of all errors of this room. The caller must fix the cause; nothing has been queued."""
 
 
 class JobError(ValueError):

@@ -39,7 +39,7 @@ Json: TypeAlias = Any
 
 
 class InvalidJob(JobError):
-    """A field of a job with a value, or an annotation, that a payload cannot hold. Nothing was queued."""
+    """A job has a field whose value or annotation a payload cannot hold. Nothing was queued."""
 
 
 def write_fields(value: Any, *, within: str = "") -> dict[str, Json]:  # noqa: ANN401  any dataclass
@@ -53,7 +53,7 @@ def write_fields(value: Any, *, within: str = "") -> dict[str, Json]:  # noqa: A
 
 
 def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> Any:  # noqa: ANN401  an instance of it
-    """Return the dataclass of a payload; absent fields take their defaults.
+    """Return the dataclass that a payload describes; absent fields take their defaults.
 
     Raises:
         InvalidJob: names the field.
@@ -74,7 +74,7 @@ def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> 
 
 
 def _is_as_it_is(cls: type, payload: Mapping[str, Json]) -> bool:
-    """Return True if a payload has each field of a class, with values that need no reading, as most have."""
+    """Return True if a payload has every field of a class and all values can be used as they are; most can."""
     kinds = _plain_kinds(cls)
     if len(payload) != len(kinds):
         return False
@@ -126,7 +126,7 @@ def write_value(value: Any, hint: Any, where: str) -> Json:  # noqa: ANN401, PLR
 
 
 def read_value(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  as in `write_value`
-    """Return the value that JSON stands for. Raises InvalidJob."""
+    """Return the value that JSON represents. Raises InvalidJob."""
     kind, inner = _kind(hint)
     match kind:
         case "any":
@@ -228,7 +228,7 @@ def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401  as in `write_value`
 
 
 def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
-    """Return a value of `Any`, which JSON must have as it is."""
+    """Return a value of type `Any`, which JSON must represent unchanged."""
     if isinstance(value, Mapping):
         return {_key(key, where): _plain(one, f"{where}.{key}") for key, one in value.items()}
     if isinstance(value, list | tuple):

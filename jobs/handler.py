@@ -23,7 +23,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHandler:
-    """A function, the class of the jobs that it carries out, and how it runs.
+    """A function, the class of its jobs, and how it runs.
 
     Attributes:
         runs_in: where it runs.

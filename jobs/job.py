@@ -73,12 +73,12 @@ class Job:
         return write_fields(self)
 
     def fingerprint(self) -> str:
-        """Return the hash by which two jobs of a kind are the same: of all fields."""
+        """Return a hash of all fields, by which two jobs of a kind are equal."""
         return _fingerprint(self.version, write_fields(self))
 
     @classmethod
     def read(cls, payload: Mapping[str, Any]) -> Self:
-        """Return the job of a payload. Raises InvalidJob, naming the field."""
+        """Return the job that a payload describes. Raises InvalidJob, naming the field."""
         found: Self = read_fields(cls, payload)
         return found
 
@@ -118,7 +118,7 @@ class NamedJob:
 
 
 def checked_kind(kind: str) -> str:
-    """Return the kind if it may be an own one.
+    """Return the kind if it is valid for an own job.
 
     Raises:
         InvalidJob: another form, or the name of a shipped kind.

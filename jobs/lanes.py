@@ -25,7 +25,7 @@ _OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
 def own_lane(name: str) -> str:
-    """Return the lane of own jobs with a short name; empty stands for the lane of all that name none.
+    """Return the lane of own jobs with a short name; an empty name is the default lane.
 
     Raises:
         JobError: a name of another form.

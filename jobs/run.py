@@ -9,7 +9,7 @@ _NOTE_LIMIT = 200
 
 
 def check_progress(done: float, total: float, note: str) -> None:
-    """Check what a handler reports of its progress.
+    """Validate the progress that a handler reports.
 
     Raises:
         ValueError: a number out of range, or an invalid note.

@@ -118,7 +118,7 @@ class Schedule:
         return (datetime.combine(today, at, tzinfo=zone).astimezone(UTC) for at in times)
 
     def _change_firings(self, today: date) -> list[datetime]:
-        """Return all firings of a date near a clock change, in ascending order."""
+        """Return all firings on a date near a clock change, in ascending order."""
         hours, minutes, seconds = (tuple(sorted(self._values(name))) for name in ("hour", "minute", "second"))
         rule = _all_readings if self._fires_all_day else _once_a_day
         found = set[datetime]()
@@ -144,7 +144,7 @@ class Schedule:
                 yield today
 
     def _times(self, *, from_time: time = time.min, back_from: time | None = None) -> Iterator[time]:
-        """Yield times of day in ascending order from a minute on, or in descending order back from a minute."""
+        """Yield times of day from a minute on in ascending order, or back from it in descending order."""
         order = -1 if back_from else 1
         hours, minutes, seconds = (sorted(self._values(name))[::order] for name in ("hour", "minute", "second"))
         edge = back_from or from_time
@@ -168,7 +168,7 @@ def _is_ordinary(today: date, zone: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _all_readings(today: date, hours: tuple[int, ...], minutes: tuple[int, ...], zone: str) -> Minutes:
-    """Return every instant at which the clocks show one of these times."""
+    """Return every instant at which local clocks show one of these times."""
     local = (_local(today, *at, zone, fold) for at in product(hours, minutes) for fold in (0, 1))
     return frozenset((one.astimezone(UTC), True) for one in local if _is_shown(one))
 

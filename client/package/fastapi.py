@@ -118,7 +118,7 @@ class Momentus:
         )
 
     def install(self, app: FastAPI) -> None:
-        """Add the middleware and the handlers of errors; before the application starts.
+        """Add the middleware and the error handlers. Call it before the application starts.
 
         Call it last: the middleware that is added last sees a request first, and the session should be known to
         the application's own middlewares.
@@ -202,10 +202,10 @@ async def current_visit(connection: HTTPConnection) -> Visit:
 
 
 class _CookieScheme(APIKeyCookie):
-    """Description of the cookie in OpenAPI; the middleware reads it."""
+    """Description of the cookie in OpenAPI; the cookie itself is read by the middleware."""
 
     async def __call__(self, _connection: HTTPConnection) -> None:
-        """Do nothing; websockets have it too."""
+        """Do nothing; exists so that websockets have the dependency too."""
 
 
 _COOKIE = _CookieScheme(name=SECURE.name, scheme_name="session", auto_error=False)

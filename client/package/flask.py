@@ -102,7 +102,7 @@ class Momentus:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give an application its producer and sessions, which connect at their first call.
+        """Set up the producer and sessions of an application; they connect at their first call.
 
         Call it before the application registers ``after_request`` functions that set `Cache-Control`: Flask calls
         them in reverse order, and this extension's should be last.
@@ -132,7 +132,7 @@ class Momentus:
 
     @property
     def sessions(self) -> SyncSessions:
-        """The current application's sessions: all sessions of a user, ends of sessions."""
+        """The current application's sessions, for example to list or end all sessions of a user."""
         return _state().sessions
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for a backend's tests, found by pytest where the client is installed. No Redis, no event loop needed.
+"""Fixtures for a backend's tests, which pytest finds where the client is installed. No Redis or event loop needed.
 
 They work with pytest-asyncio, anyio and without either, and in several event loops. Until a test asks for one,
 nothing but this file is loaded.
@@ -56,7 +56,7 @@ def momentus_sync_sessions(momentus_sessions: RecordingSessions) -> SyncRecordin
 
 @pytest.fixture
 def momentus_in_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Return a function that gives an application the recording producer and sessions for the time of the test.
+    """Return a function that gives an application the recording producer and sessions during a test.
 
     Its argument is FastAPI's `Momentus` or a Flask application. The cookie is made for http, which is refused for
     every host but a loopback host: let the client ask `http://127.0.0.1`.

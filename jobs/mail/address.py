@@ -1,4 +1,4 @@
-"""Check of one address, as strict as the mail servers of the world. An address is refused, never repaired.
+"""Validation of one address, as strict as common mail servers. An address is refused, never repaired.
 
 A display name, a list, a comment or a line break in the field is refused: these are the ways in which
 user text becomes an SMTP command or a second recipient.
@@ -24,7 +24,7 @@ PRIVATE_DOMAINS = frozenset({"home.arpa", "invalid", "local", "localhost", "onio
 
 
 class _NotAnAddress(ValueError):
-    """The text is no mail address; the message may quote it."""
+    """The text is not a mail address; the message may quote it."""
 
 
 def normal_address(value: str, *, field: str, private_domains: Iterable[str] = ()) -> str:
@@ -116,7 +116,7 @@ def _spelling(label: str) -> str:
 
 
 def _without_address(reason: str) -> str:
-    """Return the validator's message up to where it quotes the address, which must not reach a log."""
+    """Return the validator's message without the quoted address, which must not reach a log."""
     words = re.split(r" \(|: ", reason, maxsplit=1)[0].rstrip(".")
     hint = "; if it has mailboxes in your network, name it in private_domains"
     return f"{words}{hint}" if "special-use" in words else words

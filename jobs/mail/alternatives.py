@@ -17,7 +17,7 @@ _ELSEWHERE = {"text/plain": "text=", "text/html": "html=", "text/calendar": "cal
 
 
 def freeze_alternatives(alternatives: object) -> list[dict[str, str]]:
-    """Return the alternatives as they travel.
+    """Return the alternatives for the payload.
 
     Raises:
         InvalidPart: not a mapping of text types to texts.

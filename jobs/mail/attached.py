@@ -44,5 +44,5 @@ def is_plain_mail(content: bytes) -> bool:
 
 
 def unencoded_mail(content: bytes) -> bytes:
-    """Return a mail with CR LF line ends, and one more, which belongs to the boundary after it."""
+    """Return a mail with CR LF line ends and a final one, which belongs to the boundary that follows."""
     return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n"

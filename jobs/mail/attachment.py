@@ -66,7 +66,7 @@ class Attachment:
     cid: str | None = None
 
     def frozen(self, *, field: str) -> dict[str, object]:
-        """Return the attachment as it travels in the payload.
+        """Return the attachment for the payload.
 
         Raises:
             InvalidAttachment, UnsafeHeader, BodyTooLarge: naming ``field`` and the part of it.
@@ -115,7 +115,7 @@ class Attachment:
 
 
 def freeze_attachments(attachments: object) -> list[dict[str, object]]:
-    """Return all attachments of a mail as they travel in the payload.
+    """Return all attachments of a mail for the payload.
 
     Raises:
         InvalidAttachment, UnsafeHeader, BodyTooLarge: naming the attachment by its position.

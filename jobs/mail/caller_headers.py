@@ -59,7 +59,7 @@ def checked_headers(headers: object, *, threaded: bool) -> dict[str, str]:
 
 
 def checked_link(address: object, *, field: str) -> str:
-    """Return an https address that may stand between angle brackets in a header.
+    """Return an https address that is safe between angle brackets in a header.
 
     Raises:
         InvalidPart: another scheme, no host, or a character that must be percent-encoded.
@@ -76,7 +76,7 @@ def checked_link(address: object, *, field: str) -> str:
 
 
 def thread_id(thread: object) -> str:
-    """Return the identifier of a thread in the ids of its mails: the same for the same name, without showing it.
+    """Return a thread's identifier for the ids of its mails: equal for equal names, without revealing the name.
 
     Raises:
         InvalidPart: not a text, or an empty one.

@@ -53,7 +53,7 @@ def needs_inlining(sources: Iterable[str], *, template: str) -> bool:
 
 
 def inline_styles(html: str) -> str:
-    """Return the document with its style sheets in the elements; HTML 5 as a parser understands it."""
+    """Return the document, parsed as HTML 5, with its style sheets inlined into the elements."""
     kept: list[str] = []
     done = _inline()(_PIECE.sub(lambda piece: _prepared(piece, kept), html))
     if doctype := _DOCTYPE.match(html):

@@ -23,7 +23,7 @@ _KEY_LIMIT = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """A mail that may be gathered with others of its key: pass it to ``producer.send_digest``.
+    """A mail that may be combined with others under the same key: pass it to ``producer.send_digest``.
 
     Dates and decimals among its values reach the templates as texts.
 
@@ -56,15 +56,15 @@ class Digest:
         return self.mail.lane
 
     def fingerprint(self) -> str:
-        """Return the hash by which two requests are the same item."""
+        """Return a hash by which two requests are the same item."""
         return _digest(self.collapse_key(), self.mail.fingerprint())
 
     def collapse_key(self) -> str:
-        """Return the hash of all that items of one mail share: the key, and the mail but its values."""
+        """Return the hash of what the items of one mail share: the key and the mail except its values."""
         return _digest(self.collapse, self.template, replace(self.mail, values={}).fingerprint())
 
     def item(self) -> Mapping[str, object]:
-        """Return the values as they wait for others. Renders both templates, so that the sender learns of a fault.
+        """Return the item's values. Renders both templates, so that the sender learns of a fault.
 
         Raises:
             MailError: the key, the window, the template or a value is invalid.

@@ -125,7 +125,7 @@ def load_signer(pem: str, *, domain: str, selector: str) -> Signer:
 
 
 def relaxed_body(body: bytes) -> bytes:
-    r"""Return the body in the form to hash: white space as one space, none at line ends, no empty lines last.
+    r"""Return the body in the form to hash: white space reduced, none at line ends, no empty lines at the end.
 
     >>> relaxed_body(b"a  b \r\n\r\n\r\n")
     b'a b\r\n'
@@ -160,12 +160,12 @@ def _fields(head: bytes) -> dict[bytes, list[bytes]]:
 
 
 def _names(fields: dict[bytes, list[bytes]]) -> list[bytes]:
-    """Return the names for ``h=``, in order: each field that is there, and those that must not be added later."""
+    """Return the names for ``h=``, in order: each field present, and those that must not be added later."""
     return [name for name in _SIGNED for _ in fields.get(name, ())] + list(_ONCE_MORE)
 
 
 def _chosen(fields: dict[bytes, list[bytes]]) -> list[bytes]:
-    """Return the fields to hash: of a repeated name the last one first (RFC 6376, 5.4.2)."""
+    """Return the fields to hash; repeated names from the last one up (RFC 6376, 5.4.2)."""
     return [_relaxed(one) for name in _SIGNED for one in reversed(fields.get(name, ()))]
 
 

@@ -13,7 +13,7 @@ _LOCAL = ("localhost", "localdomain")
 
 
 def is_ehlo_name(text: str) -> bool:
-    """Return True if the text is a full domain name or an address literal.
+    """Return True if the text is a fully qualified domain name or an address literal.
 
     >>> [is_ehlo_name(one) for one in ("app.example.com", "[192.0.2.1]", "[IPv6:2001:db8::1]", "app", "192.0.2.1")]
     [True, True, True, False, False]
@@ -29,7 +29,7 @@ def is_ehlo_name(text: str) -> bool:
 
 
 def choose_ehlo_name(configured: str, host_name: str, own_address: str) -> str:
-    """Return the configured name; else this machine's if it is a full one; else the address literal.
+    """Return the configured name, else this machine's name if it is fully qualified, else the address literal.
 
     Args:
         host_name: the machine's own name.

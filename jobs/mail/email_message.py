@@ -104,7 +104,7 @@ def _sender(name: str, header: _Decoded) -> dict[str, Any]:
 
 
 def _check_sender(fields: dict[str, Any]) -> None:
-    """Refuse a Sender that says more than From (RFC 5322, 3.6.2)."""
+    """Refuse a Sender that differs from From (RFC 5322, 3.6.2)."""
     sender = fields.pop("from_sender", None)
     if sender is not None and [one.addr_spec for one in sender] != [fields.get("sender")]:
         raise InvalidPart("headers.Sender", "differs from From; a mail has one sender, so leave Sender out")
@@ -121,7 +121,7 @@ def _refused(name: str, _header: _Decoded) -> dict[str, Any]:
 
 
 def _unsubscribe(headers: dict[str, str]) -> dict[str, str]:
-    """Take the link of one click out of the further fields (RFC 8058)."""
+    """Remove the one-click link from the other fields and return it (RFC 8058)."""
     names = {name.lower(): name for name in headers}
     link, click = names.get("list-unsubscribe"), names.get("list-unsubscribe-post")
     found = _LINK.match(headers[link]) if link else None

@@ -12,7 +12,7 @@ class InvalidAddress(MailError):
 
 
 class UnsafeHeader(MailError):
-    """Text for a header that holds control characters or an encoded-word (CVE-2024-6923)."""
+    """A text for a header contains control characters or an encoded-word (CVE-2024-6923)."""
 
 
 class UnknownTemplate(MailError):
@@ -32,7 +32,7 @@ class InvalidPart(MailError):
 
 
 class EmptyBody(MailError):
-    """Neither text nor HTML has anything to read in it."""
+    """Neither text nor HTML has any visible content."""
 
 
 class InvalidAttachment(MailError):
@@ -40,7 +40,7 @@ class InvalidAttachment(MailError):
 
 
 class BodyTooLarge(MailError):
-    """The mail is over a limit of size: its parts, an attachment, or all of it."""
+    """The mail exceeds a size limit: a part, an attachment or the whole mail."""
 
 
 class LostStyle(UserWarning):

@@ -30,7 +30,7 @@ _LINE_BYTES = 998
 
 
 def refuse_unsafe(text: str, *, field: str) -> None:
-    """Raise for text that must never reach a header.
+    """Raise if the text must not reach a header.
 
     Raises:
         UnsafeHeader: a control character, a line or paragraph separator, a surrogate, or an encoded-word.
@@ -79,7 +79,7 @@ def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
 
 
 def _is_sound(block: str, written: Sequence[tuple[str, str]]) -> bool:
-    """Apply the checks of :func:`_checked_field` to all fields at once: the block has as many as were given."""
+    """Apply the checks of :func:`_checked_field` to all fields at once, and check that none was added."""
     begun = block.count("\r\n") - block.count("\r\n ") - block.count("\r\n\t")
     if begun != len(written) or not _BLOCK.match(block):
         return False

@@ -31,7 +31,7 @@ def checked_cid(cid: object, *, field: str) -> str:
 
 
 def referenced_ids(html: str) -> set[str]:
-    """Return the content ids that an HTML text shows.
+    """Return the content ids that the HTML refers to.
 
     >>> referenced_ids('<img src="cid:logo"><td style="background:url(cid:a@x)">') == {"logo", "a@x"}
     True
@@ -42,7 +42,7 @@ def referenced_ids(html: str) -> set[str]:
 
 
 def check_inline(html: str, attachments: Sequence[Mapping[str, Any]]) -> None:
-    """Compare the images that the HTML shows with those that are attached.
+    """Check that the HTML's images and the attached ones match.
 
     Raises:
         InvalidPart: the HTML shows an image that is not attached.

@@ -36,7 +36,7 @@ class JournalEntry:
 
 
 def read_line(text: str) -> JournalEntry | None:
-    """Return the line in a reason of the history; None for a reason of another kind.
+    """Return the journal line in a history's reason, or None if there is none.
 
     The engine's words about the last attempt in front of it are skipped.
 

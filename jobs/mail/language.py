@@ -17,7 +17,7 @@ def is_language_tag(text: str) -> bool:
 
 
 def look_up(wanted: str, written: Iterable[str]) -> str | None:
-    """Return the one of ``written`` that fits best, or None if none does.
+    """Return the best match among ``written``, or None.
 
     >>> look_up("pt_br", ["es", "pt", "pt-BR"]), look_up("es-419", ["en", "es"]), look_up("de", ["en"])
     ('pt-BR', 'es', None)

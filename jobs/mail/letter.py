@@ -128,7 +128,7 @@ def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
 
 
 def _content(mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attached: Mapping[str, bytes]) -> Part:
-    """Return the forms of the body, the best one last (RFC 2046, 5.1.4)."""
+    """Return the alternatives of the body, the best one last (RFC 2046, 5.1.4)."""
     text, html = mail["text"], mail["html"]
     parts = [text_part("plain", text)] if _told(text) else []
     if further := mail.get("alternatives"):
@@ -143,7 +143,7 @@ def _content(mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attac
 def _html_part(
     mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attached: Mapping[str, bytes]
 ) -> Part:
-    """Return the HTML; with images around it, which only it shows (RFC 2387)."""
+    """Return the HTML part, wrapped with its inline images if there are any (RFC 2387)."""
     shown = text_part("html", mail["html"])
     boundary = f"=_rel_{mail['message_id']}"
     images = [attachment_part(one, attached, boundary=boundary) for one in inline]

@@ -1,4 +1,4 @@
-"""Weight of a server's words about a recipient's mailbox, in a reply or in a bounce: pure, and cautious.
+"""Weight of a server's statement about a mailbox, in a reply or a bounce. Pure, and cautious.
 
     hard      the mailbox does not exist: no further mail is sent to the address
     counted   something that often passes (full, disabled, no route): counts when it comes on several days
@@ -91,7 +91,7 @@ def weigh_status(status: str, *, names_mailbox: bool = False) -> Weight:
 
 
 def weigh_reply(status: str, words: str, *, names_mailbox: bool = False) -> Weight:
-    """Return the weight of a status with the reply that it quotes: the narrowest of their weights.
+    """Return the weight of a status and its quoted reply: the narrower of the two.
 
     Args:
         status: the report's own, or the reply's; empty for none.

@@ -158,11 +158,11 @@ class Mail:
 
     @property
     def life(self) -> timedelta | None:
-        """Time for which the mail is worth sending: by its stream, unless the call says otherwise."""
+        """Time for which the mail is worth sending, by its stream unless the call overrides it."""
         return stream_of(self.stream).expires
 
     def fingerprint(self) -> str:
-        """Return the hash by which two requests are the same mail: of all fields given, without clock or id."""
+        """Return a hash of all given fields, without clock or id, by which two requests are the same mail."""
         asked = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         given = {name: value for name, value in asked.items() if value is not None}
         given["values"] = dict(self.values)
@@ -242,7 +242,7 @@ class Mail:
                 raise InvalidPart(name, f"must be a string, not {type(value).__name__}")
 
     def parts(self) -> RenderedParts:
-        """Return subject, text and HTML, before they are checked.
+        """Return subject, text and HTML before validation.
 
         Raises:
             MailError: a fault of the template or a value.
@@ -274,7 +274,7 @@ class Mail:
 
 
 def _further_texts(more: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the texts beside subject, text and HTML, each with its field."""
+    """Return the texts other than subject, text and HTML, each with its field."""
     if "calendar" not in more and "alternatives" not in more:
         return []
     invitation = [("calendar", more["calendar"])] if "calendar" in more else []
@@ -290,7 +290,7 @@ def _named(field: str, value: object) -> str:
 
 
 def _canonical(value: object) -> object:
-    """Serialise values that JSON does not have. The bytes of an attachment count by their hash."""
+    """Serialise values that JSON lacks. Attachments are represented by their hash."""
     if isinstance(value, Attachment):
         content = None if value.content is None else hashlib.sha256(value.content).hexdigest()
         said = [value.name, value.type, value.ref, value.sha256, value.size, content]

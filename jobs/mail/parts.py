@@ -18,7 +18,7 @@ _GROWTH = 1.37
 
 
 def check_parts(parts: RenderedParts) -> None:
-    """Raise for a mail without subject or body, or with an unusable subject.
+    """Raise if the mail has no subject or body, or an invalid subject.
 
     Raises:
         EmptyBody, InvalidPart, UnsafeHeader: naming the part.
@@ -40,7 +40,7 @@ def check_parts(parts: RenderedParts) -> None:
 def check_size(
     parts: RenderedParts, attachments: Sequence[dict[str, Any]], further: Sequence[tuple[str, str]] = ()
 ) -> None:
-    """Raise for a mail that would be too large for the queue or for mail servers.
+    """Raise if the mail is too large for the queue or for mail servers.
 
     Args:
         parts: checked ones.

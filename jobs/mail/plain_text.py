@@ -58,7 +58,7 @@ def _without_comments(document: str) -> str:
 
 
 def _without_filler(run: re.Match[str]) -> str:
-    """Replace a run of filler by a space; a single invisible character is part of words in some scripts."""
+    """Replace a run of filler characters by a space; a single one is part of words in some scripts."""
     return " " if len(run[0]) > _LONGEST_GAP or sum(map(run[0].count, _INVISIBLE)) > 1 else run[0]
 
 

@@ -1,4 +1,4 @@
-"""Limits of mail providers, as they publish them: the defaults of an account, each to be overridden.
+"""Published limits of mail providers: the defaults of an account, all of which can be overridden.
 
 A number stands here only if the provider publishes it; where it depends on the customer (Amazon SES outside its
 sandbox) there is no number, and the worker learns from the replies. Limits in recipients are limits in mails here,

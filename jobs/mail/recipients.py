@@ -47,7 +47,7 @@ FrozenAddresses: TypeAlias = str | list[dict[str, str]]
 def freeze_recipients(
     to: object, cc: object, bcc: object, *, private_domains: Iterable[str]
 ) -> dict[str, FrozenAddresses]:
-    """Return the recipients as they travel: ``to``, and ``cc`` and ``bcc`` if there are any.
+    """Return the recipients for the payload: ``to``, and ``cc`` and ``bcc`` if there are any.
 
     Raises:
         InvalidAddress, UnsafeHeader: naming the field and the position.
@@ -82,7 +82,7 @@ def freeze_reply_to(reply_to: object, *, private_domains: Iterable[str]) -> Froz
 
 
 def is_one_plain(addresses: object) -> bool:
-    """Return True if these addresses are frozen as a text: one, without a name."""
+    """Return True if the addresses are frozen as a string: a single one without a name."""
     if isinstance(addresses, str):
         return True
     listed = addresses if isinstance(addresses, Sequence) else (addresses,)
@@ -129,7 +129,7 @@ def address_list(addresses: FrozenAddresses) -> str:
 
 
 def mailbox_text(address: str, name: str) -> str:
-    """Return a name and an address; the name in quotes, or as encoded-words on a line before (RFC 5322)."""
+    """Return a name and an address; the name quoted, or as encoded-words on the line above (RFC 5322)."""
     if not name:
         return address
     encoded = encode_text(name)

@@ -1,4 +1,4 @@
-"""Sealing of a mail before it leaves the backend: Redis, its files and its backups hold no address and no text.
+"""Encryption of a mail before it leaves the backend, so that Redis and its backups hold no address or text.
 
 The private fields (recipient, sender, subject, bodies, attachments) become one text: AES-256-GCM under a key that
 only backends and workers have. The fields that the queue needs stay in clear: ``message_id``, ``date``,
@@ -43,7 +43,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
 
 class SealError(JobError):
-    """A seal that cannot be made or opened; the message never holds a key or sealed content."""
+    """A mail cannot be sealed or opened; the message never contains a key or sealed content."""
 
 
 class InvalidKeyRing(SealError):
@@ -59,7 +59,7 @@ class UnknownSealKey(SealError):
 
 
 class BrokenSeal(SealError):
-    """The sealed text was changed, cut, or belongs to another job."""
+    """The sealed text was changed or truncated, or belongs to another job."""
 
 
 class KeyRing:
@@ -106,7 +106,7 @@ class KeyRing:
         return {**clear, SEALED: f"{_VERSION}.{self._first}.{text}"}
 
     def open(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """Return the payload as it was before it was sealed.
+        """Return the payload before sealing.
 
         Raises:
             UnknownSealKey, BrokenSeal: see there.

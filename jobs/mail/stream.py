@@ -70,7 +70,7 @@ DEFAULT = STREAMS["transactional"]
 
 
 def stream_of(name: str | None, known: Mapping[str, Stream] = STREAMS) -> Stream:
-    """Return the stream of this name; the default one for None and for an unknown name.
+    """Return the stream of this name, or the default stream for None or an unknown name.
 
     >>> stream_of("code").uncertain
     'hold'

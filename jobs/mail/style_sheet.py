@@ -45,7 +45,7 @@ Item = tuple[str, str | None]
 
 @dataclass(slots=True)
 class StyleSheet:
-    """The two halves of a style sheet, and notes on what many mail programs will not show."""
+    """The two halves of a style sheet, with notes on what many mail programs ignore."""
 
     plain: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -128,7 +128,7 @@ def with_fallbacks(style: str) -> str:
 
 
 def _rule(sheet: StyleSheet, selectors: Sequence[str], block: str, *, depth: int = 0) -> None:
-    """Add one rule to its half, with those nested in it written out."""
+    """Add one rule to its half, and the rules nested in it without nesting."""
     found = list(split_items(block))
     declarations = [
         one if inner is None else f"{one} {{{inner}}}" for one, inner in found if not _nests(one, inner)

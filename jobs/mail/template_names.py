@@ -40,7 +40,7 @@ class TemplateNames:
                 raise InvalidPart(f"values.{name}", f"must be a list, because template {template!r} loops over it")
 
     def unused_values(self, values: Mapping[str, object]) -> tuple[str, ...]:
-        """Return the values that no part names, most likely misspelt."""
+        """Return the values that no part uses, probably misspelt."""
         return () if values.keys() <= self.needed else tuple(sorted(values.keys() - self.needed))
 
 

@@ -1,4 +1,4 @@
-"""Templates: files of a folder, never user text (a sandbox alone is no defence, says Jinja itself).
+"""Templates: files in a folder, never user text (Jinja itself says that a sandbox alone is no defence).
 
 A template is ``<folder>/<name>/<locale>.subject`` with ``.text``, ``.html`` or both beside it. Folders with a
 name that starts with ``_`` are not templates but may hold files that others include or extend. ``values`` decides

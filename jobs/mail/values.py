@@ -74,5 +74,5 @@ def _plain_one(value: object, *, field: str) -> object:
 
 
 def _refuse_unsafe(text: str, *, field: str) -> None:
-    """Raise for unsafe characters. Line breaks and tabs are allowed in a body; the subject has its own check."""
+    """Raise if there are unsafe characters. A body may have line breaks and tabs; the subject is checked apart."""
     refuse_unsafe(text.replace("\r\n", " ").replace("\n", " ").replace("\t", " "), field=field)

@@ -27,7 +27,7 @@ def in_loop(handler: JobHandler) -> Call:
 
 
 def read_job(handler: JobHandler, payload: dict[str, Any]) -> Job:
-    """Return the job of a payload. Raises GiveUp: no later attempt could read it."""
+    """Return the job that a payload describes. Raises GiveUp if it cannot be read, as no later attempt could."""
     try:
         return handler.job.read(payload)
     except InvalidJob as error:

@@ -67,11 +67,11 @@ class ChildProcess:
 
     @property
     def is_alive(self) -> bool:
-        """True unless it is known to have ended."""
+        """True until the process is known to have ended."""
         return self._process.returncode is None and not self._reader.at_eof()
 
     async def carry_out(self, kind: str, payload: Mapping[str, object], run: Run) -> object:
-        """Run one job and return its result. After another exception than these the child must be killed.
+        """Run one job and return its result. After any exception other than these the child must be killed.
 
         Raises:
             HandlerDecision, FailedInChild: what the function raised.

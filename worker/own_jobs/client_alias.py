@@ -1,4 +1,4 @@
-"""`momentus_client` in the worker: the name under which backends import our rooms means these very modules.
+"""`momentus_client` in the worker: an alias of our own modules, since backends import them by that name.
 
 A job module is imported by the backend, which has the wheel `momentus_client`, and by the worker, where the rooms
 are `jobs`, `producers` and `sessions`. Here both names must give one `Job` and one `TryLater`; a second copy of a
@@ -21,7 +21,7 @@ ROOMS = frozenset({"jobs", "producers", "sessions"})
 
 
 class _ModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds `momentus_client`, the wheel's own part, and below it the modules of our rooms as they are."""
+    """Finder of `momentus_client` (the wheel's own part) and, below it, of our own modules."""
 
     def __init__(self) -> None:
         self._specs: dict[str, importlib.machinery.ModuleSpec | None] = {}
@@ -49,7 +49,7 @@ class _ModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return found
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Give the module its own spec back: the import system has just put the alias's in its place."""
+        """Restore the module's own spec, which the import system has just replaced by the alias's."""
         spec = module.__spec__
         if spec is not None and spec.name in self._specs:
             module.__spec__ = self._specs.pop(spec.name)

@@ -27,7 +27,7 @@ def decision_json(raised: HandlerDecision) -> dict[str, Any]:
 
 
 def error_json(raised: BaseException) -> dict[str, Any]:
-    """Return another error as the message of a child."""
+    """Return any other error as the message of a child."""
     name = type(raised).__name__
     try:
         return _message(raised, f"{name}: {raised}")
@@ -41,7 +41,7 @@ def _message(raised: BaseException, text: str) -> dict[str, Any]:
 
 
 def decision_of(message: Mapping[str, Any]) -> HandlerDecision | None:
-    """Return the decision of a child's message; None if it tells of another error."""
+    """Return the decision in a child's message, or None if the message reports another error."""
     text, arguments = message["text"], dict(message["arguments"])
     match message["raised"]:
         case "GiveUp":

@@ -16,7 +16,7 @@ _EXAMPLE_SLOTS = 10
 
 
 def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[Handler]:
-    """Return the engine's function of each kind."""
+    """Return the engine's function for each kind."""
     places = {"loop": in_loop, "thread": threads.function, "process": processes.function}
     return [
         handler(
@@ -32,7 +32,7 @@ def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[H
 
 
 def own_lanes(text: str | None, slots: int) -> list[LaneSlots]:
-    """Return the lane of jobs that name none, and those of a setting like ``invoices:10, media:2``.
+    """Return the default lane of own jobs, and those in a setting like ``invoices:10, media:2``.
 
     Raises:
         ValueError: a lane is given twice.
@@ -53,7 +53,7 @@ def own_lanes(text: str | None, slots: int) -> list[LaneSlots]:
 
 @dataclass(frozen=True, slots=True)
 class UnservedLane:
-    """Lane that kinds of the job modules name, and for which this worker has no slots.
+    """Lane that kinds in the job modules use but for which this worker has no slots.
 
     Attributes:
         kinds: the kinds that name it.
@@ -66,7 +66,7 @@ class UnservedLane:
 
 
 def unserved_lanes(own: OwnJobs, served: Iterable[LaneSlots], *, text: str | None) -> Iterator[UnservedLane]:
-    """Yield each lane of the job modules that is not among the served ones.
+    """Yield each lane that the job modules use but the worker does not serve.
 
     Args:
         text: the setting of the lanes; the example keeps what it has.

@@ -1,4 +1,4 @@
-"""Messages between a worker and a child process: JSON, each behind its length in four bytes.
+"""Messages between a worker and a child process: JSON, prefixed by its length in four bytes.
 
 to the child     {"kind", "payload", "run"}, {"began"}
 from the child   {"ready"}, {"progress"}, {"effect"}, then {"result"} or {"raised", "text", "arguments"}
@@ -16,7 +16,7 @@ Message = dict[str, Any]
 
 
 def write_frame(message: Mapping[str, Any]) -> bytes:
-    r"""Return the bytes of a message.
+    r"""Encode a message.
 
     Raises:
         TypeError: JSON cannot hold a value of it.

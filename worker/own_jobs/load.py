@@ -58,12 +58,12 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
 
 
 def has_jobs(names: str | None) -> bool:
-    """Return True if a module is named, or an installed package has an entry point for one."""
+    """Return True if the setting names a module or an installed package has an entry point for one."""
     return bool(listed_modules(names)) or bool(entry_points(group=ENTRY_POINTS))
 
 
 def listed_modules(names: str | None) -> list[str]:
-    """Return the modules of a setting."""
+    """Return the names of the modules in a setting."""
     return [] if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 

@@ -1,4 +1,4 @@
-"""Importing the job modules of a backend, and finding the handlers in them; for the worker and its children.
+"""Import of a backend's job modules and search for their handlers, for the worker and its children.
 
 It imports little: a child process starts with it.
 """
@@ -22,7 +22,7 @@ OWN_NAMES = (
 
 
 class JobModuleError(ValueError):
-    """A job module that cannot be used; the message names the place, the fault and the remedy."""
+    """A job module cannot be used; the message names the place, the fault and the remedy."""
 
 
 def add_to_path(folder: Path) -> None:
@@ -70,7 +70,7 @@ def marked_handlers(module: ModuleType) -> Iterator[JobHandler]:
 
 
 def _fault(error: Exception) -> str:
-    """Return an error with the last place outside of the import system, so that its line can be found."""
+    """Return an error that names the last line outside the import system, where the fault is."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_theirs(one.filename)]

@@ -72,7 +72,7 @@ class Processes:
                 await self._put_back(child)
 
     async def _take(self) -> ChildProcess:
-        """Return a free child, or a new one; also when the attempt is stopped meanwhile, the new one is kept."""
+        """Return a free child, or start one; a new child is kept even if the attempt is stopped meanwhile."""
         while self._free:
             child = self._free.pop()
             if child.is_alive:

@@ -29,7 +29,7 @@ _PASSED_BY = {"node_modules", "__pycache__"}
 
 
 class _Stop:
-    """The request to end. A plain value: its signal handler may interrupt code that holds a lock."""
+    """Flag that a signal sets. A plain value, because its handler may interrupt code that holds a lock."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -38,7 +38,7 @@ class _Stop:
         self.asked = True
 
     def pause_scan(self) -> bool:
-        """Sleep between two looks; return False once this process was asked to end."""
+        """Sleep between two scans; return False once this process was asked to end."""
         if not self.asked:
             time.sleep(_LOOK_SECONDS)
         return not self.asked
@@ -72,7 +72,7 @@ def run_reloading(places: Sequence[Path], *, say: Callable[[str], object]) -> in
 
 
 def watched_places(modules: Iterable[str], folder: Path | None) -> list[Path]:
-    """Return what is to be watched: the folder of the job modules, or else their packages or files.
+    """Return the paths to watch: the folder of the job modules, or else their packages or files.
 
     Raises:
         JobModuleError: a module cannot be found.
@@ -84,7 +84,7 @@ def watched_places(modules: Iterable[str], folder: Path | None) -> list[Path]:
 
 
 def file_times(places: Iterable[Path]) -> FileTimes:
-    """Return the time of the last change of each Python file; folders with hidden names are passed by."""
+    """Return the modification time of each Python file; hidden folders are skipped."""
     found: dict[Path, int] = {}
     for path in (path for place in places for path in _python_files(place)):
         try:
@@ -95,7 +95,7 @@ def file_times(places: Iterable[Path]) -> FileTimes:
 
 
 def changed_file(before: FileTimes, now: FileTimes) -> Path | None:
-    """Return a file that is new, gone or newer; None if nothing has changed.
+    """Return a file that was added, removed or changed, or None.
 
     >>> changed_file({Path("a.py"): 1, Path("b.py"): 1}, {Path("a.py"): 1, Path("b.py"): 2}).name
     'b.py'
@@ -111,7 +111,7 @@ def _watch(
     stop: _Stop,
     say: Callable[[str], object],
 ) -> Path | None:
-    """Return the file that has changed, once no other change follows; None when this process is to end."""
+    """Wait for a change that no other follows, and return the changed file; None if this process must end."""
     ended = False
     while stop.pause_scan():
         if not ended and worker.poll() is not None:
@@ -135,7 +135,7 @@ def _start() -> "subprocess.Popen[bytes]":
 
 
 def _prepare(parent: int) -> None:
-    """Leave Ctrl-C to the parent until the worker listens to it, and end with the parent."""
+    """Ignore Ctrl-C until the worker handles it, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal_at_parents_death(signal.SIGTERM, parent)
 

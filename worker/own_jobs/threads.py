@@ -37,7 +37,7 @@ _NAME = "job"
 
 @dataclass(slots=True)
 class _Ending:
-    """The end of a function. Its exception travels as a value: a future refuses StopIteration."""
+    """Result of a function. Its exception is passed as a value, because futures refuse StopIteration."""
 
     value: object = field(default=None, repr=False)
     error: BaseException | None = field(default=None, repr=False)
@@ -77,7 +77,7 @@ class Threads:
         return call
 
     def close(self) -> None:
-        """Let threads end, those with a job after it, and end the attempts whose functions still run."""
+        """Stop the threads, busy ones after their job, and end the attempts whose functions still run."""
         for thread in (*self._idle, *self._running):
             thread.orders.put(None)
         self._idle.clear()
@@ -86,7 +86,7 @@ class Threads:
                 ending.set_result(_Ending(error=asyncio.CancelledError()))
 
     async def _run(self, work: Work, attempt: Attempt) -> object:
-        """Run a function in a thread and return its result; lasts as long as the function does.
+        """Run a function in a thread, wait for its end and return its result.
 
         What a function raises after its attempt was told to stop counts as the end by that stop.
         """
@@ -139,7 +139,7 @@ class Threads:
 def _serve(
     thread: _JobThread, loop: asyncio.AbstractEventLoop, ended: Callable[[_JobThread, _Ending], None]
 ) -> None:
-    """Run functions until an order of None."""
+    """Run the functions in the queue until None arrives."""
     while (order := thread.orders.get()) is not None:
         work, _ = order
         try:
@@ -153,7 +153,7 @@ def _serve(
 
 
 def _blocking(run: Run) -> Run:
-    """Return the run for a thread: its mark of an effect is awaited in the loop."""
+    """Return the `Run` for a thread; the mark of an effect is awaited in the event loop."""
     loop, begin = asyncio.get_running_loop(), run.begin_effect
 
     def begin_effect(note: str = "") -> bool:
@@ -165,7 +165,7 @@ def _blocking(run: Run) -> Run:
 
 
 def end_process(code: int) -> NoReturn:
-    """End this process; at once if a thread still runs a function, which Python's own end would disturb."""
+    """End this process, at once if a thread still runs a function: Python's shutdown would disturb it."""
     if not any(thread.name == _NAME for thread in threading.enumerate()):
         sys.exit(code)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Addresses as Django has them, ``Ana <ana@example.com>`` in one text, taken apart. Pure.
+"""Parser of addresses as Django has them, ``Ana <ana@example.com>``. Pure.
 
 Only this form and a plain address are read. All else is refused rather than guessed: a text that a parser may take
 for two addresses is how a name that a user chose becomes a second recipient.
@@ -15,7 +15,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class MailAddress:
-    """Address with a name, as `Mail` takes it."""
+    """Address with a name, as `Mail` accepts it."""
 
     addr_spec: str = field(repr=False)
     display_name: str = field(repr=False)
@@ -50,7 +50,7 @@ def read_address(value: object, field: str) -> str | MailAddress:
 
 
 def read_addresses(values: object, field: str) -> list[str | MailAddress]:
-    """Return a list of addresses, without empty ones, which Django skips too. Raises InvalidAddress."""
+    """Return a list of addresses without the empty ones, which Django also skips. Raises InvalidAddress."""
     if isinstance(values, str) or not isinstance(values, list | tuple | set):
         raise InvalidAddress(field, f"must be a list, not {type(values).__name__}")
     return [read_address(one, f"{field}[{place}]") for place, one in enumerate(values) if one]

@@ -88,7 +88,7 @@ class EmailBackend(BaseEmailBackend):
 
 
 def hand_over(requests: Sequence[MailRequest], to: SyncProducer) -> int:
-    """Queue requests and return how many.
+    """Queue requests and return their number.
 
     Raises MailError, in Django's names, and ProducerError.
     """

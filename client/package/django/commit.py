@@ -1,4 +1,4 @@
-"""Mails that wait for a commit: no mail tells of something that was rolled back.
+"""Mails that wait for a commit, so that none reports something that was rolled back.
 
 A message is checked when it is given, so the caller learns of a refusal inside the transaction. It is queued right
 after the commit, in the same process. What that costs: a process that dies between the commit and the queue, about
@@ -20,7 +20,7 @@ from momentus_client.jobs import Mail
 
 
 def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
-    """Queue one mail when the running transaction is committed; at once if there is none.
+    """Queue one mail when the current transaction is committed, or at once without a transaction.
 
     Args:
         message: Django's message, or a `Mail` with a template.
@@ -44,7 +44,7 @@ def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **
 def after_commit(
     requests: Sequence[MailRequest], send: Callable[[Sequence[MailRequest]], int], *, using: str | None
 ) -> int:
-    """Check requests now and send them after the commit; return how many. Raises MailError."""
+    """Check requests now and send them after the commit; return their number. Raises MailError."""
     if not transaction.get_connection(using).in_atomic_block:
         return send(requests)
     check_mails(requests)
@@ -57,7 +57,7 @@ def after_commit(
 
 
 def check_mails(requests: Sequence[MailRequest]) -> None:
-    """Compose every mail and forget it. Raises MailError, with its place in ``index``."""
+    """Check every mail by composing it. Raises MailError with the position in ``index``."""
     now = datetime.now(UTC)
     for place, one in enumerate(requests):
         try:

@@ -61,7 +61,7 @@ def configuration() -> Configuration:
 
 
 def with_options(own: Mapping[str, object]) -> Configuration:
-    """Return the options of ``MOMENTUS`` with other values of these, by name. Raises ImproperlyConfigured."""
+    """Return the options of ``MOMENTUS`` with these overrides, by name. Raises ImproperlyConfigured."""
     base = configuration()
     if not own:
         return base

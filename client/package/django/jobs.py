@@ -22,7 +22,7 @@ from momentus_client.jobs import Park, Run, TryLater, handles
 
 
 def _set_up() -> None:
-    """Set Django up, unless the program that imports this has done so. Raises ImproperlyConfigured."""
+    """Set up Django unless the importing program has done so. Raises ImproperlyConfigured."""
     if apps.ready:
         return
     if "DJANGO_SETTINGS_MODULE" not in os.environ:

@@ -98,7 +98,7 @@ class _Headers:
             self.left[name] = value
 
     def _one_click(self) -> str:
-        """Return the link of RFC 8058, which `Mail` writes itself, if its two fields are there."""
+        """Return the one-click link (RFC 8058) if both its fields are there; `Mail` writes them itself."""
         names = {name.lower(): name for name in self.left}
         link, click = names.get("list-unsubscribe"), names.get("list-unsubscribe-post")
         if not link or not click or self.left[click].lower() != ONE_CLICK:

@@ -1,4 +1,4 @@
-"""Changes that a request made in its session, to be applied to what another request stored. Pure."""
+"""Changes that a request made to its session, to be applied to what another request stored. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Change:
-    """Difference of a session's data, by top-level key. Empty, it is False."""
+    """Difference of a session's data by top-level key. False if empty."""
 
     written: Mapping[str, Any]
     removed: frozenset[str]
@@ -16,12 +16,12 @@ class Change:
         return bool(self.written or self.removed)
 
     def applied_to(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the data with this change."""
+        """Return the data with the change applied."""
         return {**{key: value for key, value in data.items() if key not in self.removed}, **self.written}
 
 
 def change_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
-    """Return what was changed.
+    """Return the change between two states of the data.
 
     Example:
         >>> change_between({"a": 1, "b": 2}, {"a": 1, "c": 3})

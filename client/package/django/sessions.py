@@ -166,7 +166,7 @@ class SessionStore(SessionBase):
             yield calls.revoke(begun[1].place)
 
     def _moving(self, record: Session, data: dict[str, Any]) -> Steps[None]:
-        """Begin the same session with another expiry, which a stored session cannot change."""
+        """Begin the session again with another expiry, which cannot be changed in a stored session."""
         if not (yield calls.revoke(record.place)):
             raise UpdateError
         yield from self._beginning(data, _user_of(record))
@@ -199,7 +199,7 @@ class SessionStore(SessionBase):
         self.modified = True
 
     def _rotating(self) -> Steps[None]:
-        """Give a user's session a new token. One that was ended stays so; the next save raises."""
+        """Give a user's session a new token. An ended session stays ended; the next save raises."""
         try:
             rotated = yield calls.rotate(calls.known_place(str(self.session_key)), grace=timedelta(0))
         except SessionGone:

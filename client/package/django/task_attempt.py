@@ -1,4 +1,4 @@
-"""One attempt of a task: from its job to what the worker is told, with Django's signals on the way.
+"""One attempt of a task, from its job to the worker's outcome, with Django's signals.
 
 A receiver of a signal that raises is logged by Django and changes nothing: the task has run all the same.
 """
@@ -47,7 +47,7 @@ class TaskAttempt:
 
     @classmethod
     def begin(cls, job: TaskJob, run: Run) -> Self:
-        """Find the task, and tell the receivers of ``task_started``.
+        """Find the task and send ``task_started``.
 
         Raises:
             GiveUp: it cannot be started: no module has it, or the backend is another one.
@@ -70,7 +70,7 @@ class TaskAttempt:
         return cls(job, run, start, backend, result)
 
     def call(self) -> dict[str, Any]:
-        """Run the function and return what the worker keeps of it. Raises what the function raises."""
+        """Run the function and return the result to keep. Raises whatever the function raises."""
         task, result = self._result.task, self._result
         context = [TaskContext(task_result=result)] if task.takes_context else []
         value = normalize_json(task.call(*context, *result.args, **result.kwargs))
@@ -80,7 +80,7 @@ class TaskAttempt:
         return result_value(self._job, value, result)
 
     def failed(self, error: BaseException) -> TryLater | GiveUp:
-        """Return the decision on an error; at the last try, tell the receivers of ``task_finished``."""
+        """Return the decision on an error; at the last try, send ``task_finished``."""
         text = failure_text(error, self._start)
         wait = self._backend.wait_after(self._run.attempt)
         if wait is not None and not isinstance(error, GiveUp):

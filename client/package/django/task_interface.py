@@ -1,4 +1,4 @@
-"""The interface of tasks, under one set of names: `django.tasks` from Django 6 on, before it `django-tasks`.
+"""The task interface under one set of names: `django.tasks` since Django 6, `django-tasks` before.
 
 Type checkers see Django's own.
 """

@@ -1,4 +1,4 @@
-"""A task of Django as a job of an own kind: what a backend sends, and a worker with :mod:`.jobs` carries out."""
+"""A Django task as a job of an own kind, sent by a backend and run by a worker with :mod:`.jobs`."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class TaskJob(Job, kind="django.task", policy=Policy(tries=MOST_TRIES)):
 
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
-    """A task's job in the lane of its queue, under an id that its sender knows already."""
+    """A task's job in the lane of its queue, with an id that the sender already knows."""
 
     job: TaskJob
     lane: str
@@ -62,5 +62,5 @@ def new_id() -> str:
 
 @cache
 def _identifiers(_process: int) -> Identifiers:
-    """Return the generator of this process: another thread of the parent may have held its lock at the fork."""
+    """Return this process's generator: at the fork, a thread of the parent may have held the old one's lock."""
     return Identifiers()

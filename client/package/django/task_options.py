@@ -1,4 +1,4 @@
-"""``OPTIONS`` of a task backend: its lanes, tries, and what it has of ``MOMENTUS`` for itself.
+"""``OPTIONS`` of a task backend: lanes, tries, and overrides of ``MOMENTUS``.
 
 | option | meaning | default |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Results of tasks: the job of a task in Django's words. Pure, but for the import of the task's module.
+"""Results of tasks: a task's job in Django's terms. Pure, except that the task's module is imported.
 
 A job that has failed keeps its payload, its history and a reason per failed attempt. So a failure is written as a
 text that operators can read and that :func:`read_failure` takes apart again:
@@ -64,7 +64,7 @@ _PATH = re.compile(r"[A-Za-z_][\w.]*(?=:|\n|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One attempt that raised; the start is None of an attempt that was ended from outside."""
+    """One attempt that raised; the start is None if the attempt was ended from outside."""
 
     error: TaskError = field(repr=False)
     start: "AttemptStart | None" = None
@@ -89,7 +89,7 @@ def failure_text(error: BaseException, start: AttemptStart) -> str:
 
 
 def error_path(error: BaseException) -> str:
-    """Return module and name of an error's class; of a built-in one the name alone."""
+    """Return module and name of an error's class, or only the name of a built-in one."""
     kind = type(error)
     module = "" if kind.__module__ == "builtins" else kind.__module__
     if module.startswith(OUR_ROOMS) and CLIENT + module.partition(".")[0] in sys.modules:  # not of a backend's own
@@ -98,7 +98,7 @@ def error_path(error: BaseException) -> str:
 
 
 def read_failure(reason: str) -> Failure:
-    r"""Return the failure in a reason; of an end that no task wrote, like a time limit, as far as it is known.
+    r"""Return the failure in a reason; for an end that no task wrote, such as a time limit, as much as is known.
 
     >>> read_failure("ValueError: no\n(by w since 2026-11-30T10:00:00+00:00)\nTrace").error.exception_class_path
     'builtins.ValueError'
@@ -114,7 +114,7 @@ def read_failure(reason: str) -> Failure:
 
 
 def result_value(job: TaskJob, value: object, result: AnyResult) -> dict[str, Any]:
-    """Return what a handler returns for a task that is done.
+    """Return the handler's result for a finished task.
 
     Args:
         result: that of the attempt that is ending.
@@ -222,13 +222,13 @@ def failed_attempts(events: Sequence[JobEvent]) -> list[JobEvent]:
 
 
 def _worker_ids(known: Sequence[str], found: JobDescription) -> list[str]:
-    """Return the worker of each attempt; their number is that of the attempts."""
+    """Return the worker of each attempt."""
     workers = [*known, *([found.worker] if found.state == "running" else [])]
     return [UNKNOWN_WORKER] * (found.attempt - len(workers)) + workers
 
 
 def updated(result: AnyResult, **attributes: object) -> AnyResult:
-    """Change a result, as Django's own backends do, and return it; its class is frozen for everybody else."""
+    """Change a result in place, as Django's own backends do, although its class is frozen, and return it."""
     for name, value in attributes.items():
         object.__setattr__(result, name, value)
     return result
@@ -242,7 +242,7 @@ def local(moment: datetime | None) -> datetime | None:
 
 
 def aware(moment: datetime) -> datetime:
-    """Return a time of Django's as it is stored."""
+    """Return a Django time in its stored form."""
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 

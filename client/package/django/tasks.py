@@ -60,7 +60,7 @@ class TaskBackend(BaseTaskBackend):
         self.supports_priority = self._options.has_priorities
 
     def wait_after(self, attempt: int) -> timedelta | None:
-        """Return the wait before the next try of a task that has raised; None if this was the last one."""
+        """Return the wait before the next try of a task that raised, or None after the last one."""
         if attempt >= self._options.tries:
             return None
         return min(LONGEST_WAIT, self._options.wait * (1 << min(attempt - 1, 20)))
@@ -105,7 +105,7 @@ class TaskBackend(BaseTaskBackend):
         return result
 
     def get_result(self, result_id: str) -> AnyResult:
-        """Return what is known of a task by the id of its result.
+        """Return the current result of a task by its id.
 
         Raises:
             TaskResultDoesNotExist: there is none, or it ended longer ago than results are kept.
@@ -136,7 +136,7 @@ class TaskBackend(BaseTaskBackend):
 
 
 def _check_path(task: AnyTask) -> None:
-    """Check that a worker finds the task by its module and name. Raises InvalidTask."""
+    """Check that a worker can find the task by module and name. Raises InvalidTask."""
     try:
         found = task_named(task.module_path)
     except TaskResultMismatch as error:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _ignore_signals_to_the_group() -> None:
-    """By functions that do nothing: what this process starts would inherit SIG_IGN."""
+    """Handle signals by doing nothing: the children of this process would inherit SIG_IGN."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 

@@ -1,4 +1,4 @@
-"""Messages of a child while one job runs: progress, effects and the answer, from any thread of the function."""
+"""Messages of a child while one job runs: progress, effects and the outcome, from any thread of the function."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ class Channel:
         self._reported_at = 0.0
 
     def send_outcome(self, message: Mapping[str, Any]) -> None:
-        """Send how the job ended, once no question is open. Raises OSError: the worker is gone."""
+        """Send the job's outcome once no request is open. Raises OSError if the worker is gone."""
         with self._asking, self._writing:
             self._over = True
             if self._timer is not None:
@@ -37,7 +37,7 @@ class Channel:
             self._write(message)
 
     def report_progress(self, done: float, total: float, note: str = "") -> None:
-        """Report the progress: at once, or, soon after another report, the latest one after a pause.
+        """Report the progress: at once, or after a pause if another report was just sent; then only the latest.
 
         Raises:
             ValueError: a number out of range, or an invalid note.
@@ -56,7 +56,7 @@ class Channel:
                 self._timer.start()
 
     def begin_effect(self, note: str = "") -> bool:
-        """Ask the worker for the mark of an effect; after False it must not happen."""
+        """Ask the worker to store the mark of an effect. If it returns False, the effect must not happen."""
         with self._asking:
             with self._writing:
                 if self._over:
@@ -81,7 +81,7 @@ class Channel:
 
 
 def _frame(message: Mapping[str, Any]) -> bytes:
-    """Return a message's bytes; a result that JSON cannot hold is told so, as in the worker: its job is done."""
+    """Encode a message. A result that JSON cannot hold becomes a note, as in the worker: the job is done."""
     try:
         return write_frame(message)
     except TypeError:

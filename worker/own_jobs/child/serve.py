@@ -1,4 +1,4 @@
-"""Jobs of a child process: each message of the worker is one job, and its last answer is how it ended."""
+"""Jobs of a child process: each message from the worker is one job; the last reply is its outcome."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,7 +26,7 @@ def serve_jobs(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
 
 
 def _bind(message: Message) -> None:
-    """Let lines that the function logs name its job, as in the worker."""
+    """Bind the job's fields to the lines that the function logs, as in the worker."""
     run = message["run"]
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
@@ -35,7 +35,7 @@ def _bind(message: Message) -> None:
 
 
 def _carry_out(handler: JobHandler, message: Message, channel: Channel) -> Message:
-    """Run one job and return its answer."""
+    """Run one job and return the message with its outcome."""
     try:
         job = handler.job.read(message["payload"])
         if handler.takes_run:
