@@ -162,9 +162,10 @@ async def running(start: Start, port: int, folder: Path) -> AsyncIterator[None]:
         restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=3),
     )
-    async with Supervisor([process]), asyncio.timeout(30):
-        while not _answers(port):  # noqa: ASYNC110  the event is in another process
-            await asyncio.sleep(_ANSWER_LOOK)
+    async with Supervisor([process]):
+        async with asyncio.timeout(30):
+            while not _answers(port):  # noqa: ASYNC110  the event is in another process
+                await asyncio.sleep(_ANSWER_LOOK)
         yield
 
 
