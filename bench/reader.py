@@ -152,21 +152,28 @@ def _write_files(folder: Path, kib: int) -> None:
 
 
 @asynccontextmanager
-async def running(start: Start, port: int, folder: Path) -> AsyncIterator[None]:
-    """Run a server until it is left; it listens when this begins."""
+async def running(start: Start, port: int, folder: Path) -> AsyncIterator[int]:
+    """Run a server until it is left; its pid. It listens when this begins."""
+    pids: list[int] = []
+
+    async def note(pid: int) -> bool:
+        pids.append(pid)
+        return True
+
     process = Process(
         name="peer",
         argv=list(start.argv),
         environment=dict(start.environment),
         cwd=folder,
         restart=RestartPolicy.NEVER,
+        ready=note,
         drain=timedelta(seconds=3),
     )
     async with Supervisor([process]):
         async with asyncio.timeout(30):
             while not _answers(port):  # noqa: ASYNC110  the event is in another process
                 await asyncio.sleep(_ANSWER_LOOK)
-        yield
+        yield pids[-1]
 
 
 def _answers(port: int) -> bool:
