@@ -453,7 +453,7 @@ from momentus_client.jobs import Job, Schedule, handles
 CLASS = HEAD + '@dataclass\nclass A(Job, kind="a.do"):\n    n: int\n'
 ANY = "\n@handles(A)\ndef f(a): ..."
 BAD = {
-    "absent": ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+    "absent": ("import nowhere_at_all", "No module named 'nowhere_at_all'; it must be in that folder"),
     "broken": ("x = 1\ny = 1 / 0", "ZeroDivisionError: division by zero"),
     "empty": (HEAD, "has no handler"),
     "twice": (CLASS + ANY + ANY.replace("def f", "def g"), "both twice.f and twice.g handle"),

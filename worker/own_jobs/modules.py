@@ -58,7 +58,7 @@ def import_module(name: str, told_by: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a module may raise anything while it is imported
-        raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error)}") from error
+        raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error, name)}") from error
 
 
 def marked_handlers(module: ModuleType) -> Iterator[JobHandler]:
@@ -69,10 +69,12 @@ def marked_handlers(module: ModuleType) -> Iterator[JobHandler]:
             yield found
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: Exception, name: str) -> str:
     """Return an error that names the last line outside the import system, where the fault is."""
     if isinstance(error, ModuleNotFoundError):
-        return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
+        if (error.name or "").partition(".")[0] == name.partition(".")[0]:
+            return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
+        return f"{error}; it must be in that folder or installed for the worker (docs/jobs.md, Packages)"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_theirs(one.filename)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
