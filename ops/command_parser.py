@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, NoReturn
 
-from ops.language import terminal_language
+from ops.language import Language, terminal_language
 from ops.translator import Translator
 
 _EXIT_CONFIGURATION = 2
@@ -32,6 +32,11 @@ class CommandParser(argparse.ArgumentParser):
 def terminal_text(text: str) -> str:
     """Return an error in the language of the terminal."""
     return _spanish_errors().translate(text) if _speaks_spanish() else text
+
+
+def quoted_texts(text: str, language: Language) -> str:
+    """Return the sentences that a finding quotes, with ``; `` between them, in this language."""
+    return _spanish_errors().translate_all(text) if language == "es" else text
 
 
 def _speaks_spanish() -> bool:

@@ -350,4 +350,89 @@ CLIENT: Mapping[str, str] = {
 }
 """Refusals of the client that the commands pass on."""
 
-SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS, **CLIENT}
+REPORTS: Mapping[str, str] = {
+    # Why a board is not watched (`reports.catalogue_postgres`)
+    "{0} does not exist": "{0} no existe",
+    "{0} is a view, whose rows change with other tables; name those": (
+        "{0} es una vista, cuyas filas cambian con otras tablas; nombre esas"
+    ),
+    "{0} is a materialized view, and REFRESH fires no trigger": (
+        "{0} es una vista materializada, y REFRESH no dispara ningún trigger"
+    ),
+    "{0} is a foreign table, whose changes happen on another server": (
+        "{0} es una tabla foránea, cuyos cambios ocurren en otro servidor"
+    ),
+    "{0} is filled by a logical subscription, which fires no triggers and may lag": (
+        "{0} la llena una suscripción lógica, que no dispara triggers y puede retrasarse"
+    ),
+    "{0} is a sequence, which changes without a transaction": "{0} es una secuencia, que cambia sin transacción",
+    "{0} shows the server itself, which changes without a transaction": (
+        "{0} muestra el propio servidor, que cambia sin transacción"
+    ),
+    "row-level security may hide rows of {0} from this user": (
+        "la seguridad a nivel de fila puede ocultar a este usuario filas de {0}"
+    ),
+    "{0} has no trigger; run ./run ops reports install": (
+        "{0} no tiene trigger; ejecute ./run ops reports install"
+    ),
+    "the trigger of {0} is disabled or not the current one; run ./run ops reports install again": (
+        "el trigger de {0} está desactivado o no es el actual; ejecute de nuevo ./run ops reports install"
+    ),
+    "{0}() is called, whose body does not tell which tables it reads": (
+        "se llama a {0}(), cuyo cuerpo no dice qué tablas lee"
+    ),
+    "{0}() is called, which reads {1}; name it in sources": ("se llama a {0}(), que lee {1}; nómbrela en sources"),
+    "the database is a standby: it shows what it has replayed, and cannot store marks": (
+        "la base de datos es una réplica: muestra lo que ha reproducido, y no puede guardar marcas"
+    ),
+    "a report of the board names no sources": "un informe del tablero no nombra sources",
+    "the database has {0}, which is foreign, subscribed or hides rows from this user": (
+        "la base de datos tiene {0}, que es foránea, suscrita u oculta filas a este usuario"
+    ),
+    "no triggers are installed; see ./run ops reports install": (
+        "no hay triggers instalados; vea ./run ops reports install"
+    ),
+    "this user may not take up marks, it lacks {0}; run ./run ops reports install --role with its name": (
+        "el usuario no puede recoger marcas, le falta {0}; ejecute ./run ops reports install --role con su nombre"
+    ),
+    # Remedies of failed reports (`ops.reports.remedies`)
+    "fix MOMENTUS_POSTGRES_DSN": "corrija MOMENTUS_POSTGRES_DSN",
+    "the report does not fit the database's schema; ./run ops reports check names the line": (
+        "el informe no encaja con el esquema de la base de datos; ./run ops reports check nombra la línea"
+    ),
+    "create it, or name the right database in MOMENTUS_POSTGRES_DSN; to disable the shipped reports: "
+    "MOMENTUS_REPORTS__SHIPPED=off": (
+        "créela, o nombre la base de datos correcta en MOMENTUS_POSTGRES_DSN; para desactivar los informes "
+        "incluidos: MOMENTUS_REPORTS__SHIPPED=off"
+    ),
+    "grant it to the user of MOMENTUS_POSTGRES_DSN; reports need SELECT": (
+        "concédalo al usuario de MOMENTUS_POSTGRES_DSN; los informes necesitan SELECT"
+    ),
+    "make the query cheaper, or raise MOMENTUS_REPORTS__STATEMENT_TIMEOUT": (
+        "abarate la consulta, o aumente MOMENTUS_REPORTS__STATEMENT_TIMEOUT"
+    ),
+    "another session locks a table that it reads; workers retry": (
+        "otra sesión bloquea una tabla que lee; los workers reintentan"
+    ),
+    "a standby cancels queries that delay its replay: raise max_standby_streaming_delay or set "
+    "hot_standby_feedback there, or name the primary": (
+        "una réplica cancela las consultas que retrasan su reproducción: aumente allí "
+        "max_standby_streaming_delay o active hot_standby_feedback, o nombre al primario"
+    ),
+    "allow more connections: a worker needs one more than MOMENTUS_WORKER__REPORTS_SLOTS": (
+        "permita más conexiones: un worker necesita una más que MOMENTUS_WORKER__REPORTS_SLOTS"
+    ),
+    "no server of MOMENTUS_POSTGRES_DSN has its target_session_attrs": (
+        "ningún servidor de MOMENTUS_POSTGRES_DSN tiene sus target_session_attrs"
+    ),
+    "start the database, or let its network or its pooler answer": (
+        "arranque la base de datos, o haga que responda su red o su pooler"
+    ),
+    "start the database, or fix MOMENTUS_POSTGRES_DSN": (
+        "arranque la base de datos, o corrija MOMENTUS_POSTGRES_DSN"
+    ),
+    "see ./run ops reports check": "vea ./run ops reports check",
+}
+"""Reasons and remedies of reports that other texts quote, with ``; `` between several."""
+
+SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS, **CLIENT, **REPORTS}

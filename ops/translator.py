@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 _VALUE = re.compile(r"\{\d\}")
 _QUOTES = ("'", '"')
+_BETWEEN = "; "
+_MOST_PARTS = 3
 _QUOTED = 4
 """Sentences within sentences that are translated; no refusal quotes deeper."""
 
@@ -88,6 +90,16 @@ class Translator:
         A text without values may also stand there as the catalogue has it, or with a capital and a full stop.
         """
         return self._translated(text, _QUOTED)
+
+    def translate_all(self, text: str) -> str:
+        """Translate several sentences with ``; `` between them, some of which have it within them too."""
+        parts, done = text.split(_BETWEEN), list[str]()
+        while parts:
+            heads = (_BETWEEN.join(parts[:count]) for count in range(1, min(len(parts), _MOST_PARTS) + 1))
+            known = next((head for head in heads if self.translate(head) != head), parts[0])
+            done.append(self.translate(known))
+            del parts[: known.count(_BETWEEN) + 1]
+        return _BETWEEN.join(done)
 
     def _translated(self, text: str, depth: int) -> str:
         if (whole := self._whole.get(text)) is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from ops.command_parser import quoted_texts
 from ops.doctor.finding import SEVERITIES, DoctorFinding
 from ops.doctor.texts_es import SPANISH
 from ops.language import Language
@@ -272,6 +273,8 @@ ENGLISH: FindingTexts = {
 }
 LANGUAGES: Mapping[Language, FindingTexts] = {"en": ENGLISH, "es": SPANISH}
 
+_QUOTED = {"why", "remedy"}
+"""Values that are sentences."""
 MARKS: Mapping[Language, Mapping[str, str]] = {
     "en": {"wrong": "WRONG", "warning": "look", "fine": "ok"},
     "es": {"wrong": "FALLO", "warning": "revise", "fine": "bien"},
@@ -284,12 +287,12 @@ COUNTS: Mapping[Language, str] = {
 
 def cause_text(finding: DoctorFinding, language: Language = "en") -> str:
     """Return the cause of a finding."""
-    return _row(finding, language)[0].format(**finding.values)
+    return _row(finding, language)[0].format(**_values(finding, language))
 
 
 def remedy_text(finding: DoctorFinding, language: Language = "en") -> str:
     """Return the remedy of a finding; empty if it is fine."""
-    return "" if finding.severity == "fine" else _row(finding, language)[1].format(**finding.values)
+    return "" if finding.severity == "fine" else _row(finding, language)[1].format(**_values(finding, language))
 
 
 def findings_text(findings: Sequence[DoctorFinding], language: Language = "en") -> str:
@@ -303,6 +306,12 @@ def findings_text(findings: Sequence[DoctorFinding], language: Language = "en") 
                 lines.append(f"{'':<6} -> {printable(todo)}")
     counts = {name: sum(one.severity == name for one in findings) for name in SEVERITIES}
     return "\n".join([*lines, "", COUNTS[language].format(**counts)])
+
+
+def _values(finding: DoctorFinding, language: Language) -> Mapping[str, object]:
+    """Return the values; those that are sentences of other parts in this language too."""
+    quoted = {name: quoted_texts(str(finding.values[name]), language) for name in _QUOTED & finding.values.keys()}
+    return {**finding.values, **quoted}
 
 
 def _row(finding: DoctorFinding, language: Language) -> tuple[str, str]:

@@ -34,7 +34,9 @@ import ops.sessions.words
 from ops import errors_es, help_es, translator
 from ops.command_parser import CommandParser, terminal_text
 from ops.language import LANGUAGES
+from ops.reports import remedies
 from ops.translator import Translator
+from reports import catalogue_postgres
 from settings import allowed_values, each_field, load_or_exit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +103,7 @@ def constants() -> str:
     rooms = (ROOT / room for room in ("jobs", "producers", "sessions"))
     files = (file for room in rooms for file in room.rglob("*.py"))
     client = {file for file in files if re.search(r"raise \w+\(", file.read_text(encoding="utf-8"))}
+    client.add(ROOT / "reports/catalogue_postgres.py")
     texts = (sentence(node) for node in nodes(*client, *set(SOURCES) - catalogues) if isinstance(node, ast.expr))
     return "\n".join(text for text in texts if text)
 
@@ -175,6 +178,19 @@ def test_whatever_an_error_quotes_is_told_as_it_is(quoted: str) -> None:
 
 def test_an_unknown_sentence_stays_as_it_is() -> None:
     assert ERRORS.translate("the sky: is falling; run to the hills") == "the sky: is falling; run to the hills"
+
+
+def test_reasons_and_remedies_that_findings_quote_are_translated_one_by_one() -> None:
+    reasons = [
+        *(words.format(name="shop.orders") for words in catalogue_postgres._WORDS.values()),
+        *(catalogue_postgres._STANDBY, catalogue_postgres._OUTSIDE.format(name="shop.orders")),
+        *map(catalogue_postgres._unusable, (None, "DELETE on momentus.dirty")),
+        *(catalogue_postgres._call_in_words("paid", relation) for relation in (None, "shop.orders")),
+    ]
+    told = [ERRORS.translate(one) for one in (*reasons, *remedies._REMEDIES.values(), remedies._USUAL)]
+    assert not {*reasons, *remedies._REMEDIES.values(), remedies._USUAL} & set(told)
+    assert ERRORS.translate_all("; ".join(reasons)) == "; ".join(told[: len(reasons)])
+    assert ERRORS.translate_all("; ".join(reversed(reasons))) == "; ".join(reversed(told[: len(reasons)]))
 
 
 def test_every_example_in_a_docstring_is_true() -> None:
