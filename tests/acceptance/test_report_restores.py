@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -43,14 +42,14 @@ async def test_what_a_restore_brings_back_is_computed_at_once_and_a_lost_trigger
     async with shop(database, valkey_url) as it:
         await it.install()
         await it.order(5)
-        await run("pg_dump", database, "--format=custom", f"--file={file}", *dumped)
+        await run("pg_dump", it, "--format=custom", f"--file={file}", *dumped)
         await it.database.execute("DELETE FROM shop.orders")
         await it.order(70)
         await compute(it)
         assert await it.total() == 70
         if "--data-only" in restored:
             await it.database.execute("TRUNCATE shop.orders")
-        await run("pg_restore", database, *restored, file)
+        await run("pg_restore", it, *restored, file)
         decision = (await it.prober.probe_once()).decisions["shop"]
         assert decision.proved == ()
         assert decision.why in {"changed", "catalogue"}
@@ -65,11 +64,11 @@ async def test_a_dump_from_before_the_triggers_leaves_a_board_that_any_write_mak
     file = str(tmp_path / "shop.dump")
     async with shop(database, valkey_url) as it:
         await it.order(5)
-        await run("pg_dump", database, "--format=custom", f"--file={file}")
+        await run("pg_dump", it, "--format=custom", f"--file={file}")
         await it.install()
         await it.order(70)
         await compute(it)
-        await run("pg_restore", database, "--clean", "--if-exists", file)
+        await run("pg_restore", it, "--clean", "--if-exists", file)
         await compute(it)
         assert await it.total() == 5
         assert await it.proof() == (
@@ -108,12 +107,17 @@ async def compute(it: Shop) -> int:
     return outcome.marks
 
 
-async def run(program: str, dsn: str, *arguments: str) -> None:
-    """Run a program of the server's on a database."""
-    it = urlsplit(dsn)
-    where = [f"--dbname={it._replace(query='').geturl()}"]
+async def run(program: str, it: Shop, *arguments: str) -> None:
+    """Run a program of the server's version on the shop's database."""
+    folder = programs_of(await it.database.fetchval("SHOW server_version_num"))
     process = await asyncio.create_subprocess_exec(
-        str(find_postgres() / program), *where, *arguments, stderr=asyncio.subprocess.PIPE
+        str(folder / program), f"--dbname={it.dsn}", *arguments, stderr=asyncio.subprocess.PIPE
     )
     _, said = await process.communicate()
     assert process.returncode == 0, said.decode()
+
+
+def programs_of(version: str) -> Path:
+    """Debian's of that version where they are installed, else the embedded ones."""
+    installed = Path(f"/usr/lib/postgresql/{version[:2]}/bin")
+    return installed if installed.is_dir() else find_postgres()
