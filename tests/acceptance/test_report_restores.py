@@ -33,7 +33,15 @@ RESTORES = {
 """What pg_dump and pg_restore are told, and how the board is proved afterwards."""
 
 
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize(
+    "restore",
+    [
+        pytest.param("of data alone", marks=pytest.mark.long),
+        "of data, with the triggers disabled",
+        pytest.param("of everything in place of what is there", marks=pytest.mark.long),
+        "of the shop alone, by several sessions at once",
+    ],
+)
 async def test_what_a_restore_brings_back_is_computed_at_once_and_a_lost_trigger_is_told(
     database: str, valkey_url: str, tmp_path: Path, restore: str
 ) -> None:
