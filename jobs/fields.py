@@ -235,19 +235,19 @@ def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
         return [_plain(one, f"{where}[{place}]") for place, one in enumerate(value)]
     if value is None or type(value) in {bool, int, float, str}:
         return _plain_scalar(value, where)
-    raise InvalidJob(where, f"is of type {type(value).__name__}, which JSON does not have")
+    raise InvalidJob(where, f"is of type {type(value).__name__}, which JSON cannot represent")
 
 
 def _plain_scalar(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidJob(where, f"is {value}, which JSON does not have")
+        raise InvalidJob(where, f"is {value}, which JSON cannot represent")
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         raise InvalidJob(where, "is a number over 64 bits; send it as text")
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidJob(where, "is not valid Unicode: it has a lone surrogate") from None
+            raise InvalidJob(where, "is not valid Unicode: it contains a lone surrogate") from None
     return value
 
 

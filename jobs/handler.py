@@ -123,5 +123,5 @@ def _takes_run(function: Callable[..., Any]) -> bool:
     parameters = inspect.signature(function).parameters.values()
     positional = [one for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
     if not 1 <= len(positional) <= 2:  # noqa: PLR2004  the job, and its run
-        raise InvalidJob(function.__qualname__, "must take the job, and as a second parameter its run or nothing")
+        raise InvalidJob(function.__qualname__, "must take the job and, optionally, its Run")
     return len(positional) > 1

@@ -126,7 +126,7 @@ def checked_kind(kind: str) -> str:
     if not isinstance(kind, str) or not _KIND.match(kind) or len(kind) > _KIND_LIMIT:
         raise InvalidJob("kind", f"{kind!r} must be noun.verb, in lower case, at most {_KIND_LIMIT} characters")
     if kind.partition(".")[0] in _RESERVED:
-        raise InvalidJob("kind", f"{kind!r} is reserved: {', '.join(_RESERVED)} are words of the shipped kinds")
+        raise InvalidJob("kind", f"{kind!r} is reserved: {', '.join(_RESERVED)} are names of built-in kinds")
     return kind
 
 

@@ -110,7 +110,7 @@ class Schedule:
             found += islice((one for one in fired if one <= instant), 1)
             if found and (plain or known):
                 return max(found)
-        raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
+        raise AssertionError("schedule: never fires; its constructor should have refused it")  # pragma: no cover
 
     def _ordinary_firings(self, today: date, times: Iterable[time]) -> Iterator[datetime]:
         """Return the instants of local times of an ordinary date, in their order."""

@@ -63,7 +63,7 @@ def create(
     if user == SERVICE_USER:
         raise SessionRefused(f"user: {SERVICE_USER!r} is reserved for machines; use `create_service`")
     if user.startswith(ANONYMOUS):
-        raise SessionRefused(f"user: {ANONYMOUS!r} begins the names of visitors who have not logged in")
+        raise SessionRefused(f"user: {ANONYMOUS!r} is the prefix for visitors who have not logged in")
     return create_session(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
 
 
@@ -186,7 +186,7 @@ def known_place(token: str) -> SessionPlace:
     """Return the place of a token's session. Raises SessionGone for a text that is not a token."""
     place = place_of(token)
     if place is None:
-        raise SessionGone("token: not the token of a session; the user must log in again")
+        raise SessionGone("token: is not a session token; the user must log in again")
     return place
 
 
@@ -195,9 +195,9 @@ def check_text(field: str, text: str, *, least: int = 0) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise SessionRefused(f"{field}: not valid Unicode text ({error})") from error
+        raise SessionRefused(f"{field}: is not valid Unicode text ({error})") from error
     if not least <= size <= TEXT_LIMIT:
-        raise SessionRefused(f"{field}: must have {least} to {TEXT_LIMIT} bytes, not {size}")
+        raise SessionRefused(f"{field}: must be {least} to {TEXT_LIMIT} bytes long, not {size}")
 
 
 def milliseconds(field: str, span: timedelta) -> int:

@@ -54,7 +54,7 @@ def decode_session(place: SessionPlace, record: Sequence[bytes | str]) -> Sessio
         )
     except (ValueError, OverflowError) as error:
         raise SessionsUnavailable(
-            f"{place.session_key}: not a session record ({error}); delete the key"
+            f"{place.session_key}: is not a session record ({error}); delete the key"
         ) from error
 
 

@@ -20,16 +20,16 @@ def freeze_alternatives(alternatives: object) -> list[dict[str, str]]:
     """Return the alternatives for the payload.
 
     Raises:
-        InvalidPart: not a mapping of text types to texts.
+        InvalidPart: not a mapping of text types to strings.
     """
     if not isinstance(alternatives, Mapping) or len(alternatives) > MOST:
-        raise InvalidPart("alternatives", f"must be a mapping of at most {MOST} types to texts")
+        raise InvalidPart("alternatives", f"must be a mapping of at most {MOST} types to strings")
     return [{"type": _type(kind), "content": _content(kind, text)} for kind, text in alternatives.items()]
 
 
 def _type(kind: object) -> str:
     if not isinstance(kind, str) or not _TYPE.match(kind):
-        raise InvalidPart("alternatives", "hold a type that is not text/..., in lower case and without parameters")
+        raise InvalidPart("alternatives", "have a type that is not text/... in lower case and without parameters")
     if hint := _ELSEWHERE.get(kind):
         raise InvalidPart(f"alternatives.{kind}", f"cannot be given here: use {hint}")
     return kind

@@ -96,7 +96,7 @@ class Attachment:
             raise InvalidAttachment(field, f"is for text and XML only, not for {kind}; leave it out")
         if isinstance(self.content, bytes) and not decodes_as(charset, self.content):
             raise InvalidAttachment(
-                field, f"does not match the content ({charset}); give the set in which the file was written"
+                field, f"does not match the content ({charset}); give the character set of the file"
             )
         return charset
 

@@ -38,12 +38,12 @@ def checked_calendar(calendar: object) -> str:
     if (begun, ended, lines[0], lines[-1]) != (1, 1, "BEGIN:VCALENDAR", "END:VCALENDAR"):
         raise InvalidPart(_FIELD, "must be one VCALENDAR, from BEGIN:VCALENDAR to END:VCALENDAR")
     if len(found := _METHOD.findall(text)) != 1 or found[0].upper() not in METHODS:
-        raise InvalidPart(_FIELD, f"must have one METHOD, of {', '.join(sorted(METHODS))}")
+        raise InvalidPart(_FIELD, f"must have exactly one METHOD, one of {', '.join(sorted(METHODS))}")
     for number, line in enumerate(text.split("\n"), 1):
         if len(line.encode("utf-8", "surrogatepass")) > _LINE_BYTES:
             raise InvalidPart(
                 _FIELD,
-                f"line {number} is over {_LINE_BYTES} bytes; fold it by a line end and a space (RFC 5545)",
+                f"line {number} is over {_LINE_BYTES} bytes; fold it with a line end and a space (RFC 5545)",
             )
     return text
 

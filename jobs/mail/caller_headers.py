@@ -37,7 +37,7 @@ def checked_headers(headers: object, *, threaded: bool) -> dict[str, str]:
     """Return the caller's own header fields, checked.
 
     Args:
-        headers: a mapping of names to texts.
+        headers: a mapping of names to strings.
         threaded: the mail has a thread, which writes References and In-Reply-To.
 
     Raises:
@@ -45,12 +45,12 @@ def checked_headers(headers: object, *, threaded: bool) -> dict[str, str]:
         UnsafeHeader: a control character or an encoded-word.
     """
     if not isinstance(headers, Mapping) or len(headers) > _MOST:
-        raise InvalidPart("headers", f"must be a mapping of at most {_MOST} names to texts")
+        raise InvalidPart("headers", f"must be a mapping of at most {_MOST} names to strings")
     for name, value in headers.items():
         _check_name(name)
         _check_value(name, value)
     if len({name.lower() for name in headers}) < len(headers):
-        raise InvalidPart("headers", "name the same field twice; upper and lower case do not differ")
+        raise InvalidPart("headers", "name the same field twice; case does not matter")
     if threaded and (both := {name for name in headers if name.lower() in _THREAD}):
         raise InvalidPart(
             f"headers.{min(both)}", "cannot be given together with thread=, which writes it; leave out one"
@@ -83,7 +83,7 @@ def thread_id(thread: object) -> str:
     """
     if not isinstance(thread, str) or not 0 < len(thread) <= VALUE_LIMIT:
         raise InvalidPart(
-            "thread", f"must be a string of 1 to {VALUE_LIMIT} characters that names what the mails are about"
+            "thread", f"must be a string of 1 to {VALUE_LIMIT} characters that names the subject of the mails"
         )
     return hashlib.sha256(thread.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -82,9 +82,7 @@ class Digest:
 
     def _check(self) -> None:
         if self.mail.template is None:
-            raise InvalidPart(
-                "template", "is missing; only a mail made from a template can be gathered, ready parts cannot"
-            )
+            raise InvalidPart("template", "is missing; only a mail made from a template can be part of a digest")
         if not isinstance(self.collapse, str) or not 0 < len(self.collapse) <= _KEY_LIMIT:
             raise InvalidPart("collapse", f"must be a string of 1 to {_KEY_LIMIT} characters, for example tasks:7")
         if not isinstance(self.window, timedelta) or not SHORTEST <= self.window <= LONGEST:

@@ -120,7 +120,7 @@ def load_signer(pem: str, *, domain: str, selector: str) -> Signer:
             f"MOMENTUS_MAIL__DKIM_KEY: is too short ({key.key_size} bits); receivers require at least 1024"
         )
     if not isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-        raise InvalidDkimKey("MOMENTUS_MAIL__DKIM_KEY: is neither an RSA nor an Ed25519 key; DKIM has only these")
+        raise InvalidDkimKey("MOMENTUS_MAIL__DKIM_KEY: is neither an RSA nor an Ed25519 key; DKIM has no others")
     return Signer(domain=domain.lower(), selector=selector, key=key)
 
 

@@ -48,7 +48,7 @@ def mail_fields(message: Message) -> dict[str, Any]:
     for name, value in message.raw_items():
         lower = name.lower()
         if lower in seen:
-            raise InvalidPart(f"headers.{name}", "is there twice; leave one")
+            raise InvalidPart(f"headers.{name}", "is present twice; keep one")
         seen.add(lower)
         if lower not in WRITTEN_ANEW:
             header = _header(name, value)
@@ -95,7 +95,7 @@ def _listed(name: str, header: _Decoded) -> dict[str, Any]:
 def _from(name: str, header: _Decoded) -> dict[str, Any]:
     addresses = _addresses(name, header)
     if len(addresses) != 1:
-        raise InvalidAddress("sender", f"From holds {len(addresses)} addresses; give one")
+        raise InvalidAddress("sender", f"From has {len(addresses)} addresses; give one")
     return {"sender": addresses[0].addr_spec, "sender_name": addresses[0].display_name or None}
 
 

@@ -61,7 +61,7 @@ class _MessageParts:
                 self._add_text(kind, part)
             case kind:
                 raise InvalidPart(
-                    "content_type", f"{kind} cannot be carried as a body; attach it as a file, with a name"
+                    "content_type", f"{kind} cannot be sent as a body; attach it as a file, with a name"
                 )
 
     def fields(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class _MessageParts:
     def _add_text(self, kind: str, part: Message) -> None:
         name = _BODIES.get(kind, f"alternatives.{kind}")
         if name in self._bodies or kind in self._alternatives:
-            raise InvalidPart(name, "is there twice; leave one, or attach the other as a file with a name")
+            raise InvalidPart(name, "is present twice; keep one, or attach the other as a file with a name")
         _check_parameters(part, name)
         text = _decoded(part, name)
         if kind in _BODIES:
@@ -102,7 +102,7 @@ def _decoded(part: Message, name: str) -> str:
     try:
         return _content(part).decode(charset).replace("\r\n", "\n")
     except (LookupError, UnicodeDecodeError):
-        raise InvalidPart(name, f"cannot be decoded as {charset[:40]}; name the charset that it is in") from None
+        raise InvalidPart(name, f"cannot be decoded as {charset[:40]}; give its real charset") from None
 
 
 def _content(part: Message) -> bytes:
@@ -116,7 +116,7 @@ def _attachment(part: Message, place: int, shown: set[str]) -> Attachment:
     _check_parameters(part, f"{field}.type")
     kind = part.get_content_type()
     if part.get_content_maintype() == "multipart":
-        raise InvalidAttachment(f"{field}.type", f"{kind} cannot be carried as a file; attach its parts")
+        raise InvalidAttachment(f"{field}.type", f"{kind} cannot be sent as a file; attach its parts")
     name = part.get_filename()
     if not name:
         raise InvalidAttachment(f"{field}.name", f"is missing ({kind}); give the part a file name")
@@ -139,13 +139,13 @@ def _is_inline(part: Message) -> bool:
 def _check_fields(part: Message, field: str) -> None:
     for name in part.keys():  # noqa: SIM118  a message is no mapping
         if name.lower() not in _FIELDS:
-            raise InvalidPart(f"{field}.headers.{name}", "cannot be carried on a part; remove it")
+            raise InvalidPart(f"{field}.headers.{name}", "cannot be sent with a part; remove it")
 
 
 def _check_parameters(part: Message, field: str) -> None:
     for name in _parameters(part):
         if name not in _TEXT_PARAMETERS:
-            raise InvalidPart(field, f"has the parameter {name[:40]!r}, which cannot be carried; remove it")
+            raise InvalidPart(field, f"has the parameter {name[:40]!r}, which cannot be sent; remove it")
 
 
 def _parameters(part: Message) -> Iterator[str]:

@@ -38,11 +38,11 @@ def refuse_unsafe(text: str, *, field: str) -> None:
     for position, character in enumerate("" if text.isprintable() else text):
         if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
             raise UnsafeHeader(
-                field, f"holds the control character U+{ord(character):04X} at position {position}; remove it"
+                field, f"contains the control character U+{ord(character):04X} at position {position}; remove it"
             )
     if _ENCODED_WORD.search(text):
         raise UnsafeHeader(
-            field, "contains an encoded-word (=?charset?q?...); give plain text, it is encoded later"
+            field, "contains an encoded-word (=?charset?q?...); give plain text, which is encoded later"
         )
 
 

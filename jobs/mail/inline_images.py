@@ -55,7 +55,7 @@ def check_inline(html: str, attachments: Sequence[Mapping[str, Any]]) -> None:
             continue
         if cid in given:
             raise InvalidAttachment(
-                f"attachments[{place}].cid", "is that of another attachment; give each its own"
+                f"attachments[{place}].cid", "is also that of another attachment; give each its own"
             )
         if not html.strip():
             raise InvalidAttachment(f"attachments[{place}].cid", "needs an html part that shows it; leave it out")

@@ -193,7 +193,7 @@ class Mail:
             check_inline(parts.html, attachments)
         if self.unsubscribe is not None and has_several(addressed):
             raise InvalidPart(
-                "unsubscribe", "is of one recipient and would go to all; send each recipient their own mail"
+                "unsubscribe", "belongs to one recipient, but the mail goes to several; send each their own mail"
             )
         return {
             "message_id": _NOT_OF_AN_ID.sub("", job_id),

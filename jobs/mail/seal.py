@@ -145,7 +145,7 @@ def _parts(payload: Mapping[str, object]) -> tuple[str, bytes]:
     version, _, rest = str(payload.get(SEALED)).partition(".")
     key_id, _, text = rest.partition(".")
     if version != _VERSION or not _KEY_ID.match(key_id):
-        raise BrokenSeal(SEALED, "has an unknown form; upgrade this process")
+        raise BrokenSeal(SEALED, "has an unknown format; upgrade this process")
     try:
         return key_id, urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):

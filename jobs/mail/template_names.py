@@ -76,7 +76,7 @@ def _with_referenced(
 
 def _source(jinja: Environment, file: str) -> str:
     if jinja.loader is None:
-        raise LookupError("environment: has no loader, so no files; give one with a loader")
+        raise LookupError("environment: has no loader and so no files; pass one with a loader")
     return jinja.loader.get_source(jinja, file)[0]
 
 

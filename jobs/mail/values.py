@@ -44,9 +44,9 @@ def _travelling(value: object, name: str) -> object:
         case date() | Decimal():
             return str(value)
         case float() if value - value != 0:
-            raise InvalidPart(f"values.{name}", "must be a finite number to be gathered in a digest")
+            raise InvalidPart(f"values.{name}", "must be a finite number to be part of a digest")
         case bool() | int() if not -(2**63) <= value < 2**63:
-            raise InvalidPart(f"values.{name}", "must be a number of at most 64 bits to be gathered in a digest")
+            raise InvalidPart(f"values.{name}", "must be a number of at most 64 bits to be part of a digest")
     return value
 
 

@@ -195,7 +195,7 @@ async def test_with_many_functions_left_behind_a_job_waits_uncharged_and_says_so
 
         async def told() -> bool:
             words = b"\n".join(await redis.lrange(KEYS.history(waiting.id), 0, -1))
-            return b"2 functions of this worker do not end" in words and b'"outcome":"deferred"' in words
+            return b"2 functions in this worker do not end" in words and b'"outcome":"deferred"' in words
 
         await eventually(told)
         assert own.worker.jobs_failed == 0

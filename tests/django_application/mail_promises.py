@@ -232,7 +232,7 @@ class MailPromises(SimpleTestCase):
     def test_a_connection_has_options_of_its_own(self) -> None:
         EmailBackend(urgency="bulk", stream="notice").send_messages([message()])
         self.assertEqual(waiting("bulk")[0]["stream"], "notice")
-        with self.assertRaisesMessage(ImproperlyConfigured, "host: is an option of SMTP"):
+        with self.assertRaisesMessage(ImproperlyConfigured, "host: is an SMTP option"):
             EmailBackend(host="smtp.example.com")
         with self.assertRaisesMessage(ImproperlyConfigured, "urgancy: is not an option"):
             EmailBackend(urgancy="bulk")

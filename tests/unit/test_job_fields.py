@@ -102,7 +102,7 @@ UNSENDABLE: list[tuple[dict[str, Any], str]] = [
     ({"lines": [Line(Decimal(1), ["a", 3])]}, "lines[0].tags[1]: must be str"),  # type: ignore[list-item]
     ({"note": "a \udc80"}, "note: is not valid Unicode"),
     ({"anything": {"a": {1: 2}}}, "anything.a: has a key of type int"),
-    ({"anything": [object()]}, "anything[0]: is of type object, which JSON does not have"),
+    ({"anything": [object()]}, "anything[0]: is of type object, which JSON cannot represent"),
 ]
 
 

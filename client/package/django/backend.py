@@ -130,8 +130,8 @@ def _own_options(options: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name in OF_SMTP:
             raise ImproperlyConfigured(
-                f"{name}: is an option of SMTP; the worker's mail accounts have it, and account= names one"
+                f"{name}: is an SMTP option; set it on the worker's mail account, which account= names"
             )
         if not _is_known(name):
-            raise ImproperlyConfigured(f"{name}: is not an option; they are {', '.join(NAMES).lower()}")
+            raise ImproperlyConfigured(f"{name}: is not an option; the options are {', '.join(NAMES).lower()}")
     return {name.upper(): value for name, value in given.items()}

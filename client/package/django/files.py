@@ -41,7 +41,7 @@ def _attachment(one: Any, field: str, charset: str) -> Attachment:  # noqa: ANN4
 
 def _of_part(part: Message, field: str) -> Attachment:
     if part.is_multipart():
-        raise InvalidAttachment(field, f"{part.get_content_type()} cannot be carried as a file; attach its parts")
+        raise InvalidAttachment(field, f"{part.get_content_type()} cannot be sent as a file; attach its parts")
     content, kind = part.get_payload(decode=True), part.get_content_type()
     cid = str(part.get("Content-ID", "")).strip().removeprefix("<").removesuffix(">")
     return Attachment(

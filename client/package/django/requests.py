@@ -93,7 +93,9 @@ class _Headers:
         elif lower in ("from", "reply-to"):
             self.taken[lower] = value
         elif lower in ("to", "cc", "bcc"):
-            raise InvalidPart(f"headers.{name}", f"would say other recipients than {lower}=; use that alone")
+            raise InvalidPart(
+                f"headers.{name}", f"would name other recipients than {lower}=; use only that argument"
+            )
         elif value.lower() != ALWAYS_THERE.get(lower):
             self.left[name] = value
 
@@ -155,10 +157,10 @@ def _bodies(message: EmailMessage) -> dict[str, Any]:
 def _add_body(bodies: dict[str, Any], kind: str, text: str, field: str) -> None:
     named = {"text/plain": "text", "text/html": "html", "text/calendar": "calendar"}
     if not kind.startswith("text/"):
-        raise InvalidPart(field, f"{kind} cannot be carried as a body; attach it as a file")
+        raise InvalidPart(field, f"{kind} cannot be sent as a body; attach it as a file")
     place, name = (bodies, named[kind]) if kind in named else (bodies.setdefault("alternatives", {}), kind)
     if name in place:
-        raise InvalidPart(field, f"is a second body of type {kind}; leave one, or attach it as a file")
+        raise InvalidPart(field, f"is a second body of type {kind}; keep one, or attach it as a file")
     place[name] = text
 
 
