@@ -19,10 +19,10 @@ _READ = f"""
 import json, sys
 from pathlib import Path
 import {PACKAGE}
-from {PACKAGE}.producers.operation import script
+from {PACKAGE}.producers.operation import script_source
 from {PACKAGE}.producers.link.script import read_script
 sessions = Path({PACKAGE}.__file__).parent / "sessions"
-found = {{name: script(name) for name in ("enqueue", "enqueue_latest", "take_out", "result")}}
+found = {{name: script_source(name) for name in ("enqueue", "enqueue_latest", "take_out", "result")}}
 found |= {{path.stem: read_script(sessions, path.stem) for path in sorted(sessions.glob("*.lua"))}}
 json.dump([{PACKAGE}.__version__, found], sys.stdout)
 """

@@ -16,6 +16,7 @@ from reports import Report, load_reports
 from reports.boards import boards_of
 from reports.keys import snapshot
 from reports.outbox_postgres import Outbox
+from reports.pace import Decision
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from reports.triggers import install_script
@@ -91,6 +92,14 @@ class Shop:
         error = await self.field("_error", name)
         over = orjson.dumps(error | {"again_us": error["at_us"]}).decode()
         await self.redis.hset(snapshot(self.refresher.tenant, name), "_error", over)
+
+    async def proved(self, *names: str, board: str = "shop") -> Decision | None:
+        """The next decision, once it calls these reports proved: `await eventually(it.proved)`.
+
+        A transaction of the server itself, like its cleaning, may put that off for a moment.
+        """
+        decision = (await self.prober.probe_once()).decisions[board]
+        return decision if sorted(decision.proved) == sorted(names or ("sales",)) else None
 
     async def proof(self, board: str = "shop") -> str:
         """How the database proves a board now, and why not by marks."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reports.keys import snapshot
 from tests.applications.fill import fill_delivery, fill_personnel
 from tests.boards import Shop, shop
 from tests.command_line import run_ops
+from tests.support import eventually
 from worker.reports.refresh import refresh_board
 
 PLACE = Path(__file__).parents[1] / "applications"
@@ -150,7 +152,7 @@ async def test_every_document_of_an_application_equals_independent_sql_after_eac
             assert (decision.proved, decision.why) == ((), "changed")
             await refreshed(it)
             await are_right(it, of)
-            assert sorted((await it.prober.probe_once()).decisions[board.name].proved) == sorted(reports)
+            await eventually(partial(it.proved, *reports, board=board.name))
 
 
 async def findings(it: Shop, of: Application) -> Any:

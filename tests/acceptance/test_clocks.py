@@ -172,7 +172,9 @@ async def test_a_reader_an_hour_behind_refuses_what_is_past_its_hard_limit(
         reply = await client.get_served(GENERAL_PATH)
         assert (reply.status, reply.headers["freshness"]) == (200, "stale")
         assert 3 <= int(reply.headers["age"]) < 20
-        assert "this machine's clock is -3600.0 s from Redis's" in (await client.get("/readyz")).body.decode()
+        assert (
+            "this machine's clock is -3600.0 s from Redis's" in (await client.get_served("/readyz")).body.decode()
+        )
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR, 5])

@@ -63,11 +63,6 @@ async def write(dsn: str, written: Written, seed: int) -> None:
         await connection.close()
 
 
-async def is_proved(prober: Prober) -> bool:
-    """What a transaction of the server itself, like its cleaning, may put off for a moment."""
-    return (await prober.probe_once()).decisions["shop"].proved == ("sales",)
-
-
 @asynccontextmanager
 async def working(it: Shop, *, refreshers: int = 1) -> AsyncIterator[None]:
     """A prober that looks without pause, and refreshes of what it asks for, several at once."""
@@ -164,7 +159,7 @@ async def test_every_kind_of_change_marks_the_board_once_its_transaction_is_over
         assert (await it.prober.probe_once()).decisions["shop"].why == "changed"
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert outcome.marks == 1
-        await eventually(lambda: is_proved(it.prober))
+        await eventually(it.proved)
 
 
 async def test_marks_come_back_when_the_set_could_not_be_stored(database: str, valkey_url: str) -> None:
@@ -205,7 +200,7 @@ async def test_a_worker_that_dies_after_storing_leaves_the_marks_for_one_more_re
         assert await it.total() == 5
         assert (await it.prober.probe_once()).decisions["shop"].proved == ()
         assert (await refresh_board(it.refresher, it.refresher.boards["shop"])).marks == 1
-        await eventually(lambda: is_proved(it.prober))
+        await eventually(it.proved)
 
 
 async def test_what_a_paused_worker_stores_into_an_emptied_redis_is_never_called_verified(

@@ -169,7 +169,10 @@ class JobStore:
             if isinstance(reply, ResponseError) and str(reply).startswith("NOSCRIPT"):
                 await self._declare()  # a fresh server, which may have no data; a failover or SCRIPT FLUSH
                 one, keys, arguments = calls[place]
-                replies[place] = await self._in_time(one.run(self._link.call, keys, arguments))
+                try:
+                    replies[place] = await self._in_time(one.run(self._link.call, keys, arguments))
+                except ResponseError as error:
+                    replies[place] = error
         return replies
 
     async def _declare(self) -> None:
