@@ -413,6 +413,7 @@ class Source:
 
         Raises:
             ConnectionEnded: the server closed the connection meanwhile.
+            MarksRefused: the server is a standby, and the transaction was to write.
             NoAnswer: the server did not answer in time.
         """
         async with self._pool.connection() as connection:
@@ -427,6 +428,8 @@ class Source:
     @asynccontextmanager
     async def _seen(self, connection: Connection, *, readonly: bool) -> AsyncIterator[DatabaseSnapshot]:
         replayed = await connection.fetchval(REPLAYED, timeout=_HELLO)
+        if not readonly and replayed is not None:
+            raise MarksRefused("the refresh reached a standby; add target_session_attrs=primary to the address")
         async with _transaction(connection, readonly=readonly):
             if not readonly:  # a role or a database may have default_transaction_read_only
                 await connection.execute("SET TRANSACTION READ WRITE")

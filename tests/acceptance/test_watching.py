@@ -1,5 +1,6 @@
 """What changes without a trigger: a set is proved only where that is so for all tables of its board."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import asyncpg
@@ -7,6 +8,8 @@ import pytest
 
 from reader.read_your_writes import is_visible
 from reports.document import microseconds
+from reports.outbox_postgres import Outbox
+from reports.triggers import install_script
 from tests.boards import Shop, report, shop
 from tests.own_postgres import machine_binaries
 from tests.standby import replay, standby
@@ -343,6 +346,15 @@ async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_r
             assert meta["verified_us"] <= after["verified_us"] <= after["as_of_us"] < microseconds(acknowledged)
             assert (await there.prober.probe_once()).decisions["shop"].due > acknowledged
             await there.database.execute("SELECT pg_wal_replay_resume()")
+            await it.database.execute(install_script("default", there.refresher.boards, role="momentus"))
+            await replay(primary, second)
+            outbox = Outbox(primary, tenant="default", boards=there.refresher.boards)
+            assert await outbox.watches("shop")
+            mixed = replace(there.refresher, outbox=outbox)
+            assert (await refresh_board(mixed, mixed.boards["shop"])).failed == {}
+            (why,) = (await outbox.catalogue()).proof("shop").why
+            assert "the refresh reached a standby" in why, "as it may at an address of several hosts"
+            await outbox.close()
 
 
 @both_servers
