@@ -219,6 +219,7 @@ async def test_outcomes_beside_one_whose_count_is_no_number_are_counted_once_in_
         for claim, outcome in zip(claims, ("done", "dead", "cancelled", "expired"), strict=True)
     ]
     await redis.hset(KEYS.counters, f"{garbled}:{LANE}", "many")
+    await redis.script_flush()  # what a script says when it has to be loaded first is its word too
     turn = await store.run_cycle([(lane, ended)], [])
     assert (turn.unrecorded, list(turn.faults), turn.error) == (ended, [LANE], None)
     await redis.hdel(KEYS.counters, f"{garbled}:{LANE}")
