@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -51,6 +53,15 @@ def ended(result: TaskResult) -> TaskResult:
     return result
 
 
+def open_databases(pid: int) -> list[Path]:
+    """The files of databases that a process has open; none where Linux's /proc is absent."""
+    found: list[Path] = []
+    for one in Path("/proc").glob(f"{pid}/fd/*"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(one.readlink())
+    return [file for file in found if file.suffix == ".sqlite3"]
+
+
 def with_backend(**options: Any) -> override_settings:
     """Settings with other options of the default backend."""
     return override_settings(TASKS={**TASKS, "default": {"BACKEND": TASK_BACKEND, "OPTIONS": options}})
@@ -82,7 +93,9 @@ class TaskPromises(SimpleTestCase):
         self.assertEqual(values, [[1, False], [2, False], [3, False]])
 
     def test_database_connections_are_closed_after_each_task(self) -> None:
-        self.assertEqual([ended(tasks.open_connection.enqueue()).return_value for _ in range(3)], [False] * 3)
+        values = [ended(tasks.open_connection.enqueue()).return_value for _ in range(3)]
+        self.assertEqual([was_open for was_open, _ in values], [False] * 3)
+        self.assertEqual(open_databases(values[0][1]), [])
 
     def test_a_task_that_raises_has_failed_with_its_error_and_traceback(self) -> None:
         for task, kind, text in (

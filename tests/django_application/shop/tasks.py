@@ -51,8 +51,8 @@ def opened() -> bool:
 
 
 @task
-def open_connection() -> bool:
-    return opened()
+def open_connection() -> list[int]:
+    return [opened(), os.getpid()]
 
 
 @task
