@@ -342,7 +342,7 @@ CLIENT: Mapping[str, str] = {
     ),
     "{0}: is not a mail address: {1}": "{0}: no es una dirección de correo: {1}",
     "scope: must be all or stream:<name>, not {0}": "scope: debe ser all o stream:<name>, no {0}",
-    "{0}: must have {1} to {2} bytes, not {3}": "{0}: debe tener de {1} a {2} bytes, no {3}",
+    "{0}: must be {1} to {2} bytes long, not {3}": "{0}: debe tener de {1} a {2} bytes, no {3}",
     "name: must be 1 to 63 letters, digits, dots, hyphens or underscores, the first a letter or digit, not {0}": (
         "name: debe tener de 1 a 63 letras, cifras, puntos, guiones o guiones bajos, y empezar por una letra o "
         "una cifra, no {0}"
