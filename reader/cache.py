@@ -157,7 +157,7 @@ class ReplyCache:
         """Note a key's stamp after it was read again.
 
         Args:
-            at: `changes` before the read; if it has grown since, the stamp may be outdated and is ignored.
+            at: `change_count` before the read; if it has grown since, the stamp may be outdated and is ignored.
         """
         kept = self._keys.get(key)
         if kept is not None and kept.changes == at:

@@ -70,7 +70,7 @@ def choose_cookie(
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if a host, perhaps with a port, is this machine.
+    """Return True if a host (with or without a port) is this machine.
 
     >>> [is_loopback(one) for one in ("localhost:8000", "127.0.0.9", "[::1]:80", "localhost.example.com")]
     [True, True, True, False]

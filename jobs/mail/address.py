@@ -94,8 +94,8 @@ def _normal(value: str) -> str:
         raise _NotAnAddress(str(error)) from None
     if not value.isascii() and _is_rewritten(value.rpartition("@")[2], checked.domain):
         raise _NotAnAddress(
-            "The part after the @-sign has letters in another form than a domain has, full-width or circled ones "
-            "for example; write it in its own letters"
+            "The part after the @-sign uses letters that a domain cannot have, such as full-width or circled "
+            "ones; write it in ordinary letters"
         )
     return checked.ascii_email or checked.normalized
 

@@ -38,7 +38,7 @@ def mail_fields(message: Message) -> dict[str, Any]:
     """Return the arguments for :class:`jobs.Mail`.
 
     Raises:
-        MailError: what cannot be carried, by its field.
+        MailError: a part of the message cannot be sent; names the field.
     """
     if not isinstance(message, Message):
         raise InvalidPart("message", f"must be an email.message.EmailMessage, not {type(message).__name__}")

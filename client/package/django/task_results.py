@@ -199,7 +199,7 @@ def task_named(path: str) -> AnyTask:
     """Return the task of a module by its path.
 
     Raises:
-        TaskResultMismatch: there is none.
+        TaskResultMismatch: it cannot be imported, or is not a task.
     """
     try:
         found = import_string(path)
