@@ -5,6 +5,7 @@ ordinary run keeps them on Django 5.2 with the package `django-tasks`, the long 
 interface itself.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -73,6 +74,23 @@ def test_tasks_of_django_are_carried_out_by_a_worker(version: str, site: Path) -
         done = run_django(python, site, "test", "--pattern", "task_promises.py", SHOP_REDIS=url)
     assert done.returncode == 0, done.stderr
     assert int(re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[0]) >= 18, done.stderr
+
+
+def test_a_worker_warns_at_its_start_of_queues_whose_lanes_it_does_not_serve() -> None:
+    process = worker("5.2", "redis://127.0.0.1:1", ":memory:")
+    environment = {**process.environment, "MOMENTUS_WORKER__LANES": "tasks:4", "MOMENTUS_LOG_FORMAT": "json"}
+    with subprocess.Popen(process.argv, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as started:
+        try:
+            lines = (json.loads(line) for line in started.stderr or ())
+            told = (line for line in lines if line["event_name"] == "worker.lane_unserved")
+            said = [next(told), next(told)]
+        finally:
+            started.terminate()
+    assert [(one["lane"], one["kinds"]) for one in said] == [
+        ("jobs.reports", ["django.task"]),
+        ("jobs.urgent", ["django.task"]),
+    ]
+    assert said[0]["setting"] == "MOMENTUS_WORKER__LANES=tasks:4,reports:10"
 
 
 @pytest.mark.long

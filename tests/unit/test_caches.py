@@ -125,6 +125,7 @@ KNOWN = {
     "jobs _MessageParts._alternatives": ONE_VALUE,
     "jobs JobHandler.upcasters": ONE_VALUE,
     "worker OwnJobs.handlers": ONE_VALUE,
+    "worker OwnJobs.lanes": ONE_VALUE,
     "reader DocumentList.found": ONE_VALUE,
     "reports Report.schema": ONE_VALUE,
     "reports Report.titles": ONE_VALUE,

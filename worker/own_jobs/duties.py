@@ -74,7 +74,8 @@ def unserved_lanes(own: OwnJobs, served: Iterable[LaneSlots], *, text: str | Non
     with_slots = {one.lane for one in served if one.slots}
     kinds: dict[str, list[str]] = {}
     for kind, one in sorted(own.handlers.items()):
-        kinds.setdefault(one.job.lane, []).append(kind)
+        for lane in own.lanes.get(kind, [one.job.lane]):
+            kinds.setdefault(lane, []).append(kind)
     for lane in sorted(kinds.keys() - with_slots):
         yield UnservedLane(lane, tuple(kinds[lane]), _example_setting(lane, text))
 

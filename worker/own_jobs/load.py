@@ -2,10 +2,11 @@
 
 A module is named by `MOMENTUS_WORKER__JOBS`, or by an entry point of the group `momentus.jobs` of an installed
 package. Every function in its namespace that is marked with `jobs.handles` counts, also one that it imports; so a
-package's `__init__` may gather those of its modules. A value `LIMITS` defines limits for the whole fleet.
+package's `__init__` may gather those of its modules. A value `LIMITS` defines limits for the whole fleet; `LANES`
+names the lanes of a kind whose jobs have several.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,11 +22,16 @@ ENTRY_POINTS = "momentus.jobs"
 
 @dataclass(frozen=True, slots=True)
 class OwnJobs:
-    """Handlers of own jobs by kind, and the limits that their modules define."""
+    """Handlers of own jobs by kind, and the limits that their modules define.
+
+    Attributes:
+        lanes: by kind the lanes of its jobs, where the sender chooses one and the class does not tell.
+    """
 
     handlers: Mapping[str, JobHandler] = field(default_factory=dict)
     limits: Sequence[Limit] = ()
     modules: Sequence[str] = ()
+    lanes: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
@@ -54,7 +60,8 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
         for one in found:
             _add(handlers, one)
     limits = [limit for module in modules for limit in _limits(module)]
-    return OwnJobs(handlers, limits, [module.__name__ for module in modules])
+    lanes = {kind: found for module in modules for kind, found in getattr(module, "LANES", {}).items()}
+    return OwnJobs(handlers, limits, [module.__name__ for module in modules], lanes)
 
 
 def has_jobs(names: str | None) -> bool:

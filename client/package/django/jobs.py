@@ -17,7 +17,9 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections
 from momentus_client.django.task_attempt import TaskAttempt
+from momentus_client.django.task_interface import task_backends
 from momentus_client.django.task_jobs import TaskJob
+from momentus_client.django.tasks import TaskBackend
 from momentus_client.jobs import Park, Run, TryLater, handles
 
 
@@ -33,6 +35,10 @@ def _set_up() -> None:
 
 
 _set_up()
+
+
+LANES = {TaskJob.kind: {lane for one in task_backends.all() if isinstance(one, TaskBackend) for lane in one.lanes}}
+"""A worker warns of those that it does not serve."""
 
 
 @handles(TaskJob)

@@ -10,7 +10,7 @@
 An unknown or invalid option raises InvalidTaskBackend with the backend's alias and the option.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -46,6 +46,11 @@ class TaskOptions:
     def has_priorities(self) -> bool:
         """True if a queue has several lanes."""
         return any(len(lanes) > 1 for lanes in self.lanes.values())
+
+    def lanes_of(self, queues: Collection[str]) -> frozenset[str]:
+        """Return all lanes of some queues. Raises InvalidTask."""
+        named = {lane for queue in queues for _, lane in self.lanes.get(queue, ())}
+        return frozenset(named | {_lane_named(queue) for queue in queues if queue not in self.lanes})
 
     def lane(self, queue: str, priority: int) -> str:
         """Return the lane of a task.

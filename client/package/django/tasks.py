@@ -59,6 +59,11 @@ class TaskBackend(BaseTaskBackend):
         self._options = read_options(alias, self.options, self.queues)
         self.supports_priority = self._options.has_priorities
 
+    @property
+    def lanes(self) -> frozenset[str]:
+        """The lanes of its queues."""
+        return self._options.lanes_of(self.queues or self._options.lanes.keys())
+
     def wait_after(self, attempt: int) -> timedelta | None:
         """Return the wait before the next try of a task that raised, or None after the last one."""
         if attempt >= self._options.tries:
