@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnusedImage as UnusedImage,
         UnusedValue as UnusedValue,
     )
+    from .mail.libraries import load_mail_libraries as load_mail_libraries
     from .mail.message import Mail as Mail
     from .mail.templates import Templates as Templates
     from .policy import Policy as Policy
@@ -76,6 +77,7 @@ _HOMES = {
     "UnusedImage": "mail.errors",
     "UnusedValue": "mail.errors",
     "handles": "handler",
+    "load_mail_libraries": "mail.libraries",
 }
 
 

@@ -17,6 +17,7 @@ Example:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -35,6 +36,7 @@ from momentus_client.sessions.store import Epochs
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+_MAILS = "momentus_client.jobs.mail.message"
 _SCOPE = "momentus_client"
 _UNAVAILABLE = {"detail": "temporarily unavailable; repeat the request"}
 _CROSS_ORIGIN = {"detail": "the request comes from a page of another site"}
@@ -129,7 +131,9 @@ class Momentus:
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Close the connections when the application ends. Within another lifespan: ``async with``.
+        """Load what mails need before the first request, and close the connections when the application ends.
+
+        An application that imports no `Mail` loads nothing. Within another lifespan: ``async with``.
 
         Example:
             @asynccontextmanager
@@ -137,11 +141,19 @@ class Momentus:
                 async with momentus.lifespan(app), create_pool(dsn) as pool:
                     yield
         """
+        _load_what_mails_need()
         try:
             yield
         finally:
             await self.producer.close()
             await self.sessions.close()
+
+
+def _load_what_mails_need() -> None:
+    if _MAILS in sys.modules:
+        from momentus_client.jobs import load_mail_libraries  # noqa: PLC0415  it loads Mail too
+
+        load_mail_libraries()
 
 
 class _Middleware:

@@ -25,6 +25,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, jsonify, request
+from momentus_client.jobs import load_mail_libraries
 from momentus_client.producers import NotEnqueued, SyncProducer
 from momentus_client.sessions import Session, SessionsUnavailable, SyncSessions, SyncVisit
 from momentus_client.sessions.cookie import choose_cookie
@@ -104,6 +105,8 @@ class Momentus:
     def init_app(self, app: Flask) -> None:
         """Set up the producer and sessions of an application; they connect at their first call.
 
+        Also loads what mails need, so that no request has to: the views that send some may be imported later.
+
         Call it before the application registers ``after_request`` functions that set `Cache-Control`: Flask calls
         them in reverse order, and this extension's should be last.
 
@@ -120,6 +123,7 @@ class Momentus:
             self._insecure_cookie,
             self._trusted_origins,
         )
+        load_mail_libraries()
         app.before_request(_reject_cross_origin)
         app.after_request(_complete)
         for error in (NotEnqueued, SessionsUnavailable):

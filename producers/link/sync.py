@@ -5,6 +5,7 @@ A call has a connection of a pool for itself, and every step of it ends by the d
 longer the primary, its idle connections are closed; those in use find that out at their next reply.
 """
 
+import encodings.idna  # noqa: F401  a look-up of a host's name loads it; better now than in a call
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -30,6 +30,34 @@ def test_django_has_its_mails_queued_and_its_sessions_shared(version: str, site:
     assert int(re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[0]) >= 40, done.stderr
 
 
+FIRST_MAIL = """
+import sys
+import django
+
+django.setup()
+from django.core.mail import send_mail
+
+before = {*sys.modules}
+assert send_mail("Aviso", "Ya", None, ["ana@example.com"]) == 1
+print(sorted(sys.modules.keys() - before))
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_first_mail_of_a_process_imports_nothing_where_the_application_is_installed(
+    version: str, site: Path, valkey_url: str
+) -> None:
+    done = subprocess.run(
+        [django_python(version), "-c", FIRST_MAIL],
+        env=django_variables(site) | {"SHOP_REDIS": valkey_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", ["5.2", "6"])

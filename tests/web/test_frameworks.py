@@ -72,6 +72,62 @@ def test_the_plugin_fits_every_way_to_run_coroutines(
     assert "2 passed" in tested.stdout
 
 
+MAIL = 'Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})'
+FIRST_MAILS = {
+    "fastapi": f"""
+import asyncio, os, sys
+from momentus_client.fastapi import Momentus
+from momentus_client.jobs import Mail
+
+async def main():
+    momentus = Momentus.connect(os.environ["SHOP_REDIS"], budget=5)
+    async with momentus.lifespan():
+        before = {{*sys.modules}}
+        await momentus.producer.send({MAIL})
+        print(sorted(sys.modules.keys() - before))
+
+asyncio.run(main())
+""",
+    "flask": f"""
+import os, sys
+from flask import Flask
+from momentus_client.flask import Momentus
+
+momentus = Momentus(url=os.environ["SHOP_REDIS"], budget=5)
+app = Flask("shop")
+momentus.init_app(app)
+from momentus_client.jobs import Mail  # as a view that is imported later does
+
+with app.app_context():
+    before = {{*sys.modules}}
+    momentus.producer.send({MAIL})
+    print(sorted(sys.modules.keys() - before))
+""",
+}
+
+
+@pytest.mark.parametrize("name", FIRST_MAILS)
+def test_the_first_mail_of_an_application_imports_nothing(site: Path, valkey_url: str, name: str) -> None:
+    done = run(site, "-c", FIRST_MAILS[name], SHOP_REDIS=valkey_url)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_an_application_on_fastapi_without_mails_loads_none_of_their_libraries(site: Path) -> None:
+    code = """
+import asyncio, sys
+from momentus_client.fastapi import Momentus
+from momentus_client.jobs import Job
+
+async def main():
+    async with Momentus.connect("redis://127.0.0.1:1/0").lifespan():
+        print([name for name in ("jinja2", "momentus_client.jobs.mail") if name in sys.modules])
+
+asyncio.run(main())
+"""
+    done = run(site, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 def test_the_plugin_loads_nothing_until_a_test_asks_for_a_fixture(site: Path) -> None:
     code = (
         "import momentus_client.pytest_plugin, sys; "

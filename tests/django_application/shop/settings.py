@@ -11,6 +11,7 @@ ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "shop"]
 if django.VERSION < (6, 0):
     INSTALLED_APPS.append("django_tasks")
+INSTALLED_APPS.append("momentus_client.django")
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
