@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 from reports.measures import InvalidRows
-from reports.numbers import nearest_ratio
 
 
 def weighted_values(
@@ -43,12 +42,3 @@ def _product(average: Any, weight: Any) -> Any:  # noqa: ANN401  numbers of the 
     if isinstance(average, float) or isinstance(weight, float):
         return float(average) * float(weight)
     return average * weight if isinstance(average, int) else average * Decimal(weight)
-
-
-def mean(weighted: Any, weight: Any) -> float | None:  # noqa: ANN401  numbers
-    """Return the average of a subtree as the nearest binary float; None if nothing has a weight.
-
-    >>> mean(Decimal("0.3"), 3), mean(0, 0)
-    (0.1, None)
-    """
-    return nearest_ratio(weighted, weight) if weight else None

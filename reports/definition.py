@@ -161,10 +161,10 @@ def _statement(
 ) -> tuple[Mapping[str, str], str, tuple[str, ...]]:
     """Return the declared zones, the query with them and with numbered parameters, and the parameters' names."""
     column = _column(head)
-    columns = [head.text("scope"), *columns_of(rollup), *([column] if column else [])]
+    columns = [*columns_of(rollup), *([column] if column else [])]
     zones = read_zones(_section(head, "zones", set(columns)))
     sql, parameters = bind_parameters(query, head.place)
-    return zones, with_zones(sql, columns, zones), parameters
+    return zones, with_zones(sql, [head.text("scope"), *columns], zones), parameters
 
 
 def _section(head: HeadTable, key: str, known: set[str] | None = None) -> HeadTable:

@@ -8,6 +8,7 @@ A report has thousands of values and almost all are plain, so a column is checke
 value only if that is not enough.
 """
 
+import math
 import operator
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,10 +31,12 @@ _IN_ROWS = frozenset({int, str, bool, type(None)})
 """Types that the fast JSON parser reads exactly."""
 INFINITE = datetime.max  # noqa: DTZ901  without zone, as the driver gives it
 """Value that the driver returns for an infinite timestamptz."""
+BEYOND = "is beyond 1.8e308, the largest number of JSON parsers; use another unit"
 _NO_KEY = "__proto__"
 """Key that JavaScript takes for the object's prototype, so that the member is lost."""
 _PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}
 _PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, type(None)})
+_PLAIN_AVERAGES = frozenset({int, type(None)})
 """Types that need no check, by roll-up; and for ``min``, ``max``, ``of`` and ``sql``."""
 
 
@@ -74,6 +77,8 @@ def is_plain(values: Sequence[Any], how: str) -> bool:
     if how in {"distinct", "sums"} or top_of(how):
         return False
     types = set(map(type, values))
+    if weight_of(how):
+        return types <= _PLAIN_AVERAGES
     return _PLAIN.get(how, _PLAIN_BESIDE) >= types and (
         datetime not in types or None not in set(map(_zone_of, filter(None, values)))
     )
@@ -113,8 +118,12 @@ def checked_value(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, P
 def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401  values are the database's
     if value is None:
         raise InvalidRows("NULL is not a number; write coalesce(..., 0) where there may be none", measure)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not is_finite(value):
-        raise InvalidRows(f"{value_in_sql(value)} is not a finite number; return one", measure)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise InvalidRows(f"{value_in_sql(value)} is not a number; return one", measure)
+    if not is_finite(value):
+        is_beyond = isinstance(value, Decimal) and value.is_finite()
+        told = BEYOND if is_beyond else "is not a finite number; return one"
+        raise InvalidRows(f"{value_in_sql(value)} {told}", measure)
     return value
 
 
@@ -373,9 +382,16 @@ def _sums(value: Mapping[str, Any]) -> dict[str, object]:
     return {key: _plain(number) for key, number in value.items()}
 
 
-def ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401  numbers as they are shown
-    """Divide a part by a whole; None if the whole is zero."""
-    return nearest_ratio(part, whole) if whole else None
+def ratio_column(parts: Sequence[Any], wholes: Sequence[Any], measure: str) -> list[float | None]:
+    """Divide parts by wholes, numbers as they are shown; None where the whole is zero.
+
+    Raises:
+        InvalidRows: JSON parsers cannot hold a ratio; orjson would write null.
+    """
+    found = [nearest_ratio(part, whole) if whole else None for part, whole in zip(parts, wholes, strict=True)]
+    if not all(map(math.isfinite, filter(None, found))):
+        raise InvalidRows(f"a ratio {BEYOND}", measure)
+    return found
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
@@ -384,7 +400,7 @@ def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
         return fitting_integer(value)
     if isinstance(value, float | Decimal):
         if not is_finite(value):
-            raise InvalidRows("the sum is beyond 1.8e308, the largest number of JSON parsers; use another unit")
+            raise InvalidRows(f"the sum {BEYOND}")
         return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")

@@ -52,23 +52,26 @@ def _translated(value: Any, node_id: NodeId, languages: tuple[str, ...]) -> tupl
     if not isinstance(found, dict):
         raise InvalidNames(f"name: of node {node_id} is {value[:40]!r}; it must be text or an object by language")
     texts = {_tag(language): text for language, text in found.items() if text is not None}
-    if wrong := next((text for text in texts.values() if not isinstance(text, str)), None):
-        raise InvalidNames(f"name: of node {node_id} has {wrong!r}; names by language must be text")
+    for text in texts.values():
+        if not isinstance(text, str):
+            told = orjson.dumps(text).decode()[:40]
+            raise InvalidNames(f"name: of node {node_id} has {told}; names by language must be text")
     names = {language: _in(language, texts, languages) or str(node_id) for language in languages}
     return names[languages[0]], names
 
 
 def _tag(language: str) -> str:
-    return language.replace("_", "-")
+    """Return a language in the one form in which languages are compared, since case has no meaning in them."""
+    return language.replace("_", "-").lower()
 
 
 def _in(language: str, texts: Mapping[str, str], languages: tuple[str, ...]) -> str:
     """Return the name in a language, or the best replacement; empty if there is none.
 
-    >>> _in("en", {"es": "Ventas", "en-US": "Sales"}, ("es", "en")), _in("pt", {"es": "Ventas"}, ("pt", "es"))
+    >>> _in("en", {"es": "Ventas", "en-us": "Sales"}, ("es", "en")), _in("pt", {"es": "Ventas"}, ("pt", "es"))
     ('Sales', 'Ventas')
     """
-    for wanted in (language, *languages):
+    for wanted in map(_tag, (language, *languages)):
         of_language = [key for key in texts if key.partition("-")[0] == wanted.partition("-")[0] and texts[key]]
         if of_language:
             return texts[wanted] if texts.get(wanted) else texts[min(of_language)]

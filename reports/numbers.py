@@ -131,11 +131,11 @@ def as_text(value: Any) -> Any:  # noqa: ANN401  JSON is anything
 def is_read_otherwise(number: float | Decimal) -> bool:
     """Return True if parsers with binary floats, such as JavaScript's, may read a different number.
 
-    >>> is_read_otherwise(2**53 + 1), is_read_otherwise(Decimal("153229.16"))
-    (True, False)
+    >>> is_read_otherwise(2**53 + 1), is_read_otherwise(Decimal("153229.16")), is_read_otherwise(Decimal("1e300"))
+    (True, False, True)
     """
     if isinstance(number, float):
         return False
-    if isinstance(number, Decimal) and number % 1:
+    if isinstance(number, Decimal) and number != number.to_integral_value():  # % fails beyond 28 digits
         return Decimal(repr(float(number))) != number
     return not -_LAST_EXACT <= number <= _LAST_EXACT

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import localcontext
 from typing import Any, TypeAlias
 
-from reports.averages import mean, weighted_values
+from reports.averages import weighted_values
 from reports.measures import (
     InvalidRows as InvalidRows,
     checked_value,
@@ -19,7 +19,7 @@ from reports.measures import (
     merge_function,
     neutral_value,
     rank_column,
-    ratio,
+    ratio_column,
     shown_column,
 )
 from reports.node_ids import InvalidIds, NodeId, read_ids
@@ -170,7 +170,7 @@ def _averages(
     for measure, weight in _weights(columns).items():
         weighted = weighted_values(own[measure], own[weight], nodes, measure)
         sums = _climb(dict(zip(nodes, weighted, strict=True)), 0, merge_function("sum"), tree)
-        found[measure] = list(map(mean, sums, totals[weight]))
+        found[measure] = ratio_column(sums, totals[weight], measure)
     return found
 
 
@@ -179,7 +179,7 @@ def _own_averages(
 ) -> dict[str, _Column]:
     """Return the nodes' own averages in the form of those of subtrees."""
     return {
-        measure: list(map(mean, weighted_values(own[measure], own[weight], nodes, measure), own[weight]))
+        measure: ratio_column(weighted_values(own[measure], own[weight], nodes, measure), own[weight], measure)
         for measure, weight in _weights(columns).items()
     }
 
@@ -237,7 +237,7 @@ def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count:
     ready = dict(columns)
     for measure, how in rollup.items():
         if pair := ratio_of(how):
-            ready[measure] = list(map(ratio, ready[pair[0]], ready[pair[1]]))
+            ready[measure] = ratio_column(ready[pair[0]], ready[pair[1]], measure)
     if not rollup:
         return [{} for _ in range(count)]
     return [dict(zip(rollup, values, strict=True)) for values in zip(*(ready[one] for one in rollup), strict=True)]

@@ -48,7 +48,7 @@ from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
 from reports.tree import Tree
 from reports.tree_rows import tree_of_rows
-from reports.values_postgres import check_columns, describe_query, read_exactly, tree_columns, unreadable_value
+from reports.values_postgres import check_columns, describe_report, read_exactly, tree_columns, unreadable_value
 
 DATABASE_FAULTS = (
     asyncpg.PostgresError,
@@ -246,7 +246,7 @@ class DatabaseSnapshot:
         process = self._connection.get_server_pid()
         described = self.memo.columns(process, report.sql)
         if described is None:
-            described = await describe_query(self._connection, report.sql)
+            described = await describe_report(self._connection, report)
             self.memo.note_columns(process, report.sql, described)
         check_columns(report, described)
         try:

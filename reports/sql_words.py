@@ -1,5 +1,7 @@
 """Values and types in SQL's words, for errors about a query: nobody who writes one need know Python's."""
 
+import math
+from decimal import Decimal
 from typing import Any
 
 _TYPES = {
@@ -33,14 +35,16 @@ def type_in_sql(value: Any) -> str:  # noqa: ANN401  the database's
 def value_in_sql(value: Any) -> str:  # noqa: ANN401  the database's
     """Return a value as SQL writes it, cut after 80 characters.
 
-    >>> value_in_sql(Decimal("NaN")), value_in_sql("a'b"), value_in_sql(True)
-    ('NaN', "'a''b'", 'true')
+    >>> value_in_sql(Decimal("NaN")), value_in_sql(float("inf")), value_in_sql("a'b"), value_in_sql(True)
+    ('NaN', 'Infinity', "'a''b'", 'true')
     """
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, str):
         quoted = ascii(value)[1:-1].replace("\\'", "'").replace("'", "''")
         text = f"'{quoted}'"
+    elif isinstance(value, float) and not math.isfinite(value):
+        text = str(Decimal(value))
     else:
         text = str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -10,12 +10,13 @@ import orjson
 
 from reports.cycles import find_cycles, told as words_of
 from reports.node_ids import IdKind, NodeId, id_json
-from reports.orphans import hang
+from reports.orphans import Hanging, hang
 from reports.sql_words import value_in_sql
 from reports.tree_rules import LEAVE_OUT, ONE_ROOT, TreeRules
 
 _MOST_TOLD = 5
 """Faults of one sort that a message has."""
+_NONE_LEFT = f'no node is left: the roots are deleted or missing, and orphans = "{LEAVE_OUT}" leaves out all below'
 
 
 class InvalidTree(ValueError):
@@ -141,7 +142,7 @@ def grow_tree(rows: Iterable[Node], rules: TreeRules = ONE_ROOT, kind: IdKind | 
         elif parent in children:
             children[parent].append(node_id)
     paths = _paths(roots, children)
-    faults += _faults_of_roots(roots, rules)
+    faults += _faults_of_roots(roots, nodes, hanging, rules)
     if faults or len(paths) != len(nodes):
         faults += _faults_of_cycles(nodes)
     if faults:
@@ -182,8 +183,17 @@ def _some(faults: list[str]) -> list[str]:
     return faults[:_MOST_TOLD] + more
 
 
-def _faults_of_roots(roots: list[NodeId], rules: TreeRules) -> list[str]:
-    if len(roots) == 1 or (rules.several_roots and roots):
+def _faults_of_roots(
+    roots: list[NodeId], nodes: Mapping[NodeId, Node], hanging: Hanging, rules: TreeRules
+) -> list[str]:
+    if not nodes:
+        return ["the query returned no rows; a tree has one node at least"]
+    if len(hanging.left_out) == len(nodes):
+        told = "all nodes are deleted" if all(one.deleted for one in nodes.values()) else _NONE_LEFT
+        return [f"{told}; a tree has one node at least"]
+    if hanging.faults:  # refused orphans are no roots of their own
+        roots = [one for one in roots if nodes[one].parent_id is None and not nodes[one].missing]
+    if len(roots) == 1 or (roots and rules.several_roots) or (not roots and hanging.faults):
         return []
     told = f"the tree must have one root; nodes without a parent: {roots[:_MOST_TOLD] or 'none'}"
     return [f'{told}; if it has several, write roots = "several" in the head of its file' if roots else told]

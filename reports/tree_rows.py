@@ -40,6 +40,8 @@ def missing_column(columns: Mapping[str, str], rules: TreeRules) -> str:
             return f"the query has no column {name!r}; {told}"
     if not any(name in columns for name in PARENTS):
         return f"the query has no column 'parent_id'; {told}"
+    if "parent_id" not in columns and "path" not in columns and not columns["ancestors"].endswith("[]"):
+        return f"ancestors: is {columns['ancestors']} and must be an array, as array_agg(ancestor_id) makes it"
     if rules.orphans and columns.get("deleted", "bool") != "bool":
         return f"deleted: is {columns['deleted']} and must be boolean, as in deleted_at IS NOT NULL AS deleted"
     return ""
@@ -65,6 +67,9 @@ def tree_of_rows(rows: Rows, columns: Mapping[str, str], rules: TreeRules) -> Tr
     except (InvalidIds, InvalidNames) as error:
         raise InvalidTree(str(error)) from None
     reads_deleted = bool(rules.orphans) and "deleted" in columns
+    if reads_deleted and (unknown := [str(row["id"]) for row in rows if row["deleted"] is None]):
+        told = f"deleted: is null for {_few(unknown)}"
+        raise InvalidTree(f"{told}; return true or false, as in deleted_at IS NOT NULL AS deleted")
     nodes = (
         Node(node_id, parent, name, row["kind"], translated, reads_deleted and bool(row["deleted"]), missing)
         for row, node_id, (parent, missing), (name, translated) in zip(rows, ids, parents, names, strict=True)
@@ -130,8 +135,8 @@ def _by_ancestors(
             raise InvalidTree(f"ancestors: are {its_kind} and id is {kind}; cast one of them")
         found[node_id] = frozenset(ancestors) - {node_id, None}
     parents = {node_id: _nearest(ancestors, found) for node_id, ancestors in found.items()}
-    faults = [fault for node_id in found if (fault := _fault_of_closure(node_id, parents[node_id][0], found))]
-    if faults:
+    told = [fault for node_id in found if (fault := _fault_of_closure(node_id, parents[node_id][0], found))]
+    if faults := list(dict.fromkeys(told)):  # a cycle is a fault of each of its nodes
         more = f"; and {len(faults) - _MOST_TOLD} more of this sort" if len(faults) > _MOST_TOLD else ""
         raise InvalidTree(f"ancestors: {'; '.join(faults[:_MOST_TOLD])}{more}")
     return (parents[node_id] for node_id in ids)
@@ -147,6 +152,16 @@ def _nearest(ancestors: frozenset[NodeId], found: Mapping[NodeId, frozenset[Node
     return nearest, _told(between)
 
 
+def _few(ids: Sequence[str]) -> str:
+    """Return ids in words.
+
+    >>> _few(["1"]), _few(["1", "2"])
+    ('node 1', 'nodes 1, 2')
+    """
+    more = f" and {len(ids) - _MOST_TOLD} more" if len(ids) > _MOST_TOLD else ""
+    return f"node{'s' if len(ids) > 1 else ''} {', '.join(ids[:_MOST_TOLD])}{more}"
+
+
 def _told(missing: frozenset[NodeId]) -> str:
     return " or ".join(sorted(map(str, missing))[:_MOST_TOLD])
 
@@ -156,7 +171,8 @@ def _fault_of_closure(node_id: NodeId, parent: NodeId | None, found: Mapping[Nod
     if parent is None:
         return ""
     if node_id in found[parent]:
-        return f"the nodes {node_id} and {parent} are each other's ancestors, a cycle"
+        first, second = sorted((node_id, parent), key=lambda one: (isinstance(one, str), one))
+        return f"the nodes {first} and {second} are each other's ancestors, a cycle"
     mine = {one for one in found[node_id] if one in found} - {parent}
     if odd := sorted(mine ^ {one for one in found[parent] if one in found}, key=str):
         return f"node {node_id} is below {parent}, and {odd[0]} is an ancestor of only one of them"

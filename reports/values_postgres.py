@@ -19,7 +19,9 @@ from reports import Report
 from reports.columns import JSON, never_shown
 from reports.measures import InvalidRows
 from reports.rollups import columns_of
+from reports.tree_rows import PARENTS
 from reports.triggers import quote_identifier
+from reports.zones import refused_zone, zone_fault
 
 _DAY_ZERO = dt.date(2000, 1, 1).toordinal()
 _LONGEST = 60
@@ -71,6 +73,21 @@ async def describe_query(connection: Any, sql: str) -> Columns:  # noqa: ANN401 
     )
 
 
+async def describe_report(connection: Any, report: Report) -> Columns:  # noqa: ANN401  a connection
+    """Return the columns and parameters of a report's query.
+
+    Raises:
+        InvalidRows: a column under ``[zones]`` is no timestamp.
+        DATABASE_FAULTS: the database refused the query.
+    """
+    try:
+        return await describe_query(connection, report.sql)
+    except asyncpg.UndefinedFunctionError as error:
+        if refused := refused_zone(str(error), report.zones):
+            raise InvalidRows(refused[1], refused[0]) from None
+        raise
+
+
 def type_name(name: str) -> str:
     """Return a type's name with ``[]`` for arrays.
 
@@ -91,10 +108,8 @@ def check_columns(report: Report, columns: Columns) -> None:
         if columns.names.count(name) > 1:
             raise InvalidRows(f"the query returns two columns named {name!r}; rename one", name)
         how = report.rollup.get(name, "")
-        if name in report.zones and columns.of(name) == "timestamp":
-            raise InvalidRows(
-                f"has a time zone already; remove it from [zones] (it declares {report.zones[name]})", name
-            )
+        if name in report.zones and (fault := zone_fault(columns.of(name), report.zones[name])):
+            raise InvalidRows(fault, name)
         if remedy := never_shown(columns.of(name), how):
             raise InvalidRows(f"{columns.of(name)} cannot be shown; {remedy}", name)
     for name, taken in parameters_taken_wrongly(report.parameters, columns, {"timestamp"}):
@@ -117,10 +132,14 @@ async def tree_columns(connection: Any, sql: str) -> Mapping[str, str]:  # noqa:
     """Return the types of a tree's columns by name.
 
     Raises:
-        InvalidRows: names or kinds are of a type that is never shown; the message says what to write.
+        InvalidRows: two columns have one name, or names or kinds are of a type that is never shown; the message
+            says what to write.
         DATABASE_FAULTS: the database refused the query.
     """
     columns = await describe_query(connection, sql)
+    for name in ("id", *PARENTS, "name", "kind", "deleted"):
+        if columns.names.count(name) > 1:
+            raise InvalidRows(f"the tree's query returns two columns named {name!r}; rename one")
     for name in ("name", "kind"):
         of_names = name == "name" and columns.of(name) in JSON  # by language
         if not of_names and (remedy := never_shown(columns.of(name), "sql")):

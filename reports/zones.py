@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from reports.front_matter import HeadTable
 
 _PLAIN = re.compile(r"[A-Za-z0-9_+/-]+\Z")
+_REFUSED = re.compile(r"function (?:pg_catalog\.)?timezone\(unknown, (.+)\) does not exist")
 
 
 def is_zone(name: str) -> bool:
@@ -27,6 +28,33 @@ def is_zone(name: str) -> bool:
         return _PLAIN.match(name) is not None and bool(ZoneInfo(name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
+
+
+def zone_fault(column: str, zone: str) -> str:
+    """Return why a column cannot have a zone, by its type after the conversion; empty if it can.
+
+    >>> zone_fault("timestamptz", "Europe/Madrid")
+    ''
+    """
+    if column != "timestamp":
+        return ""
+    return f"is no timestamp without time zone, but a timestamptz or a date; remove it from [zones] ({zone})"
+
+
+def refused_zone(message: str, zones: Collection[str]) -> tuple[str, str] | None:
+    """Return the column and its fault if the server refused to convert it; None for other messages.
+
+    The server names the type alone, so of several columns the first stands for all.
+
+    >>> refused_zone("function pg_catalog.timezone(unknown, integer) does not exist", ["at"])
+    ('at', 'is integer; [zones] is for columns of timestamp without time zone')
+    """
+    match = _REFUSED.match(message)
+    if not zones or match is None:
+        return None
+    first, *others = zones
+    told = f"or {' or '.join(others)} " if others else ""
+    return first, f"{told}is {match[1]}; [zones] is for columns of timestamp without time zone"
 
 
 def read_zones(table: HeadTable) -> Mapping[str, str]:

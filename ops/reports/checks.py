@@ -100,11 +100,16 @@ def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]
 def check_roll_ups(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Check that each roll-up fits the type of its column."""
     for measure in columns_of(report.rollup):
-        column, how = facts.columns.get(measure), report.rollup[measure]
-        if column is not None and (remedy := misfit(column, how)):
-            yield ReportFinding(
-                key_of(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy
-            )
+        if remedy := _misfit(report, facts, measure):
+            fault = f"{report.rollup[measure]!r} does not fit a column of {facts.columns[measure]}"
+            yield ReportFinding(key_of(report, f"rollup.{measure}"), fault, remedy)
+
+
+def _misfit(report: Report, facts: ReportFacts, measure: str) -> str:
+    """Return what to do about a measure's column by its type; empty if it fits, or if a zone is at fault."""
+    column, how = facts.columns.get(measure), report.rollup.get(measure)
+    is_zoned_twice = measure in report.zones and column == "timestamp"
+    return "" if column is None or how is None or is_zoned_twice else misfit(column, how)
 
 
 def check_clocks(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
@@ -150,11 +155,7 @@ def check_rows(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
             yield ReportFinding(
                 f"{report.tree_rules.place.file}:{report.tree_rules.place.query}", str(facts.fault), remedy
             )
-        case InvalidRows(measure=measure) if (
-            misfit(facts.columns.get(measure, ""), how := report.rollup.get(measure, ""))
-            and how
-            and measure in facts.columns
-        ):
+        case InvalidRows(measure=measure) if _misfit(report, facts, measure):
             pass  # another rule reports it better
         case InvalidRows(measure=measure, words=words) if measure:
             where = f"rollup.{measure}" if measure in report.rollup else "scope"

@@ -30,7 +30,13 @@ from reports.rollup import InvalidRows, roll_up
 from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, is_never, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
 from reports.tree_rows import missing_column
-from reports.values_postgres import ZONELESS, describe_query, parameters_taken_wrongly, read_exactly
+from reports.values_postgres import (
+    ZONELESS,
+    describe_query,
+    describe_report,
+    parameters_taken_wrongly,
+    read_exactly,
+)
 
 _BEGIN = f"""{REPLAYED},
     now() AS began,
@@ -198,7 +204,8 @@ class ReportProbe:
 
     async def _describe(self, facts: ReportFacts, report: Report, part: str, sql: str, zone: ZoneInfo) -> None:
         """Read the columns and the plan of a query without running it."""
-        described = await describe_query(self.connection, sql)
+        asked = describe_report(self.connection, report) if part == "sql" else describe_query(self.connection, sql)
+        described = await asked
         columns = dict(zip(described.names, described.types, strict=True))
         if part == "sql":
             facts.columns = columns

@@ -12,6 +12,8 @@ from reports.numbers import all_digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
 """Shorter numbers are always read correctly."""
+_LONGEST = 40
+"""Most digits that a note shows."""
 
 
 def misread_numbers(report: Report, documents: Mapping[NodeId, Document]) -> Iterator[str]:
@@ -42,7 +44,8 @@ def _misread(value: Any) -> Iterator[float | Decimal]:  # noqa: ANN401  JSON is 
 
 def _line(report: Report, measure: str, number: float | Decimal, node: NodeId) -> str:
     where = f"rollup.{measure}" if measure in report.rollup else "scope"
-    exact = all_digits(Decimal(number))
+    digits = all_digits(Decimal(number))
+    exact = digits if len(digits) <= _LONGEST else f"{digits[:_LONGEST]}..."
     return (
         f"{report.place.locate(where)}: {where}: JavaScript may read {exact} (node {node}) as another number; "
         f'write {measure} = "text" under [numbers] for a text of its digits'

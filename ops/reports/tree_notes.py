@@ -24,7 +24,7 @@ def _notes(tree: Tree, scopes: Sequence[Any]) -> Iterator[str]:
         told = "nodes are deleted or left out by the tree's rule for orphans"
         yield f"{len(tree.left_out)} {told}{_like(tree.left_out)}"
     shown = {str(scope) if isinstance(scope, UUID) else scope for scope in scopes}
-    if outside := shown - tree.nodes.keys():
+    if outside := {one for one in shown - tree.nodes.keys() if one is not None and tree.leaves_out(one)}:
         yield f"rows of {len(outside)} nodes do not count, because these are not in the tree{_like(outside)}"
     if nameless := [node.id for node in tree.nodes.values() if node.name == str(node.id)]:
         yield f"{len(nameless)} nodes have no name and are shown by their id{_like(nameless)}"

@@ -238,6 +238,16 @@ BAD_HEADS = {
         ":6: valid_until",
         "nonsense",
     ),
+    "a zone of a number": (
+        ("-- [rollup]", '-- [zones]\n-- amount = "UTC"\n-- [rollup]'),
+        "orders.sql:17: rollup.amount",
+        "[zones] is for columns of timestamp",
+    ),
+    "a zone of the ids": (
+        ("-- [rollup]", '-- [zones]\n-- shop = "UTC"\n-- [rollup]'),
+        "orders.sql:14: zones.shop",
+        "is not a key",
+    ),
     "too dear a report": (
         ("-- [rollup]", '-- [budget]\n-- max_db_share = "0.000001%"\n-- [rollup]'),
         "orders.sql:14: budget.max_db_share",
@@ -256,6 +266,14 @@ async def test_a_bad_head_is_found_with_its_line_and_a_remedy(shops: Shops) -> N
         lines = answer.text.splitlines()
         assert [line for line in lines if where in line and words in line], lines
         assert "other" in answer.facts["reports"]
+
+
+async def test_a_zone_of_an_instant_is_to_be_removed_and_not_declared_once_more(shops: Shops) -> None:
+    head = HEAD.replace("-- [rollup]", '-- [zones]\n-- median = "UTC"\n-- [rollup]')
+    shops.write(head=head, query=QUERY.replace("1.5::numeric", "max(opened_at)"))
+    (finding,) = (await shops.check()).facts["findings"]
+    assert finding["where"] == "orders.sql:20: rollup.median"
+    assert "a timestamptz or a date; remove it from [zones] (UTC)" in finding["fault"]
 
 
 BAD_TREES = {
@@ -407,6 +425,8 @@ async def test_numbers_that_javascript_reads_otherwise_are_named_until_they_are_
     told = (await shops.check()).text
     assert "orders.sql:15: rollup.amount: JavaScript may read 2" in told
     assert 'amount = "text" under [numbers]' in told
+    shops.write(query=QUERY.replace("sum(amount)", "1e300::numeric"))
+    assert f"rollup.amount: JavaScript may read 2{39 * '0'}... (node 1)" in (await shops.check()).text
     shops.write(
         head=HEAD.replace("-- [rollup]", '-- [numbers]\n-- amount = "text"\n-- [rollup]'),
         query=QUERY.replace("sum(amount)", "sum(amount) + 123456789012345678.123456789"),

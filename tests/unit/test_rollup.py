@@ -200,7 +200,7 @@ def test_rows_of_a_top_keep_their_digits() -> None:
         ("min", datetime.max, "infinite"),  # noqa: DTZ901  as the driver gives it
         ("max", datetime(2026, 1, 1), "AT TIME ZONE"),  # noqa: DTZ001  that is the point
         ("sql", [datetime(2026, 1, 1)], "AT TIME ZONE"),  # noqa: DTZ001  that is the point
-        ("distinct", [NAN], "nan"),
+        ("distinct", [NAN], "NaN"),
     ],
 )
 def test_what_a_document_would_lose_merge_or_double_is_refused(how: str, value: object, words: str) -> None:
@@ -219,6 +219,27 @@ def test_sums_beyond_what_json_holds_are_refused() -> None:
     for most in (1e308, Decimal("1e308")):
         with pytest.raises(InvalidRows, match="a: the sum is beyond"):
             of_pair({"a": "sum"}, {"a": most}, {"a": most})
+
+
+@pytest.mark.parametrize("number", [float, Decimal])
+def test_a_ratio_or_an_average_beyond_what_json_holds_is_refused_and_never_written_as_null(number: Any) -> None:
+    rollup = {"a": "sum", "b": "sum", "q": "a / b"}
+    with pytest.raises(InvalidRows, match="q: a ratio is beyond"):
+        of_pair(rollup, {"a": number("1e300"), "b": number("1e-300")}, {"a": number(0), "b": number(0)})
+    for least in ("1e308", "-1e308"):  # the sum of both products is infinite, or no number at all
+        with pytest.raises(InvalidRows, match="m: a ratio is beyond"):
+            of_pair({"w": "sum", "m": "avg by w"}, {"m": 1e308, "w": number(100)}, {"m": float(least), "w": 100})
+
+
+def test_a_numeric_beyond_what_json_holds_is_told_as_such_and_not_as_infinite() -> None:
+    with pytest.raises(InvalidRows, match=r"a: 1E\+400 is beyond 1\.8e308.*use another unit"):
+        of_pair({"a": "max"}, {"a": Decimal("1e400")}, {"a": 1})
+
+
+@pytest.mark.parametrize("average", ["3", True, date(2026, 1, 1)])
+def test_an_average_that_is_no_number_is_refused_by_its_measure_and_node(average: object) -> None:
+    with pytest.raises(InvalidRows, match=r"m: .* is not a number; return one \(node 1\)"):
+        of_pair({"w": "sum", "m": "avg by w"}, {"m": average, "w": 1}, {"m": None, "w": 0})
 
 
 def test_whole_numbers_beyond_64_bits_keep_their_digits() -> None:

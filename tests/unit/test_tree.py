@@ -47,7 +47,7 @@ def test_the_order_of_the_rows_makes_no_difference(given_rows: list[Node], data:
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ([], "one root.*none"),
+        ([], "the query returned no rows; a tree has one node at least"),
         ([(1, None), (2, None)], r"one root.*\[1, 2\]"),
         ([(1, 2), (2, 1)], "one root.*none"),
         ([(1, 1)], "one root.*none"),
@@ -86,6 +86,26 @@ def test_a_cycle_through_deleted_nodes_is_told_with_all_its_members() -> None:
             grow_tree(rows, TreeRules(orphans=orphans))
 
 
+@pytest.mark.parametrize(
+    ("deleted", "orphans", "words"),
+    [
+        ((1,), LEAVE_OUT, r"^no node is left: the roots are deleted or missing, and orphans = \"leave out\""),
+        ((1, 2, 3), HANG, r"^all nodes are deleted; a tree has one node at least$"),
+        ((1,), REFUSE, r"^node 2 has the parent 1, which is deleted; node 3 has the parent 1, which is deleted$"),
+    ],
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_tree_whose_root_is_deleted_is_told_as_such(
+    deleted: tuple[int, ...], orphans: str, words: str, *, several: bool
+) -> None:
+    rows = [
+        Node(node, parent, f"n{node}", None, deleted=node in deleted)
+        for node, parent in ((1, None), (2, 1), (3, 1))
+    ]
+    with pytest.raises(InvalidTree, match=words):
+        grow_tree(rows, TreeRules(several_roots=several, orphans=orphans))
+
+
 def test_many_faults_of_one_sort_are_counted() -> None:
     with pytest.raises(InvalidTree, match=r"node 6 has the parent 99.*and 93 more of this sort"):
         grow_tree(nodes((1, None), *((number, 99) for number in range(2, 101) if number != 99)))
@@ -94,7 +114,7 @@ def test_many_faults_of_one_sort_are_counted() -> None:
 def test_several_roots_are_a_tree_if_they_are_declared() -> None:
     forest = grow_tree(nodes((1, None), (5, None), (3, 5)), TreeRules(several_roots=True))
     assert (forest.roots, forest.paths) == ([1, 5], {1: [1], 5: [5], 3: [5, 3]})
-    with pytest.raises(InvalidTree, match=r"one root.*none"):
+    with pytest.raises(InvalidTree, match="the query returned no rows"):
         grow_tree([], TreeRules(several_roots=True))
 
 

@@ -51,7 +51,7 @@ def rows_of(parents: Parents, ids: Any, by: str, deleted: Sequence[int] = ()) ->
 
 
 def grown(rows: list[dict[str, Any]], by: str = "parent_id", rules: TreeRules = ONE_ROOT) -> Tree:
-    columns = {name: "bool" if name == "deleted" else "text" for name in rows[0]}
+    columns = {name: {"deleted": "bool", "ancestors": "text[]"}.get(name, "text") for name in rows[0]}
     return tree_of_rows(rows, columns | ({"path": "ltree"} if by == "ltree" else {}), rules)
 
 
@@ -162,6 +162,17 @@ def test_rows_that_are_no_tree_are_refused_with_the_column_and_the_node(
         grown(rows)
 
 
+def test_ancestors_that_are_no_array_and_unknown_deletions_are_refused_by_column() -> None:
+    for of_type in ("jsonb", "text"):  # a text would be read letter by letter
+        columns = {"id": "text", "ancestors": of_type, "name": "text", "kind": "text"}
+        with pytest.raises(InvalidTree, match=f"ancestors: is {of_type} and must be an array"):
+            tree_of_rows([one(id="b", ancestors="a")], columns, ONE_ROOT)
+    rows = [one(parent_id=None, deleted=None), one(id=2, parent_id=1, deleted=None)]
+    with pytest.raises(InvalidTree, match=r"deleted: is null for nodes 1, 2; return true or false"):
+        grown(rows, rules=TreeRules(orphans=HANG))
+    assert len(grown(rows).nodes) == 1 + 1  # the column is not read unless orphans are declared
+
+
 def named(*values: Any, languages: tuple[str, ...] = ("es", "en")) -> list[Any]:
     rows = [
         {"id": number, "parent_id": None, "name": value, "kind": None} for number, value in enumerate(values, 1)
@@ -182,11 +193,19 @@ def test_a_name_is_shown_in_the_declared_languages_or_in_the_nearest_that_the_da
     ]
 
 
+def test_the_case_of_a_language_makes_no_difference() -> None:
+    assert named('{"EN": "Sales", "ES_es": "Ventas"}') == [("Ventas", {"es": "Ventas", "en": "Sales"})]
+    assert named('{"PT_br": "Obras", "pt": "Trabalhos"}', languages=("pt-BR",)) == [("Obras", {"pt-BR": "Obras"})]
+
+
 def test_a_name_that_is_null_is_the_id_and_names_of_other_forms_are_refused() -> None:
     rows = [{"id": 7, "parent_id": None, "name": None, "kind": None}]
     assert tree_of_rows(rows, TYPES, TreeRules()).nodes[7].name == "7"
     with pytest.raises(InvalidTree, match=r"name: is jsonb and not text; write languages"):
         named("{}", languages=())
-    for value, words in (("[1]", "must be text or an object"), ('{"es": 1}', "names by language must be text")):
+    for value, words in (
+        ("[1]", "must be text or an object"),
+        *((f'{{"es": {odd}}}', f"{odd}; names by language must be text") for odd in ("1", "0", "false")),
+    ):
         with pytest.raises(InvalidTree, match=f"name: of node 1 .*{words}"):
             named(value)
