@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from .fields import InvalidJob, check_fields
 from .job import Job
+from .policy import check_span
 from .schedule import Schedule
 
 MARK = "__momentus_handler__"
@@ -69,13 +70,14 @@ def handles(
         schedule: also queue a job with the class's defaults at these times, once in the whole fleet.
 
     Raises:
-        InvalidJob: the class, the function or an option does not fit.
+        JobError: the class, the function or an option does not fit.
 
     Example:
         @handles(Invoice, timeout=timedelta(minutes=2))
         async def send_invoice(invoice: Invoice, run: Run) -> str: ...
     """
     _check_job(job, schedule)
+    _check_options(timeout, keep_result, upcasters)
 
     def mark(function: _Function) -> _Function:
         where = _place(function, runs_in)
@@ -100,13 +102,33 @@ def _check_job(job: type[Job], schedule: Schedule | None) -> None:
         raise InvalidJob("handles", "give the class of the jobs, a subclass of Job with a kind")
     check_fields(job)
     if schedule is not None:
+        if not isinstance(schedule, Schedule):
+            raise InvalidJob("schedule", f"must be a Schedule(...), not {schedule!r}")
         try:
             job()
         except TypeError as error:
             raise InvalidJob("schedule", f"queues {job.__name__} with its defaults, but {error}") from None
 
 
+def _check_options(timeout: object, keep_result: object, upcasters: object) -> None:
+    for name, span in (("timeout", timeout), ("keep_result", keep_result)):
+        if span is not None:
+            check_span(name, span)
+    if timeout == timedelta(0):
+        raise InvalidJob("timeout", "must be more than 0; leave it out for the worker's default")
+    given = {} if upcasters is None else upcasters
+    if not isinstance(given, Mapping) or not all(
+        isinstance(one, int) and callable(fn) for one, fn in given.items()
+    ):
+        raise InvalidJob("upcasters", "must be a dict of functions by version, like {1: one_to_two}")
+
+
 def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
+    if not callable(function):
+        raise InvalidJob("handles", f"marks a function, not {function!r}")
+    name = getattr(function, "__qualname__", type(function).__name__)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidJob(name, "has a yield; a handler returns its result, and tells progress by its Run")
     is_coroutine = inspect.iscoroutinefunction(function)
     found = wanted or ("loop" if is_coroutine else "thread")
     if found not in {"loop", "thread", "process"}:
@@ -115,7 +137,7 @@ def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
         kind = (
             "a coroutine, which runs in the loop" if is_coroutine else "no coroutine; it runs in thread or process"
         )
-        raise InvalidJob("runs_in", f"{found!r} does not fit: {function.__qualname__} is {kind}")
+        raise InvalidJob("runs_in", f"{found!r} does not fit: {name} is {kind}")
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 
 from .fields import InvalidJob, read_fields, write_fields
 from .lanes import own_lane
-from .policy import Policy
+from .policy import Policy, check_span
 
 _KIND = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+\Z")
 _KIND_LIMIT = 100
@@ -37,7 +37,7 @@ class Job:
         life: time from when it may run, after which it is not worth running and expires.
 
     Raises:
-        InvalidJob: a kind or lane of another form, or one that is reserved.
+        JobError: a kind or lane of another form, or one that is reserved; an option of another type.
     """
 
     kind: str  # of the class; a ClassVar would not fit the producers' protocol, says pyright
@@ -63,6 +63,7 @@ class Job:
         if kind is None:
             raise InvalidJob(cls.__name__, 'has no kind; write class Invoice(Job, kind="invoice.send")')
         cls.kind, cls.lane = checked_kind(kind), own_lane(lane)
+        _check_options(version, limit, life, policy)
         cls.version, cls.limit, cls.life = version, limit, life
         if policy is not None:
             cls.policy = policy
@@ -91,7 +92,7 @@ class NamedJob:
         payload: JSON-native values by field; the worker checks them against the class.
 
     Raises:
-        InvalidJob: a kind or lane of another form.
+        JobError: a kind or lane of another form, or a payload that is no dict.
 
     Example:
         >>> NamedJob("invoice.send", {"order": 7}, lane="jobs.invoices").lane
@@ -105,6 +106,12 @@ class NamedJob:
 
     def __post_init__(self) -> None:
         checked_kind(self.kind)
+        payload: object = self.payload
+        if not isinstance(payload, Mapping):
+            given = type(payload).__name__
+            raise InvalidJob(
+                "payload", f'must be a dict of fields, like {{"order": 7}}, not a value of type {given}'
+            )
         object.__setattr__(self, "lane", own_lane(self.lane))
 
     def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
@@ -128,6 +135,18 @@ def checked_kind(kind: str) -> str:
     if kind.partition(".")[0] in _RESERVED:
         raise InvalidJob("kind", f"{kind!r} is reserved: {', '.join(_RESERVED)} are names of built-in kinds")
     return kind
+
+
+def _check_options(version: object, limit: object, life: object, policy: object) -> None:
+    """Check the types of a class's options, so that a wrong one is told where it is written."""
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InvalidJob("version", f"must be a whole number from 1, not {version!r}")
+    if not isinstance(limit, str | None):
+        raise InvalidJob("limit", f"must be the key of a limit, like 'bank', not {limit!r}")
+    if life is not None:
+        check_span("life", life)
+    if not isinstance(policy, Policy | None):
+        raise InvalidJob("policy", f"must be a Policy(...), not {policy!r}")
 
 
 def _fingerprint(version: int, payload: Mapping[str, object]) -> str:

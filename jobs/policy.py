@@ -1,7 +1,10 @@
 """Retry policy: how long and how often a job is retried. A value; the engine decides."""
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
+
+from .errors import JobError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +17,9 @@ class Policy:
     Attributes:
         tries: most attempts; the last failure makes the job dead.
         horizon: greatest age of a job; a retry that would start later makes the job dead.
+
+    Raises:
+        JobError: a number or a time that no retry can follow, by its name.
     """
 
     tries: int = 5
@@ -22,3 +28,22 @@ class Policy:
     longest_wait: timedelta = timedelta(hours=1)
     jitter: float = 0.1
     horizon: timedelta = timedelta(days=2)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tries, int) or isinstance(self.tries, bool) or self.tries < 1:
+            raise JobError("tries", f"must be a whole number from 1, not {self.tries!r}")
+        for name in ("first_wait", "longest_wait", "horizon"):
+            check_span(name, getattr(self, name))
+        for name, least in (("factor", 1), ("jitter", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not least <= value < math.inf:
+                raise JobError(name, f"must be a number from {least}, not {value!r}")
+
+
+def check_span(name: str, value: object) -> None:
+    """Check that a value is a time of 0 or more. Raises JobError, which tells how to write a number of seconds."""
+    if not isinstance(value, timedelta):
+        hint = f"; write timedelta(seconds={value})" if isinstance(value, int | float) else ""
+        raise JobError(name, f"must be a timedelta, not {value!r}{hint}")
+    if value < timedelta(0):
+        raise JobError(name, f"must not be negative, and is {value}")

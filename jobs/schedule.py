@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice, product
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _YEARS = 41
 """Years within which every possible date occurs: the weekday of a leap day recurs after 28 years, or after 40 over
@@ -69,6 +69,10 @@ class Schedule:
             if not values or not values <= set(limits):
                 wrong = getattr(self, name)
                 raise InvalidSchedule(f"{name}: must be from {limits[0]} to {limits[-1]}, not {wrong!r}")
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, TypeError, OSError, ZoneInfoNotFoundError):
+            raise InvalidSchedule(f"zone: {self.zone!r} is no time zone; give a name like Europe/Madrid") from None
         if next(self._dates(date(2000, 1, 1)), None) is None:
             fields = f"month {self.month}, day {self.day}, weekday {self.weekday}"
             raise InvalidSchedule(f"month, day, weekday: no date matches ({fields}); choose values of a real date")

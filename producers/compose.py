@@ -21,7 +21,7 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers, is_job_id
 from .keys import group_of
-from .message import Message, Seal, id_of, life_of, limit_of, moment_of, version_of
+from .message import Message, Seal, check_message, id_of, life_of, limit_of, moment_of, version_of
 from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
@@ -81,6 +81,7 @@ class Composer:
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
         """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
+        check_message(message)
         job_id = job_id or id_of(message) or self._new_id(group_of(message.lane))
         content = message.compose(job_id=job_id, now=moment_of(message, now, times))
         payload = write_envelope(
@@ -101,6 +102,10 @@ class Composer:
         self, messages: Sequence[Message], keys: Sequence[str] | None, terms: SendOptions = AT_ONCE
     ) -> "Batch":
         """Compose all messages with the same options; an error carries its message's position in ``index``."""
+        if not _is_list(messages):
+            raise InvalidRequest(f"messages: must be a list, not a value of type {type(messages).__name__}")
+        if keys is not None and not _is_list(keys):
+            raise InvalidRequest("keys: must be a list with a key for each message")
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
@@ -314,6 +319,10 @@ def board_of(entry: bytes | None) -> str | None:
 def unusable_address(error: ValueError) -> InvalidRequest:
     """Return the error for an address that :func:`.link.address.read_address` rejects, without its password."""
     return InvalidRequest(f"url: {error}")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _checked(key: str) -> str:

@@ -51,6 +51,21 @@ class Seal(Protocol):
         """Return the payload that :meth:`seal` was given."""
 
 
+def check_message(message: object) -> None:
+    """Check that an object is a message, so that a wrong argument is told as such.
+
+    Raises:
+        InvalidRequest: it has not what every message has.
+    """
+    if isinstance(message, type) or not (hasattr(message, "compose") and hasattr(message, "kind")):
+        given = (
+            f"the class {message.__name__}"
+            if isinstance(message, type)
+            else f"a value of type {type(message).__name__}"
+        )
+        raise InvalidRequest(f"message: must be a Mail, a job of your own or a NamedJob, not {given}")
+
+
 def life_of(message: Message) -> timedelta | None:
     """Return a message's ``life``: the time from when it may run until it expires; None without one.
 

@@ -19,6 +19,7 @@ from .link.budget import DeadlineMissed
 from .link.links import Caller, Links, open_links
 from .operation import Call, Operation, Result
 from .receipt import Receipt
+from .send_options import check_connection_options
 
 _TURN = 1.05
 """Budgets for an item of a digest: a little over one, so that a missing reply is reported as such."""
@@ -37,6 +38,7 @@ class Queue:
     """
 
     def __init__(self, client: Caller | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
+        check_connection_options(budget, confirm_replicas)
         if confirm_replicas and not isinstance(client, Links):
             raise InvalidRequest("confirm_replicas: needs the producer's own connections; use Producer.connect")
         try:

@@ -6,6 +6,7 @@ here: a naive datetime, an expiry before the job may run. A past ``at`` means no
 still wants the work.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,20 @@ from .limit_key import LimitError, check_key
 
 NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(days=366)
+
+
+def check_connection_options(budget: object, confirm_replicas: object) -> None:
+    """Check the options that hold for all calls of a producer.
+
+    Raises:
+        InvalidRequest: an option is no number, or not within its bounds.
+    """
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:
+        raise InvalidRequest(f"budget: must be a number of seconds above 0, not {budget!r}")
+    if isinstance(confirm_replicas, bool) or not isinstance(confirm_replicas, int) or confirm_replicas < 0:
+        raise InvalidRequest(
+            f"confirm_replicas: must be a number of replicas, 0 or more, not {confirm_replicas!r}"
+        )
 
 
 @dataclass(slots=True)  # not frozen: one is made for every call

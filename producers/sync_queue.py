@@ -17,6 +17,7 @@ from .link import Argument
 from .link.sync import Calls, SyncLinks, is_unknown_script
 from .operation import Operation, Result, script_source
 from .receipt import Receipt
+from .send_options import check_connection_options
 
 
 class SyncQueue:
@@ -32,6 +33,7 @@ class SyncQueue:
     """
 
     def __init__(self, client: SyncLinks | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
+        check_connection_options(budget, confirm_replicas)
         try:
             self._links = client if isinstance(client, SyncLinks) else SyncLinks(client)
         except ValueError as error:

@@ -7,9 +7,13 @@ alone import nothing else; redis-py is loaded with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from .errors import SessionRefused
 
 if TYPE_CHECKING:
     from redis import Redis as BlockingRedis
@@ -54,6 +58,24 @@ def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessi
         if isinstance(server, SyncSessionLinks)
         else cast("SyncSessionLinks", _room("sync").SyncLinks(server))
     )
+
+
+@contextmanager
+def naming_url() -> Iterator[None]:
+    """Turn the error for an invalid address into a `SessionRefused` that names the argument."""
+    try:
+        yield
+    except ValueError as error:
+        raise SessionRefused(f"url: {error}") from None
+
+
+def checked_seconds(deadline: timedelta) -> float:
+    """Return the time limit of a call in seconds. Raises SessionRefused."""
+    if not isinstance(deadline, timedelta) or deadline <= timedelta(0):
+        raise SessionRefused(
+            f"deadline: must be a timedelta above 0, like timedelta(milliseconds=250), not {deadline!r}"
+        )
+    return deadline.total_seconds()
 
 
 def redis_errors() -> tuple[type[Exception], ...]:

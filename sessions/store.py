@@ -20,7 +20,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SessionLinks, open_links, redis_errors
+from .link import SessionLinks, checked_seconds, naming_url, open_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .token import SessionPlace, place_of, tag_of
@@ -64,20 +64,22 @@ class Sessions:
     ) -> None:
         self._links = open_links(redis)
         self._epochs = epochs
-        self._deadline = deadline.total_seconds()
+        self._deadline = checked_seconds(deadline)
 
     @classmethod
     def connect(cls, url: str, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> Sessions:
         """Return sessions on the Redis at `url`, which connect at the first call. Close them with `close`.
 
-        All calls of an event loop share one connection, on a cluster one to each primary. Raises ValueError for an
-        invalid address; `docs/operations.md` lists the forms.
+        All calls of an event loop share one connection, on a cluster one to each primary. Raises SessionRefused
+        for an invalid address; `docs/operations.md` lists the forms.
 
         Example:
             >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
 
         """
-        return cls(open_links(url), deadline=deadline, epochs=epochs)
+        with naming_url():
+            links = open_links(url)
+        return cls(links, deadline=deadline, epochs=epochs)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SyncSessionLinks, open_sync_links, redis_errors
+from .link import SyncSessionLinks, checked_seconds, naming_url, open_sync_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .store import script_source
@@ -52,7 +52,7 @@ class SyncSessions:
     ) -> None:
         self._links = open_sync_links(redis)
         self._epochs = epochs
-        self._deadline = deadline.total_seconds()
+        self._deadline = checked_seconds(deadline)
 
     @classmethod
     def connect(
@@ -60,9 +60,11 @@ class SyncSessions:
     ) -> SyncSessions:
         """Return sessions on the Redis at `url`, which connect at the first call.
 
-        Raises ValueError for an invalid address; `docs/operations.md` lists the forms.
+        Raises SessionRefused for an invalid address; `docs/operations.md` lists the forms.
         """
-        return cls(open_sync_links(url), deadline=deadline, epochs=epochs)
+        with naming_url():
+            links = open_sync_links(url)
+        return cls(links, deadline=deadline, epochs=epochs)
 
     def close(self) -> None:
         """Close the connections to Redis."""

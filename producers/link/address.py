@@ -89,7 +89,7 @@ class _AddressUnusable(ValueError):
 
 def _read(url: object) -> Address:
     if not isinstance(url, str):
-        given = "nothing (None)" if url is None else f"a value of type {type(url).__name__}"
+        given = "None" if url is None else f"a value of type {type(url).__name__}"
         raise _AddressUnusable(
             f"must be a string like redis://127.0.0.1:6379/0, not {given}; check the setting that it comes from"
         )

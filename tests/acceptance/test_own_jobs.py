@@ -448,6 +448,7 @@ async def test_no_child_outlives_a_killed_worker(
 
 HEAD = """
 from dataclasses import dataclass
+from datetime import timedelta
 from momentus_client.jobs import Job, Schedule, handles
 """
 CLASS = HEAD + '@dataclass\nclass A(Job, kind="a.do"):\n    n: int\n'
@@ -466,6 +467,22 @@ BAD = {
     "misplaced": (CLASS + '@handles(A, runs_in="process")\nasync def f(a): ...', "runs_in: 'process' does not"),
     "no_parameter": (CLASS + ANY.replace("f(a)", "f()"), "must take the job"),
     "no_default": (CLASS + ANY.replace("(A)", "(A, schedule=Schedule())"), "schedule: queues A"),
+    "leaving": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "generator": (CLASS + ANY.replace("...", "yield"), "f: has a yield"),
+    "async_generator": (CLASS + ANY.replace("def f(a): ...", "async def f(a): yield"), "f: has a yield"),
+    "seconds": (
+        CLASS + ANY.replace("(A)", "(A, timeout=30)"),
+        "timeout: must be a timedelta, not 30; write timed",
+    ),
+    "no_time": (CLASS + ANY.replace("(A)", "(A, timeout=timedelta(0))"), "timeout: must be more than 0"),
+    "kept": (CLASS + ANY.replace("(A)", "(A, keep_result=timedelta(-1))"), "keep_result: must not be negative"),
+    "no_function": (CLASS + "handles(A)(5)", "handles: marks a function, not 5"),
+    "odd_schedule": (CLASS + ANY.replace("(A)", '(A, schedule="daily")'), "schedule: must be a Schedule(...)"),
+    "odd_upcaster": (CLASS + ANY.replace("(A)", '(A, upcasters={"1": dict})'), "upcasters: must be a dict of"),
+    "odd_version": (CLASS.replace('"a.do"', '"a.do", version="2"'), "version: must be a whole number from 1"),
+    "odd_limit": (CLASS.replace('"a.do"', '"a.do", limit=5'), "limit: must be the key of a limit"),
+    "odd_life": (CLASS.replace('"a.do"', '"a.do", life=60'), "life: must be a timedelta, not 60; write timed"),
+    "odd_policy": (CLASS.replace('"a.do"', '"a.do", policy=5'), "policy: must be a Policy(...), not 5"),
     "upcasters": (CLASS + ANY.replace("(A)", "(A, upcasters={5: dict})"), "upcasters"),
 }
 
@@ -477,6 +494,12 @@ def test_a_module_that_cannot_be_used_is_refused_with_the_place_and_the_remedy(t
     with pytest.raises(JobModuleError, match=re.escape(told)) as refusal:
         load_jobs(name, tmp_path)
     assert name in str(refusal.value)
+
+
+def test_a_module_that_is_given_as_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "orders.py").write_text(CLASS + ANY, encoding="utf-8")
+    with pytest.raises(JobModuleError, match=r"give the module's name, orders, not its file"):
+        load_jobs("orders.py", tmp_path)
 
 
 def test_a_folder_with_a_module_of_the_workers_own_name_is_refused(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from jobs import Digest, Mail
+from jobs import Digest, InvalidJob, Mail, NamedJob
 from producers import InvalidRequest, Producer, RedisUnavailable, SyncProducer
 from producers.keys import LaneKeys
 from producers.link import Argument
 from producers.link.sync import Calls, SyncLinks
-from sessions import SyncSessions
+from sessions import SessionRefused, Sessions, SyncSessions
 from tests.faulty_proxy import FaultyProxy
 
 MAIL = Mail(to="ana@example.com", subject="Hola", text="Hola")
@@ -185,15 +185,67 @@ async def test_replies_read_the_same_in_both_protocols(valkey_url: str, protocol
         sessions.close()
 
 
-@pytest.mark.parametrize("connect", [Producer.connect, SyncProducer.connect])
+@pytest.mark.parametrize(
+    "connect", [Producer.connect, SyncProducer.connect, Sessions.connect, SyncSessions.connect]
+)
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        (None, r"url: must be a string like redis://127\.0\.0\.1:6379/0, not nothing \(None\); check the setting"),
+        (None, r"url: must be a string like redis://127\.0\.0\.1:6379/0, not None; check the setting"),
         ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, redis://host:port/0"),
     ],
 )
 def test_an_address_that_is_none_is_refused_with_its_remedy(connect: Any, url: Any, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told) as refusal:
+    with pytest.raises((InvalidRequest, SessionRefused), match=told) as refusal:
         connect(url)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("connect", [Producer.connect, SyncProducer.connect])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"budget": None}, "budget: must be a number of seconds above 0, not None"),
+        ({"budget": 0}, "budget: must be a number of seconds above 0"),
+        ({"budget": float("nan")}, "budget: must be a number of seconds above 0"),
+        ({"confirm_replicas": True}, "confirm_replicas: must be a number of replicas"),
+        ({"confirm_replicas": -1}, "confirm_replicas: must be a number of replicas"),
+    ],
+)
+def test_an_option_that_no_call_could_follow_is_refused_at_once(
+    connect: Any, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        connect("redis://127.0.0.1:1/0", **options)
+
+
+@pytest.mark.parametrize("connect", [Sessions.connect, SyncSessions.connect])
+@pytest.mark.parametrize("deadline", [0.25, None, timedelta(0)])
+def test_a_deadline_that_is_no_time_is_refused_at_once(connect: Any, deadline: Any) -> None:
+    with pytest.raises(SessionRefused, match=r"deadline: must be a timedelta above 0, like timedelta\("):
+        connect("redis://127.0.0.1:1/0", deadline=deadline)
+
+
+@pytest.mark.parametrize("wrong", [None, "mail", {"to": "ana@example.com"}, Mail, [NamedJob("order.take")]])
+def test_what_is_no_message_is_refused_with_what_may_be_sent(wrong: Any) -> None:
+    with SyncProducer.connect("redis://127.0.0.1:1/0") as producer:
+        for call in (lambda: producer.send(wrong), lambda: producer.send_many([wrong])):
+            with pytest.raises(
+                InvalidRequest, match=r"message: must be a Mail, a job of your own or a NamedJob, not "
+            ):
+                call()
+
+
+def test_a_list_is_asked_for_where_one_message_or_one_key_was_given() -> None:
+    one: Any = NamedJob("order.take")
+    with SyncProducer.connect("redis://127.0.0.1:1/0") as producer:
+        with pytest.raises(InvalidRequest, match="messages: must be a list, not a value of type NamedJob"):
+            producer.send_many(one)
+        with pytest.raises(InvalidRequest, match="keys: must be a list with a key for each message"):
+            producer.send_many([one], keys="k")
+
+
+@pytest.mark.parametrize("payload", [None, "x", [1], object()])
+def test_a_payload_that_is_no_dict_is_refused_by_its_type(payload: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"payload: must be a dict of fields, like .*, not a value of type "):
+        NamedJob("order.take", payload)

@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import given, settings, strategies as st
 
-from jobs import Mail, Policy, RefreshReport
+from jobs import JobError, Mail, Policy, RefreshReport
 from worker.engine import GiveUp, TryLater
 from worker.engine.outcome import DONE, Outcome, decide_outcome, wait_before
 
@@ -156,6 +157,24 @@ def test_a_wait_grows_to_its_ceiling_and_strays_no_further_than_its_jitter(
 
 def test_jobs_that_failed_together_do_not_return_together() -> None:
     assert len({wait_before(1, Policy()) for _ in range(100)}) > 50
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"tries": 0}, "tries: must be a whole number from 1, not 0"),
+        ({"tries": "3"}, "tries: must be a whole number"),
+        ({"first_wait": 5}, r"first_wait: must be a timedelta, not 5; write timedelta\(seconds=5\)"),
+        ({"horizon": timedelta(-1)}, "horizon: must not be negative"),
+        ({"factor": 0.5}, "factor: must be a number from 1"),
+        ({"jitter": None}, "jitter: must be a number from 0"),
+    ],
+)
+def test_a_policy_that_no_retry_can_follow_is_refused_where_it_is_written(
+    fields: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(JobError, match=told):
+        Policy(**fields)
 
 
 @pytest.mark.parametrize("policy", [Policy(), Mail.policy, RefreshReport.policy])

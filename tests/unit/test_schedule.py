@@ -77,10 +77,11 @@ def test_a_leap_day_on_a_monday_is_waited_for() -> None:
         ({"month": {4, 6}, "day": 31}, "no date matches"),
         ({"hour": 24}, "hour: must be from 0 to 23, not 24"),
         ({"minute": set()}, "minute"),
+        ({"zone": "Europe/Madird"}, "zone: 'Europe/Madird' is no time zone"),
         ({"weekday": -1}, "weekday: must be from 0 to 6, not -1"),
     ],
 )
-def test_a_line_that_never_fires_is_refused_with_its_field(fields: dict[str, int], words: str) -> None:
+def test_a_line_that_never_fires_is_refused_with_its_field(fields: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidSchedule, match=words):
         Schedule(**fields)  # type: ignore[arg-type]
 

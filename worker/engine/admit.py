@@ -96,7 +96,9 @@ def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admi
 def _park(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Rejection:
     needs = f"{name}@{version}"
     logged = _JOB_UNKNOWN_KIND if why == "kind" else _JOB_NEWER_VERSION
-    return Rejection(Outcome("park", RELOOK, reason, why=why, needs=needs), logged, envelope, {"needs": needs})
+    return Rejection(
+        Outcome("park", RELOOK, reason, why=why, needs=needs), logged, envelope, {"needs_version": version}
+    )
 
 
 def _text(milliseconds: int) -> str:

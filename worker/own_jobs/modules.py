@@ -57,7 +57,7 @@ def import_module(name: str, told_by: str) -> ModuleType:
     client_alias.install_alias()
     try:
         return importlib.import_module(name)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error, name)}") from error
 
 
@@ -69,9 +69,11 @@ def marked_handlers(module: ModuleType) -> Iterator[JobHandler]:
             yield found
 
 
-def _fault(error: Exception, name: str) -> str:
+def _fault(error: BaseException, name: str) -> str:
     """Return an error that names the last line outside the import system, where the fault is."""
     if isinstance(error, ModuleNotFoundError):
+        if name.endswith(".py"):
+            return f"{error}; give the module's name, {name.removesuffix('.py')}, not its file"
         if (error.name or "").partition(".")[0] == name.partition(".")[0]:
             return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
         return f"{error}; it must be in that folder or installed for the worker (docs/jobs.md, Packages)"
