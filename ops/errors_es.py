@@ -431,6 +431,9 @@ REPORTS: Mapping[str, str] = {
     "start the database, or fix MOMENTUS_POSTGRES_DSN": (
         "arranque la base de datos, o corrija MOMENTUS_POSTGRES_DSN"
     ),
+    "forget removes the stored set once no worker has run for 10 s": (
+        "forget elimina el conjunto guardado cuando ningún worker ha corrido en 10 s"
+    ),
     "see ./run ops reports check": "vea ./run ops reports check",
 }
 """Reasons and remedies of reports that other texts quote, with ``; `` between several."""

@@ -133,4 +133,5 @@ def _failure(error: bytes | None) -> dict[str, Any]:
         return {}
     fields = orjson.loads(error)
     first, *_ = str(fields["error"]).strip().splitlines() or [""]
-    return {"error": first[:_ERROR_LENGTH], "error_at": moment(fields["at_us"])}
+    told = first if len(first) <= _ERROR_LENGTH else f"{first[:_ERROR_LENGTH]}..."
+    return {"error": told, "error_at": moment(fields["at_us"])}

@@ -512,9 +512,14 @@ async def test_digits_that_javascript_would_lose_are_shown(
     database: str, valkey_url: str, lasting_readers: LastingReaders, tab: Tab
 ) -> None:
     values = "123456789012345678.10::numeric AS exact, 9007199254740993 AS large, 0.30 AS cents"
-    parts = "jsonb_build_object('a', 0.10::numeric) AS parts"
-    sql = f"SELECT 1::bigint AS node_id, {values}, {parts} WHERE $1::timestamptz IS NOT NULL"
-    rollup = {"exact": "sum", "large": "sum", "cents": "sum", "parts": "sums"}
+    parts = "jsonb_build_object('a', 0.10::numeric, '', 2) AS parts"
+    rows = """jsonb_build_array(jsonb_build_object(
+        'price', 1.250::numeric, 'code', '1.250', 'half', 7.5, 'large', 9007199254740993)) AS rows"""
+    sql = (
+        f"SELECT 1::bigint AS node_id, {values}, 2.50 AS beside, {parts}, {rows} WHERE $1::timestamptz IS NOT NULL"
+    )
+    rollup = {"exact": "sum", "large": "sum", "cents": "min", "beside": "of cents", "parts": "sums"}
+    rollup["rows"] = "top 2 by price asc"
     port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
     async with scene(database, valkey_url, port, sales(sql=sql, rollup=rollup, titles={})) as one:
         for language in ("es", "en"):
@@ -527,9 +532,21 @@ async def test_digits_that_javascript_would_lose_are_shown(
                 ("exact", "123456789012345678.10"),
                 ("large", "9007199254740993"),
                 ("cents", "0.30"),
+                ("beside", "2.50"),
             ):
                 assert found.tiles[measure] == [digits, number_in(language, digits)]
-            assert found.sections["parts"][0][1] == ["0.10", number_in(language, "0.10")]
+            assert [row[:2] for row in found.sections["parts"]] == [
+                [[None, "–"], ["2", "2"]],  # noqa: RUF001  as people write it
+                [[None, "a"], ["0.10", number_in(language, "0.10")]],
+            ]
+            assert found.sections["rows"] == [
+                [
+                    [None, "1.250"],  # a text of the database, which stays
+                    ["7.5", number_in(language, "7.5")],
+                    [None, "9007199254740993"],
+                    ["1.250", number_in(language, "1.250")],
+                ]
+            ]
 
 
 @pytest.mark.long

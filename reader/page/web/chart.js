@@ -28,7 +28,7 @@ export function bars(entries, { label, heads, number }) {
   const highest = Math.max(0, ...entries.map(([, value]) => Number(value)));
   const rows = entries.map(([name, value]) => {
     const width = highest > 0 ? 100 * Math.max(0, Number(value)) / highest : 0;
-    return h('tr', { 'data-key': name }, h('th', { scope: 'row' }, name), h('td', { class: 'number' }, number(value)),
+    return h('tr', { 'data-key': name }, h('th', { scope: 'row' }, name || '–'), h('td', { class: 'number' }, number(value)),
       h('td', { class: 'bar', 'aria-hidden': 'true' },
         svg('svg', { viewBox: '0 0 100 1', preserveAspectRatio: 'none' }, svg('rect', { width, height: 1 }))));
   });

@@ -1,5 +1,7 @@
 // Requests to the reader. The token, if there is one, is kept in this object's memory alone.
 
+import { Digits } from './format.js';
+
 const REQUEST_MS = 10_000;
 
 /** A refusal of the reader, or that it cannot be reached (`unreachable`); `retryMs` says when to ask again. */
@@ -76,12 +78,15 @@ function refusal(response, text) {
 }
 
 /**
- * Return the value of JSON. A number that a JavaScript number would change, by a digit or a closing zero, is the
- * text of its digits.
+ * Return the value of JSON. A number that a JavaScript number would change, by a digit or a closing zero, has all its
+ * digits: a whole one, which may be an id, as text, another as `Digits`.
  */
 export function parse(text) {
   return JSON.parse(text, (_key, value, context) => {
     const source = context?.source;
-    return typeof value === 'number' && source !== undefined && String(value) !== source ? source : value;
+    if (typeof value !== 'number' || source === undefined || String(value) === source) {
+      return value;
+    }
+    return /^-?\d+$/.test(source) ? source : new Digits(source);
   });
 }

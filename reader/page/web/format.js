@@ -5,6 +5,9 @@ const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}/;
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 const UNITS = [['day', 86_400], ['hour', 3600], ['minute', 60], ['second', 1]];
 
+/** Digits of a number with a fraction that a JavaScript number would change; other than a text, it is a number. */
+export class Digits extends String {}
+
 export class Format {
   constructor(language) {
     this.locale = navigator.languages.find((one) => one.split('-')[0] === language) ?? language;
@@ -72,13 +75,16 @@ export function natureOf(value) {
   if (value === null || value === undefined) {
     return 'none';
   }
+  if (value instanceof Digits) {
+    return 'number';
+  }
   if (typeof value !== 'string') {
     return typeof value === 'number' || typeof value === 'boolean' ? typeof value : 'text';
   }
   return INSTANT.test(value) ? 'instant' : DATE.test(value) ? 'day' : 'text';
 }
 
-/** Return true if a text is that of a number. */
+/** Return true for a number, and for a text that is one. */
 export function isNumber(value) {
-  return typeof value === 'number' || (typeof value === 'string' && NUMBER.test(value));
+  return typeof value === 'number' || value instanceof Digits || (typeof value === 'string' && NUMBER.test(value));
 }
