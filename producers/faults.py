@@ -83,7 +83,10 @@ def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"its host name cannot be resolved ({error.strerror}); check the address"
     if isinstance(error, FileNotFoundError):
-        return f"its socket does not exist ({error.strerror}); check the address"
+        return (
+            f"its socket, or a file of certificates that the address names, does not exist ({error.strerror}); "
+            "check the address"
+        )
     return f"{error}; check that it is running there"
 
 

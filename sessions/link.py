@@ -61,12 +61,12 @@ def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessi
 
 
 @contextmanager
-def naming_url() -> Iterator[None]:
-    """Turn the error for an invalid address into a `SessionRefused` that names the argument."""
+def naming(argument: str) -> Iterator[None]:
+    """Turn the error for an invalid address or client into a `SessionRefused` that names the argument."""
     try:
         yield
     except ValueError as error:
-        raise SessionRefused(f"url: {error}") from None
+        raise SessionRefused(f"{argument}: {error}") from None
 
 
 def checked_seconds(deadline: timedelta) -> float:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SessionLinks, checked_seconds, naming_url, open_links, redis_errors
+from .link import SessionLinks, checked_seconds, naming, open_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .token import SessionPlace, place_of, tag_of
@@ -62,7 +62,8 @@ class Sessions:
     def __init__(
         self, redis: Redis | SessionLinks, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
     ) -> None:
-        self._links = open_links(redis)
+        with naming("redis"):
+            self._links = open_links(redis)
         self._epochs = epochs
         self._deadline = checked_seconds(deadline)
 
@@ -77,7 +78,7 @@ class Sessions:
             >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
 
         """
-        with naming_url():
+        with naming("url"):
             links = open_links(url)
         return cls(links, deadline=deadline, epochs=epochs)
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SyncSessionLinks, checked_seconds, naming_url, open_sync_links, redis_errors
+from .link import SyncSessionLinks, checked_seconds, naming, open_sync_links, redis_errors
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .store import script_source
@@ -50,7 +50,8 @@ class SyncSessions:
     def __init__(
         self, redis: Redis | SyncSessionLinks, *, deadline: timedelta = DEADLINE, epochs: SyncEpochs | None = None
     ) -> None:
-        self._links = open_sync_links(redis)
+        with naming("redis"):
+            self._links = open_sync_links(redis)
         self._epochs = epochs
         self._deadline = checked_seconds(deadline)
 
@@ -62,7 +63,7 @@ class SyncSessions:
 
         Raises SessionRefused for an invalid address; `docs/operations.md` lists the forms.
         """
-        with naming_url():
+        with naming("url"):
             links = open_sync_links(url)
         return cls(links, deadline=deadline, epochs=epochs)
 

@@ -100,7 +100,9 @@ def _read(url: object) -> Address:
         case "cluster" | "clusters":
             return _read_cluster(_read_parts(rest), secure=scheme == "clusters")
         case _:
-            if scheme != "unix":
+            if scheme == "unix":
+                _check_socket(rest)
+            else:
                 _check_database(rest)
             return Address(dict(parse_url(url)), secure=scheme == "rediss")  # type: ignore[no-untyped-call]
 
@@ -112,6 +114,12 @@ def _check_database(rest: str) -> None:
         raise _AddressUnusable(
             "must end with the number of a database, redis://host:port/0; Redis's databases have no names"
         )
+
+
+def _check_socket(rest: str) -> None:
+    """Check that a path is named; redis-py takes port 6379 of this machine without one."""
+    if not rest.rpartition("@")[2].partition("?")[0].strip("/"):
+        raise _AddressUnusable("must name the socket, unix:///run/redis.sock")
 
 
 class _AddressParts(NamedTuple):

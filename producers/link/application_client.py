@@ -20,6 +20,7 @@ import asyncio
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import redis
 from redis.asyncio import Redis
@@ -37,6 +38,9 @@ from .unusable import FOREIGN_CLIENT, UnusableLink
 _INTERNAL = ("himport_", "maint_", "maintenance_", "orig_", "oss_cluster_")
 """Options that redis-py (7.0 and later) adds to a pool for its own use, by their beginning."""
 
+_LOOP_OF = WeakKeyDictionary[Redis, AbstractEventLoop]()
+"""By client the event loop of its first call, for all that use the client."""
+
 
 class ApplicationClient(Caller):
     """An application's redis-py client, with its own connections; for one event loop until it is closed."""
@@ -50,7 +54,7 @@ class ApplicationClient(Caller):
         """Return itself: it serves all keys; in a second event loop a link that refuses all calls."""
         del tag
         loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
+        self._loop = self._loop or _LOOP_OF.setdefault(self._redis, loop)
         return self if self._loop is loop else UnusableLink(FOREIGN_CLIENT)
 
     def within(self, seconds: float, tag: str, words: Words | None = None) -> TimeBudget:
@@ -62,6 +66,7 @@ class ApplicationClient(Caller):
         """Close the client; the next event loop may use it again."""
         await self._redis.aclose()
         self._loop = None
+        _LOOP_OF.pop(self._redis, None)
 
 
 class SyncApplicationClient(Calls):

@@ -133,4 +133,6 @@ def open_links(server: str | Redis | Caller) -> Caller:
         return server
     if isinstance(server, Redis | RedisCluster):
         return ApplicationClient(server)
+    if type(server).__module__.startswith("redis."):
+        raise ValueError("is a redis-py client for threads; give one of redis.asyncio, or use `connect`")
     return Links(server)

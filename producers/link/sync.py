@@ -99,6 +99,8 @@ class SyncLinks:
         self._link: Calls | SyncSlotLinks
         if isinstance(server, Redis):
             self._link = SyncApplicationClient(server)
+        elif type(server).__module__.startswith("redis."):
+            raise ValueError("is a redis-py client for asyncio or a cluster; give a redis.Redis, or use `connect`")
         else:
             address = read_address(server)
             self._link = SyncSlotLinks(address) if address.cluster else SyncLink(address)

@@ -126,7 +126,7 @@ def connect(address: Address, host: Host | None = None) -> SyncWire:
     except TimeoutError as late:
         raise RedisTimeoutError("Timeout connecting to Redis") from late
     except ConnectionError as error:  # the operating system names no address
-        raise type(error)(error.errno, f"Connect call failed {server}") from error
+        raise type(error)(error.errno, f"Connect call failed {address.options.get('path', server)}") from error
 
 
 def open_wire(address: Address, host: Host | None = None) -> SyncWire:

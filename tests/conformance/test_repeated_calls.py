@@ -6,6 +6,7 @@ The commands of every call go out eleven times here, and the last reply is what 
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -192,6 +193,7 @@ async def test_replies_read_the_same_in_both_protocols(valkey_url: str, protocol
     ("url", "told"),
     [
         (None, r"url: must be a string like redis://127\.0\.0\.1:6379/0, not None; check the setting"),
+        ("unix://:secret@", r"url: must name the socket, unix:///run/redis\.sock"),
         ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, redis://host:port/0"),
     ],
 )
@@ -217,6 +219,40 @@ def test_an_option_that_no_call_could_follow_is_refused_at_once(
 ) -> None:
     with pytest.raises(InvalidRequest, match=told):
         connect("redis://127.0.0.1:1/0", **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "client", "told"),
+    [
+        (Producer, Redis, "client: is a redis-py client for threads; give one of redis.asyncio"),
+        (SyncProducer, AsyncRedis, "client: is a redis-py client for asyncio or a cluster; give a redis.Redis"),
+        (Sessions, Redis, "redis: is a redis-py client for threads; give one of redis.asyncio"),
+        (SyncSessions, AsyncRedis, "redis: is a redis-py client for asyncio or a cluster; give a redis.Redis"),
+    ],
+)
+def test_a_client_of_the_other_kind_is_refused_with_the_one_that_fits(make: Any, client: Any, told: str) -> None:
+    with pytest.raises((InvalidRequest, SessionRefused), match=told):
+        make(client.from_url("redis://127.0.0.1:1/0"))
+
+
+@pytest.mark.parametrize(
+    ("connect", "url"),
+    [
+        (Producer.connect, "unix://{}/none.sock"),
+        (SyncProducer.connect, "unix://{}/none.sock"),
+        (Producer.connect, "rediss://127.0.0.1:1/0?ssl_ca_certs={}/none.pem"),
+    ],
+)
+def test_a_missing_socket_or_file_is_told_as_such(connect: Any, url: str, tmp_path: Path) -> None:
+    told = "its socket, or a file of certificates that the address names, does not exist"
+    with pytest.raises(RedisUnavailable, match=told):
+        asyncio.run(_sent(connect(url.format(tmp_path), budget=5)))
+
+
+async def _sent(producer: Producer | SyncProducer) -> None:
+    receipt: Any = producer.send(NamedJob("order.take"))
+    if isinstance(producer, Producer):
+        await receipt
 
 
 @pytest.mark.parametrize("connect", [Sessions.connect, SyncSessions.connect])

@@ -7,6 +7,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.mime.image import MIMEImage
+from functools import partial
 from typing import Any
 
 import redis
@@ -291,6 +292,22 @@ class CommitPromises(TransactionTestCase):
             User.objects.create(username="ana")
             send_on_commit(message(to=["no address"]))
         self.assertFalse(User.objects.exists())
+
+    @override_settings(MOMENTUS={"URL": os.environ["SHOP_REDIS"], "BUDGET": 5, "ON_COMMIT": True})
+    def test_an_option_that_would_be_refused_after_the_commit_is_refused_before_it(self) -> None:
+        late = message()
+        late.momentus = {"delay": 5}
+        cases = [
+            ("delay: must be a timedelta", late.send),
+            ("delay: must be a timedelta", partial(send_on_commit, message(), delay=5)),
+            ("key: must be a string", partial(send_on_commit, message(), key="")),
+            ("kye: is not an option; did you mean 'key'?", partial(send_on_commit, message(), kye="a")),
+            ("message: must be a Mail", partial(send_on_commit, "Hola")),
+        ]
+        for told, call in cases:
+            with self.assertRaisesMessage(ValueError, told), transaction.atomic():
+                call()
+        self.assertEqual(waiting(), [])
 
     def test_without_a_transaction_a_mail_is_queued_at_once(self) -> None:
         send_on_commit(Mail(to="ana@example.com", template="task_assigned", values={"task": "a", "due": "b"}))

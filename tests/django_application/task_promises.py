@@ -263,6 +263,7 @@ class CommittedTaskPromises(TransactionTestCase):
         with transaction.atomic():
             queued = committed.enqueue(2, 2)
             self.assertRaises(InvalidJob, committed.enqueue, float("nan"), 1)
+            self.assertRaises(PayloadTooLarge, committed.enqueue, "a" * 300_000, "b")
             self.assertRaises(TaskResultDoesNotExist, committed.get_result, queued.id)
         self.assertEqual(ended(queued).return_value, 4)
         with self.assertRaises(ZeroDivisionError), transaction.atomic():

@@ -87,6 +87,7 @@ KNOWN = {
     "reader Hints._followers": OPEN + ": streams, at most 1,000",
     "reader Listener.clients": OPEN + ": connections, at most 4,096",
     "producers Links._by_loop": OPEN + ": event loops",
+    "producers _LOOP_OF": OPEN + ": redis-py clients that applications hand in",
     "producers SyncSlotLinks._links": OPEN + ": primaries of a cluster",
     "producers Queue._turns": OPEN + ": calls",
     "producers Race._reaching": OPEN + ": servers that are asked for the primary",

@@ -8,15 +8,17 @@ be lost, give a ``key`` and queue it again from the stored data.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.mail import EmailMessage
 from django.db import transaction
 from momentus_client.django.configuration import configuration
 from momentus_client.django.connections import producer
-from momentus_client.django.requests import MailRequest, mail_request
+from momentus_client.django.requests import SEND_OPTIONS, MailRequest, known_option, mail_request
 from momentus_client.jobs import Mail
+from momentus_client.producers import Message, PayloadTooLarge
+from momentus_client.producers.compose import Composer
+from momentus_client.producers.send_options import SendOptions
 
 
 def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
@@ -28,7 +30,8 @@ def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **
         options: those of ``send``: ``key``, ``delay``, ``at``, ``expires``, ``limit``.
 
     Raises:
-        MailError: the mail cannot be sent as it is.
+        MailError: the mail cannot be sent as it is, or an option is unknown.
+        InvalidRequest: an option is invalid.
         NotEnqueued: there is no transaction, and Redis did not take the mail.
 
     Example:
@@ -36,6 +39,8 @@ def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **
             task.save()
             send_on_commit(Mail(to=task.email, template="task_assigned", values=task.facts), key=f"task:{task.id}")
     """
+    for name in options:
+        known_option(name, name, SEND_OPTIONS)
     request = mail_request(message, configuration()) if isinstance(message, EmailMessage) else MailRequest(message)
     request = MailRequest(request.mail, {**request.options, **options})
     after_commit([request], _send, using=using)
@@ -44,7 +49,10 @@ def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **
 def after_commit(
     requests: Sequence[MailRequest], send: Callable[[Sequence[MailRequest]], int], *, using: str | None
 ) -> int:
-    """Check requests now and send them after the commit; return their number. Raises MailError."""
+    """Check requests now and send them after the commit; return their number.
+
+    Raises what `send` raises for an invalid message or option.
+    """
     if not transaction.get_connection(using).in_atomic_block:
         return send(requests)
     check_mails(requests)
@@ -57,14 +65,21 @@ def after_commit(
 
 
 def check_mails(requests: Sequence[MailRequest]) -> None:
-    """Check every mail by composing it. Raises MailError with the position in ``index``."""
-    now = datetime.now(UTC)
+    """Check every mail and its options. Raises as :func:`check_send`, with the position in ``index``."""
     for place, one in enumerate(requests):
         try:
-            one.mail.compose(job_id="check", now=now)
-        except ValueError as refusal:
-            refusal.index = place  # type: ignore[attr-defined]  # a mail's refusal has it
+            check_send(one.mail, **one.options)
+        except (ValueError, PayloadTooLarge) as refusal:
+            refusal.index = place  # type: ignore[union-attr]  # a refusal of a mail or a call has it
             raise
+
+
+def check_send(message: Message, *, key: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
+    """Raise for a message what `send` would raise, apart from what only Redis knows.
+
+    What waits for a commit must be checked before it: after it nobody can be told.
+    """
+    Composer("").entry(message, key, SendOptions(**options))
 
 
 def _send(requests: Sequence[MailRequest]) -> int:

@@ -89,7 +89,7 @@ class _Headers:
     def _sort(self, name: str, value: str) -> None:
         lower = name.lower()
         if lower.startswith(PREFIX):
-            self.options[_option(lower.removeprefix(PREFIX), f"headers.{name}", IN_HEADERS)] = value
+            self.options[known_option(lower.removeprefix(PREFIX), f"headers.{name}", IN_HEADERS)] = value
         elif lower in ("from", "reply-to"):
             self.taken[lower] = value
         elif lower in ("to", "cc", "bcc"):
@@ -113,14 +113,16 @@ def _attribute(message: EmailMessage) -> dict[str, Any]:
     given = getattr(message, "momentus", None) or {}
     if not isinstance(given, Mapping):
         raise InvalidPart("momentus", f"must be a dict of options, not {type(given).__name__}")
-    return {_option(str(name), f"momentus[{name!r}]", OPTIONS): value for name, value in given.items()}
+    return {known_option(str(name), f"momentus[{name!r}]", OPTIONS): value for name, value in given.items()}
 
 
-def _option(name: str, field: str, known: frozenset[str]) -> str:
+def known_option(name: str, field: str, known: frozenset[str]) -> str:
+    """Return the name of an option. Raises InvalidPart, naming the field, if there is no such option."""
     if name in known:
         return name
     near = get_close_matches(name, known, n=1)
-    raise InvalidPart(field, f"is not an option; {f'did you mean {near[0]!r}?' if near else sorted(known)}")
+    hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(sorted(known))}"
+    raise InvalidPart(field, f"is not an option; {hint}")
 
 
 def _sender(value: object) -> dict[str, str]:

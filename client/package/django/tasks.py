@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from momentus_client.django.commit import check_send
 from momentus_client.django.connections import producer
 from momentus_client.django.task_interface import (
     AnyResult,
@@ -101,9 +102,7 @@ class TaskBackend(BaseTaskBackend):
 
         using = self._options.connection.on_commit
         if using is not None and transaction.get_connection(using).in_atomic_block:
-            message.compose(
-                job_id=message.job_id, now=message.job.enqueued_at
-            )  # refused inside of the transaction
+            check_send(message, at=message.job.run_after)
             transaction.on_commit(enqueue_momentus_task, using=using, robust=True)
         else:
             enqueue_momentus_task()
