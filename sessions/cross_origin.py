@@ -8,9 +8,14 @@ no site can make them send a cookie.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
+from .errors import SessionRefused
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+"""What a browser sends as `Origin`: scheme, host, port; applications on telephones have schemes of their own."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing (RFC 9110, 9.2.1); an application must keep to it."""
 
@@ -36,3 +41,24 @@ def is_cross_origin(method: str, header: Callable[[str], str | None], trusted: C
     if site is not None:
         return site not in {"same-origin", "none"}
     return origin is not None and urlsplit(origin).netloc.lower() != (header("host") or "").lower()
+
+
+def checked_origins(trusted: Collection[str]) -> frozenset[str]:
+    """Return the trusted origins, if each is written as a browser writes an origin.
+
+    Raises:
+        SessionRefused: another form, which no browser would send, so that it would trust nobody.
+
+    Example:
+        >>> checked_origins(["https://app.example.com"])
+        frozenset({'https://app.example.com'})
+    """
+    if isinstance(trusted, str):
+        raise SessionRefused(f"trusted_origins: must be a list of origins, [{trusted!r}], not a string")
+    for one in trusted:
+        if not isinstance(one, str) or not _ORIGIN.fullmatch(one):
+            raise SessionRefused(
+                f"trusted_origins: {one!r} is no origin; write it as browsers send it, in lower case and "
+                "without a path, like https://app.example.com"
+            )
+    return frozenset(trusted)

@@ -29,7 +29,7 @@ from fastapi.security import APIKeyCookie
 from momentus_client.producers import NotEnqueued, Producer
 from momentus_client.sessions import Session, SessionMiddleware, Sessions, SessionsUnavailable, Visit
 from momentus_client.sessions.cookie import SECURE
-from momentus_client.sessions.cross_origin import is_cross_origin
+from momentus_client.sessions.cross_origin import checked_origins, is_cross_origin
 from momentus_client.sessions.middleware import header_of
 from momentus_client.sessions.operations import DEADLINE
 from momentus_client.sessions.store import Epochs
@@ -85,7 +85,7 @@ class Momentus:
         self.producer = producer
         self.sessions = sessions
         self.insecure_cookie = insecure_cookie
-        self.trusted_origins = frozenset(trusted_origins)
+        self.trusted_origins = checked_origins(trusted_origins)
 
     @classmethod
     def connect(

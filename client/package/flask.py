@@ -29,7 +29,7 @@ from momentus_client.jobs import load_mail_libraries
 from momentus_client.producers import NotEnqueued, SyncProducer
 from momentus_client.sessions import Session, SessionsUnavailable, SyncSessions, SyncVisit
 from momentus_client.sessions.cookie import choose_cookie
-from momentus_client.sessions.cross_origin import is_cross_origin
+from momentus_client.sessions.cross_origin import checked_origins, is_cross_origin
 from momentus_client.sessions.response_headers import with_session_headers
 from momentus_client.sessions.sync import SyncEpochs
 from werkzeug.exceptions import Forbidden as HTTPForbidden, Unauthorized
@@ -98,7 +98,7 @@ class Momentus:
     ) -> None:
         self._url, self._sessions_url = url, sessions_url
         self._tenant, self._budget, self._epochs = tenant, budget, epochs
-        self._insecure_cookie, self._trusted_origins = insecure_cookie, frozenset(trusted_origins)
+        self._insecure_cookie, self._trusted_origins = insecure_cookie, checked_origins(trusted_origins)
         if app is not None:
             self.init_app(app)
 

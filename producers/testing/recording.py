@@ -6,6 +6,7 @@ errors reach the test, and there are no retries.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ Payload = dict[str, Any]
 Handler = Callable[[Payload], Awaitable[object]]
 SyncHandler = Callable[[Payload], object]
 AnyHandler = TypeVar("AnyHandler")
+_NOT_A_COROUTINE = "must be a coroutine function (async def); SyncRecordingProducer takes plain ones"
+_NOT_PLAIN = "must be a plain function; RecordingProducer takes coroutine functions"
 
 
 class _RecordingBase(Recorder, Generic[AnyHandler]):
@@ -122,7 +125,10 @@ class RecordingProducer(_RecordingBase[Handler], Producer):
         while job := self._memory.take_due_job():
             value = None
             try:
-                value = await self._handlers[job.kind](dict(job.payload))
+                begun = self._handlers[job.kind](dict(job.payload))
+                if not inspect.isawaitable(begun):
+                    raise TypeError(f"handlers[{job.kind!r}]: {_NOT_A_COROUTINE}")
+                value = await begun
             finally:
                 self._memory.mark_done(job, value)
 
@@ -156,6 +162,9 @@ class SyncRecordingProducer(_RecordingBase[SyncHandler], SyncProducer):
             value = None
             try:
                 value = self._handlers[job.kind](dict(job.payload))
+                if inspect.iscoroutine(value):
+                    value.close()
+                    raise TypeError(f"handlers[{job.kind!r}]: {_NOT_PLAIN}")
             finally:
                 self._memory.mark_done(job, value)
 
@@ -263,6 +272,6 @@ def _check_address(url: str) -> None:
 
 
 def _arrival(memory: MemoryQueue, duration: timedelta) -> datetime:
-    if duration < timedelta(0):
-        raise ValueError(f"duration: must be at least 0, not {duration!r}")
+    if not isinstance(duration, timedelta) or duration < timedelta(0):
+        raise ValueError(f"duration: must be a timedelta of at least 0, not {duration!r}")
     return memory.now + duration

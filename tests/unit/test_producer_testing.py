@@ -215,8 +215,20 @@ async def test_a_key_is_forgotten_after_seven_days() -> None:
     assert (await producer.send(mail("b"), key="k")).state == "queued"
 
 
-@pytest.mark.parametrize("duration", [-HOUR, timedelta(microseconds=-1)])
-async def test_time_does_not_go_back(duration: timedelta) -> None:
+async def test_a_handler_of_the_other_kind_is_refused_and_not_left_out_in_silence() -> None:
+    async def deliver(_: object) -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"handlers\['mail.send'\]: must be a plain function; RecordingProducer takes"
+    ):
+        SyncRecordingProducer(handlers={"mail.send": deliver}).send(mail("a"))
+    handlers: Any = {"mail.send": lambda _: None}
+    with pytest.raises(TypeError, match=r"handlers\['mail.send'\]: must be a coroutine function"):
+        await RecordingProducer(handlers=handlers).send(mail("a"))
+
+
+@pytest.mark.parametrize("duration", [-HOUR, timedelta(microseconds=-1), 5])
+async def test_time_does_not_go_back(duration: Any) -> None:
     producer = RecordingProducer(now=START)
     with pytest.raises(ValueError, match="duration"):
         await producer.travel(duration)

@@ -112,6 +112,23 @@ def test_the_first_mail_of_an_application_imports_nothing(site: Path, valkey_url
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
+@pytest.mark.parametrize("name", ["fastapi", "flask"])
+def test_an_origin_that_no_browser_would_send_is_refused_where_it_is_written(site: Path, name: str) -> None:
+    code = f"""
+from momentus_client.{name} import Momentus
+
+make = getattr(Momentus, "connect", Momentus)
+make(url="redis://127.0.0.1:1/0", trusted_origins=["https://a.example:8443", "capacitor://localhost", "http://[::1]"])
+for wrong in ("https://a.example", ["https://a.example/"], ["a.example"], ["https://A.example"], ["*"]):
+    try:
+        make(url="redis://127.0.0.1:1/0", trusted_origins=wrong)
+    except ValueError as refusal:
+        print(str(refusal).partition(": ")[0])
+"""
+    done = run(site, "-c", code)
+    assert (done.returncode, done.stdout.split()) == (0, ["trusted_origins"] * 5), done.stderr
+
+
 def test_an_application_on_fastapi_without_mails_loads_none_of_their_libraries(site: Path) -> None:
     code = """
 import asyncio, sys
