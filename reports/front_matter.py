@@ -1,7 +1,7 @@
 """The head of a report file: TOML in SQL comments between two ``-- +++`` lines, read strictly.
 
 Every key is read by name and type. A key that is misspelt, missing or of the wrong type is an error that names the
-file, the line, the key and what is allowed: ``sales.sql:7: freshness.hrad: is not a key of a report; did you mean
+file, the line, the key and what is allowed: ``sales.sql:7: freshness.hrad: is not a known key; did you mean
 'hard'?``. TOML parsers do not return line numbers, so they are found here from the text.
 """
 
@@ -77,7 +77,7 @@ class HeadTable:
             if key not in known:
                 close = get_close_matches(key, known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
-                raise self.error_at(key, f"is not a key of a report; {hint}")
+                raise self.error_at(key, f"is not a known key; {hint}")
         return self
 
     def text(self, key: str, default: str | None = None) -> str:

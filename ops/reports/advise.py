@@ -98,10 +98,9 @@ async def _read_ms(tools: Tools, report: Report, scopes: list[NodeId]) -> float 
     for scope in scopes[:_READS]:
         began = time.perf_counter()
         body, *_ = await tools.redis.hmget(key, [str(scope), f"head:{scope}", "_meta"])  # type: ignore[misc]
-        took.append((time.perf_counter() - began) * 1000)
-        if body is None:
-            return None
-    return median(took)
+        if body is not None:  # a node that came since the last refresh is not stored yet
+            took.append((time.perf_counter() - began) * 1000)
+    return median(took) if took else None
 
 
 def _text(report: Report, it: Measurement, advice: Advice, walk: Walk | None) -> str:

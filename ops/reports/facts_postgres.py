@@ -17,7 +17,7 @@ import orjson
 
 from ops.reports.calls_postgres import hidden_calls
 from ops.reports.remedies import remedy_of
-from ops.reports.tree_notes import tree_notes
+from ops.reports.tree_notes import tree_notes, unread_notes
 from reports import Report
 from reports.boards import Board
 from reports.bounds import DEFAULT, ReportBounds
@@ -218,6 +218,8 @@ class ReportProbe:
             return
         if part == "tree" and (missing := missing_column(columns, report.tree_rules)):
             raise InvalidTree(missing)
+        if part == "tree":
+            facts.tree_notes = unread_notes(columns, report.tree_rules)
         arguments = self._arguments(report, part, zone)
         explained = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
         plan = orjson.loads(explained)[0]["Plan"]
@@ -252,7 +254,7 @@ class ReportProbe:
             if sum(took) > _QUICK_MS:
                 break
         facts.cost_ms, facts.rows = facts.tree_ms + median(took), len(rows)
-        facts.tree_notes = tree_notes(tree, rows, report.scope)
+        facts.tree_notes += tree_notes(tree, rows, report.scope)
         facts.until_past = bool(not is_never(facts.until) and _is_past(facts.until, snapshot.as_of))
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of, bounds=snapshot.bounds)

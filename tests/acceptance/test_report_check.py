@@ -246,7 +246,7 @@ BAD_HEADS = {
     "a zone of the ids": (
         ("-- [rollup]", '-- [zones]\n-- shop = "UTC"\n-- [rollup]'),
         "orders.sql:14: zones.shop",
-        "is not a key",
+        "is not a known key",
     ),
     "too dear a report": (
         ("-- [rollup]", '-- [budget]\n-- max_db_share = "0.000001%"\n-- [rollup]'),
@@ -334,6 +334,21 @@ async def test_nodes_and_rows_that_the_rules_leave_out_and_nodes_without_a_name_
     (finding,) = (await shops.check()).facts["findings"]
     assert finding["where"] == "trees/shops.sql:4"
     assert "node 3 has the parent 2, which is deleted" in finding["fault"]
+
+
+async def test_what_a_tree_declares_or_returns_to_no_effect_is_noted(shops: Shops) -> None:
+    for head, columns, words in (
+        ("", "region AS parent_id, shop_id = 9 AS deleted", "column deleted is not read, and deleted nodes count"),
+        ('languages = ["es"]', "region AS parent_id", "declares languages, but name is text"),
+        ('separator = "."', "region AS parent_id", "declares a separator, but returns no path"),
+        ('roots = "several"', "'a.' || shop_id AS path", "all 3 are roots; check parent_id, or the separator"),
+    ):
+        rules = f"-- +++\n-- {head}\n-- +++\n" if head else ""
+        query = f"SELECT shop_id AS id, title AS name, '' AS kind, {columns}"
+        shops.write(tree=f"{rules}{query} FROM retail.shops")
+        answer = await shops.check()
+        assert answer.done, answer.text
+        assert [one for one in answer.facts["notes"] if words in one], (words, answer.facts["notes"])
 
 
 async def test_a_tree_that_is_none_is_found(shops: Shops) -> None:

@@ -197,7 +197,7 @@ def test_titles_are_read_by_language_and_measure() -> None:
     ("titles", "fault"),
     [
         ('{Spanish = {report = "Ventas"}}', "titles.Spanish: must be a language"),
-        ('{es = {totl = "Importe"}}', "titles.es.totl: is not a key of a report; did you mean 'total'?"),
+        ('{es = {totl = "Importe"}}', "titles.es.totl: is not a known key; did you mean 'total'?"),
         ("{es = {total = 7}}", "titles.es.total: 7 must be a string"),
         ('{es = {total = "a\\nb"}}', "titles.es.total: must be printable text"),
         ('{es = {total = " "}}', "titles.es.total: must be printable text"),
@@ -300,7 +300,7 @@ def test_a_tree_says_by_what_rules_its_rows_are_one() -> None:
         ('languages = "es"', "languages: must be a list of languages"),
         ('languages = ["Spanish"]', "languages: must be a list of languages"),
         ('separator = ""', "separator: must be 1 to 8 characters"),
-        ('root = "one"', "root: is not a key of a report; did you mean 'roots'?"),
+        ('root = "one"', "root: is not a known key; did you mean 'roots'?"),
     ],
 )
 def test_a_rule_of_a_tree_that_is_none_is_refused_by_file_line_and_key(line: str, fault: str) -> None:
