@@ -51,19 +51,32 @@ def _code(words: tuple[str, ...]) -> int:
 class _OfThisThread:
     """A stream that keeps what the command writes; a worker that the test runs beside it writes where it did.
 
+    A logger that is made meanwhile keeps this stream for good. So it never leads to another one of its kind, and
+    once the command is over it is no more than the stream of the others.
+
     Args:
         others: where that is.
     """
 
     def __init__(self, others: Any) -> None:
-        self._others = others
-        self._command = threading.get_ident()
+        self._others: Any = others._others if isinstance(others, _OfThisThread) else others
+        self._command: int | None = threading.get_ident()
         self._kept = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # as strict about characters as a real one
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept if threading.get_ident() == self._command else self._others, name)
+    def _stream(self) -> Any:
+        return self._kept if threading.get_ident() == self._command else self._others
+
+    def write(self, text: str) -> int:
+        return int(self._stream().write(text))
+
+    def flush(self) -> None:
+        self._stream().flush()
+
+    def isatty(self) -> bool:
+        return False
 
     def written(self) -> str:
-        """All that the command wrote."""
+        """All that the command wrote; it is over."""
+        self._command = None
         self._kept.seek(0)
         return self._kept.read()
