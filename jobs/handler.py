@@ -47,7 +47,22 @@ class JobHandler:
     @property
     def name(self) -> str:
         """Module and name of the function, for errors."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
+        return f"{self.function.__module__}.{_name_of(self.function)}"
+
+    def checked_result(self, value: object) -> object:
+        """Return what a plain function has returned.
+
+        Raises:
+            TypeError: a coroutine or a generator, which nobody would run: the job would be done with nothing done.
+        """
+        if inspect.iscoroutine(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+            if not inspect.isasyncgen(value):
+                value.close()
+            kind = type(value).__name__
+            raise TypeError(
+                f"{self.name} returned a {kind}, which nobody runs; write `async def`, also in what decorates it"
+            )
+        return value
 
 
 def handles(
@@ -126,7 +141,7 @@ def _check_options(timeout: object, keep_result: object, upcasters: object) -> N
 def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
     if not callable(function):
         raise InvalidJob("handles", f"marks a function, not {function!r}")
-    name = getattr(function, "__qualname__", type(function).__name__)
+    name = _name_of(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidJob(name, "has a yield; a handler returns its result, and tells progress by its Run")
     is_coroutine = inspect.iscoroutinefunction(function)
@@ -141,9 +156,14 @@ def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
     return found
 
 
+def _name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function, or the class of another object that can be called."""
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
 def _takes_run(function: Callable[..., Any]) -> bool:
     parameters = inspect.signature(function).parameters.values()
     positional = [one for one in parameters if one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}]
     if not 1 <= len(positional) <= 2:  # noqa: PLR2004  the job, and its run
-        raise InvalidJob(function.__qualname__, "must take the job and, optionally, its Run")
+        raise InvalidJob(_name_of(function), "must take the job and, optionally, its Run")
     return len(positional) > 1

@@ -79,6 +79,22 @@ async def test_a_blocking_function_blocks_neither_the_loop_nor_the_job_beside_it
         assert [(await ended(producer, one)).value for one in receipts] == ["job", "job"]
 
 
+async def test_a_coroutine_that_a_plain_function_returns_is_an_error_and_not_a_result(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    async def work(task: Task) -> None: ...
+
+    @handles(Task)
+    def decorated(task: Task) -> object:
+        return work(task)
+
+    async with working(valkey_url, of_functions(decorated)):
+        receipt = await producer.send(Task())
+        assert (await ended(producer, receipt)).state == "dead"
+    told = b"".join(await redis.lrange(KEYS.history(receipt.id), 0, -1))
+    assert b"decorated returned a coroutine, which nobody runs; write `async def`" in told
+
+
 RAISED = {
     "StopIteration": (StopIteration("nothing is left"), "RuntimeError: coroutine raised StopIteration"),
     "SystemExit": (SystemExit(3), "SystemExit: 3"),

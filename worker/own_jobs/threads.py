@@ -72,7 +72,8 @@ class Threads:
         async def call(context: dict[Any, Any], /, **payload: Any) -> object:  # noqa: ANN401  JSON of any type
             job = read_job(handler, payload)
             arguments = (job, _blocking(run_of(context))) if handler.takes_run else (job,)
-            return await self._run(partial(handler.function, *arguments), context["attempt"])
+            work = partial(handler.function, *arguments)
+            return handler.checked_result(await self._run(work, context["attempt"]))
 
         return call
 

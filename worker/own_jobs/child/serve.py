@@ -39,8 +39,10 @@ def _carry_out(handler: JobHandler, message: Message, channel: Channel) -> Messa
     try:
         job = handler.job.read(message["payload"])
         if handler.takes_run:
-            return {"result": handler.function(job, _run(message["run"], channel))}
-        return {"result": handler.function(job)}
+            returned = handler.function(job, _run(message["run"], channel))
+        else:
+            returned = handler.function(job)
+        return {"result": handler.checked_result(returned)}
     except HandlerDecision as decision:
         return decision_json(decision)
     except BaseException as error:  # noqa: BLE001  any error of a function is its job's, SystemExit too
