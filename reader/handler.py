@@ -318,6 +318,8 @@ def _list_request(request: Request, report: str, parent: str | None) -> ListRequ
         return problem.not_found()
     try:
         awaited_transaction(request.header("if-write-visible"))
+        if values_of(request.query, "at"):  # today's documents would pass for those of that day
+            return problem.bad_request("at: only for one node, as in /v1/reports/sales/17?at=2026-11-20.")
         if parent:
             return ListRequest(report, (parent,), with_children=True, days=days_of(request.query))
         return ListRequest(report, scopes_of(request.query))

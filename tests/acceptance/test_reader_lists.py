@@ -214,6 +214,13 @@ async def test_children_come_with_the_closed_days_of_their_node(reports: Redis, 
         assert (refused.problem, "days" in json.loads(refused.body)["detail"]) == ("bad-request", True)
 
 
+async def test_a_list_of_a_closed_day_is_refused_and_not_answered_with_that_of_today(open_reader: Client) -> None:
+    for path in ("general?scopes=17&at=2026-11-20", "general/17/children?at=2026-11-20&days=3"):
+        refused = await open_reader.get(f"/v1/reports/{path}")
+        assert (refused.status, refused.problem) == (400, "bad-request")
+        assert json.loads(refused.body)["detail"].startswith("at: only for one node")
+
+
 class StoredBetween(StoredReports):
     """Stored reports, of which a new set is stored behind the first look at the parent."""
 
