@@ -73,6 +73,11 @@ class RefreshMemo:
         """Remove all descriptions."""
         self._columns.clear()
 
+    def forget_results(self) -> None:
+        """Remove all trees and ETags: with other types of columns, equal rows may be shown differently."""
+        self._trees.clear()
+        self._etags.clear()
+
     def knows_catalogue(self, board: str, digest: str | None) -> bool:
         """Store the catalogue's digest of a board; return True if it is the one that was stored before.
 
@@ -95,7 +100,7 @@ class RefreshMemo:
             known is not None
             and known[0] is tree
             and _are_equal(known[1], rows)
-            and _have_the_same_digits(known[1], rows)
+            and _are_shown_alike(known[1], rows)
         ):
             return LazyDocuments(known[2], write)
         documents = write()
@@ -110,18 +115,28 @@ def _are_equal(former: Rows, rows: Rows) -> bool:
     )
 
 
-def _have_the_same_digits(former: Rows, rows: Rows) -> bool:
-    """Return True if decimals of equal rows have the same text: 1.5 and 1.50 are equal but shown differently."""
-    names = former[0].keys() if former else ()
+def _are_shown_alike(former: Rows, rows: Rows) -> bool:
+    """Return True if equal rows have the same names, types and digits: in Python, 1 equals true and 1.00."""
+    if not former:
+        return True
+    names = list(former[0].keys())
+    if names != list(rows[0].keys()):
+        return False
     return all(
-        [str(row[name]) for row in former] == [str(row[name]) for row in rows]
+        (of_type := _type_in(former, name)) == _type_in(rows, name)
+        and (Decimal not in of_type or _texts(former, name) == _texts(rows, name))
         for name in names
-        if _is_decimal(next((row[name] for row in former if row[name] is not None), None))
     )
 
 
-def _is_decimal(value: object) -> bool:
-    return isinstance(value, Decimal) or (isinstance(value, list) and Decimal in set(map(type, value)))
+def _type_in(rows: Rows, name: str) -> frozenset[type]:
+    """Return the types of a column's first value that has any."""
+    value = next((row[name] for row in rows if row[name] is not None and row[name] != []), None)
+    return frozenset(map(type, value)) | {list} if isinstance(value, list) else frozenset({type(value)})
+
+
+def _texts(rows: Rows, name: str) -> list[str]:
+    return [str(row[name]) for row in rows]
 
 
 class LazyDocuments(Mapping[NodeId, Document]):

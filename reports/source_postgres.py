@@ -206,6 +206,8 @@ class DatabaseSnapshot:
         """
         if not self.memo.knows_catalogue(board, digest):
             self.memo.forget_columns()
+            if digest is not None:
+                self.memo.forget_results()
             await self._connection.reload_schema_state()
 
     @property
