@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +112,7 @@ async def test_up_embeds_what_is_not_configured_and_leaves_nothing_running(folde
     async with started(folder, "up", **FREE_PORTS) as process:
         word = await eventually(lambda: _read(folder / "running.json"), timeout=200)
         assert (folder / "running.json").stat().st_mode & 0o777 == 0o600
-        await eventually(lambda: _reports_fresh(folder), timeout=200, every=0.2)
+        await _with_its_log(process, eventually(lambda: _reports_fresh(folder), timeout=100, every=0.2))
         port = int(word["links"]["console"].rpartition(":")[2].strip("/"))
         await eventually(lambda: _serves(port), timeout=200)
         assert process.stdout
@@ -173,6 +173,16 @@ async def test_a_wrong_word_ends_with_code_2_and_the_usage(tmp_path: Path, words
 
 def _read(path: Path) -> Mapping[str, Mapping[str, str]] | None:
     return orjson.loads(path.read_bytes()) if path.exists() else None
+
+
+async def _with_its_log(process: asyncio.subprocess.Process, waiting: Coroutine[None, None, object]) -> None:
+    """What does not come about fails with what the process said."""
+    try:
+        await waiting
+    except AssertionError as error:
+        process.send_signal(signal.SIGTERM)
+        said = b"".join(await asyncio.wait_for(process.communicate(), 60)).decode()
+        raise AssertionError(f"{error}; it said:\n{said}") from None
 
 
 async def _reports_fresh(folder: Path) -> bool:
