@@ -22,6 +22,8 @@ const MAIL_FIELDS = new Set([
   'to', 'subject', 'text', 'html', 'sender', 'senderName', 'replyTo', 'urgency', 'stream', 'account', 'unsubscribe',
 ])
 
+const OPTIONS = ['key', 'delayMs', 'at', 'expiresMs', 'limit']
+
 const sha256 = (text) => createHash('sha256').update(text).digest('hex')
 const groupOf = (lane) => lane.split('.', 1)[0]
 
@@ -43,16 +45,21 @@ class Producer {
   }
 
   async sendMany(messages, { keys, ...options } = {}) {
+    if (!Array.isArray(messages)) throw new InvalidRequest('messages', 'must be an array of mails and jobs')
     if (keys && keys.length !== messages.length) {
       throw new InvalidRequest('keys', `${keys.length} keys for ${messages.length} messages; give one for each`)
     }
-    const composed = messages.map((one) => ('kind' in one ? jobOf(one) : mailOf(one)))
+    const composed = messages.map((one) => (isObject(one) && 'kind' in one ? jobOf(one) : mailOf(one)))
     return this._enqueue(composed, composed.map((_, n) => ({ ...options, key: keys && keys[n] })))
   }
 
   async refresh(report, { scope = null } = {}) {
-    if (!/^[a-z][a-z0-9_]{0,63}$/.test(report)) throw new InvalidRequest('report', 'must be the name of a report')
-    const entry = await this._link.call('HGET', `momentus:{reports}:catalogue:${this._tenant}`, report)
+    if (typeof report !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(report)) throw new InvalidRequest('report', 'must be the name of a report')
+    const catalogue = `momentus:{reports}:catalogue:${this._tenant}`
+    const entry = await this._link.call('HGET', catalogue, report)
+    if (!entry && (await this._link.call('EXISTS', catalogue))) {
+      throw new InvalidRequest('report', `"${report}" is not declared by any worker; check its name`)
+    }
     const declared = entry ? JSON.parse(entry) : {}
     const id = `{reports}refresh:${this._tenant}:${declared.board || report}`
     const payload = envelope('report.refresh', { tenant: this._tenant, report, scope }, Date.now(), 0)
@@ -121,27 +128,29 @@ function tagOf(id) {
 }
 
 /** A job by its kind, as `momentus_client.jobs.NamedJob` has it. */
-function jobOf({ kind, payload = {}, lane = '', version = 1 }) {
+function jobOf(job) {
+  if (!isObject(job)) throw new InvalidRequest('job', "must be an object, like { kind: 'invoice.send', payload: { order: 7 } }")
+  const { kind, payload = {}, lane = '', version = 1 } = job
   if (typeof kind !== 'string' || !KIND.test(kind) || /^(mail|report|cron)\./.test(kind)) {
     throw new InvalidRequest('kind', 'must be noun.verb in lower case; mail, report and cron are taken')
   }
-  const short = lane.replace(/^jobs\./, '')
+  const short = typeof lane === 'string' ? lane.replace(/^jobs\./, '') : ''
   if (lane !== '' && lane !== 'jobs' && !OWN_LANE.test(short)) {
     throw new InvalidRequest('lane', 'must be lower-case letters, digits and _, a letter first, at most 32')
   }
-  if (payload === null || typeof payload !== 'object' || Array.isArray(payload)) {
-    throw new InvalidRequest('payload', 'must be an object of fields')
-  }
+  if (!isObject(payload)) throw new InvalidRequest('payload', 'must be an object of fields')
+  const plain = plainJson('payload', payload)
   return {
     kind, version,
     lane: lane === '' || lane === 'jobs' ? 'jobs' : `jobs.${short}`,
-    compose: () => payload,
-    fingerprint: () => sha256(canonical([version, payload])),
+    compose: () => plain,
+    fingerprint: () => sha256(canonical([version, plain])),
   }
 }
 
 /** A mail with ready parts; templates are Python's. */
 function mailOf(mail) {
+  if (!isObject(mail)) throw new InvalidRequest('mail', 'must be an object with to, subject and text or html')
   const unknown = Object.keys(mail).find((name) => !MAIL_FIELDS.has(name))
   if (unknown) throw new InvalidRequest(unknown, `is not a field of a mail; its fields: ${[...MAIL_FIELDS].join(', ')}`)
   for (const name of ['to', 'sender', 'replyTo']) checkAddress(name, mail[name], name === 'to')
@@ -202,7 +211,10 @@ function checkLine(field, value, isNeeded) {
   }
 }
 
-function entryOf(message, { key = null, delayMs = 0, at = null, expiresMs = null, limit = null } = {}) {
+function entryOf(message, options) {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown) throw new InvalidRequest(unknown, `is not an option; the options are ${OPTIONS.join(', ')}`)
+  const { key = null, delayMs = 0, at = null, expiresMs = null, limit = null } = options
   const now = Date.now()
   checkTimes({ delayMs, at, expiresMs })
   if (limit !== null && (typeof limit !== 'string' || limit.length > 128 || !LIMIT.test(limit))) {
@@ -248,6 +260,21 @@ function envelope(kind, content, nowMs, delayMs, version = 1) {
   const more = { ...(delayMs ? { d: delayMs } : {}), ...(version > 1 ? { pv: version } : {}) }
   return JSON.stringify({ v: 1, f: kind, t: null, a: [], k: content, et: nowMs, ...more })
 }
+
+const isObject = (value) => Object.prototype.toString.call(value) === '[object Object]'
+
+/** The value as JSON has it, so that key and job are about the same content; what JSON would change or drop is refused. */
+function plainJson(place, given) {
+  const value = typeof given?.toJSON === 'function' ? given.toJSON() : given
+  if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return value
+  if (Array.isArray(value)) return value.map((one, n) => plainJson(`${place}[${n}]`, one))
+  if (!isObject(value)) throw new InvalidRequest(place, `JSON cannot represent ${kindOf(value)}; use text or numbers`)
+  const named = Object.entries(value).filter(([, one]) => one !== undefined)
+  return Object.fromEntries(named.map(([name, one]) => [name, plainJson(`${place}.${name}`, one)]))
+}
+
+const kindOf = (value) =>
+  typeof value === 'object' ? `a ${value.constructor?.name}` : typeof value === 'number' ? String(value) : `a ${typeof value}`
 
 /** JSON with sorted keys, as Python's `json.dumps(..., sort_keys=True)` writes it, so that both share fingerprints. */
 function canonical(value) {

@@ -36,6 +36,7 @@ class Sessions {
   }
 
   async save(session, data) {
+    if (!session?.place) throw new InvalidRequest('session', 'must be a session that load, create or save returned')
     const { place } = session
     const [word, ...record] = await this._link.run(
       'save', [place.session, place.prefix], [session.version, written(data), place.digest],

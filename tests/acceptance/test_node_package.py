@@ -166,6 +166,12 @@ async def test_a_mail_of_node_is_delivered(
         ("send", [{"kind": "a.b"}, {"key": ""}], "key: must be"),
         ("send", [{"kind": "a.b", "payload": {"x": "x" * 300_000}}], "payload: is over 256 KiB"),
         ("cancel", ["nothing"], "id: give the id"),
+        ("sendMail", [None], "mail: must be an object"),
+        ("send", [None], "job: must be an object"),
+        ("send", [{"kind": "a.b"}, {"kye": "a"}], "kye: is not an option; the options are key, delayMs"),
+        ("sendMany", [{"kind": "a.b"}], "messages: must be an array"),
+        ("sendMany", [[None]], "mail: must be an object"),
+        ("refresh", [None], "report: must be the name"),
     ],
 )
 async def test_what_cannot_be_sent_is_refused_by_its_field(
@@ -175,6 +181,41 @@ async def test_what_cannot_be_sent_is_refused_by_its_field(
         await call(application, valkey_url, f"producer.{name}", *arguments)
     assert told in str(refusal.value)
     assert not await redis.keys("arq:*")
+
+
+async def test_a_report_that_no_worker_declares_is_refused(
+    application: Path, valkey_url: str, redis: Redis
+) -> None:
+    await redis.hset("momentus:{reports}:catalogue:default", "sales", '{"debounce_ms": 0}')
+    with pytest.raises(AssertionError, match='report: "sale" is not declared by any worker; check its name'):
+        await call(application, valkey_url, "producer.refresh", "sale")
+    assert (await call(application, valkey_url, "producer.refresh", "sales"))["state"] == "queued"
+
+
+PAYLOADS = """
+import { Producer } from 'momentus-client'
+const producer = new Producer(process.argv[2], { budgetMs: 5000 })
+for (const x of [NaN, 10n, () => 1, new Map(), [undefined]]) {
+  await producer.send({ kind: 'a.b', payload: { x } }).catch((error) => console.log(error.name, error.field))
+}
+const at = (year) => producer.send({ kind: 'a.b', payload: { at: new Date(year, 0) } }, { key: 'k' })
+await at(2026)
+await at(2027).catch((error) => console.log(error.name))
+await producer.close()
+"""
+
+
+async def test_a_payload_that_json_would_change_is_refused_by_its_place_and_a_date_is_content(
+    application: Path, valkey_url: str, redis: Redis
+) -> None:
+    (application / "payloads.mjs").write_text(PAYLOADS)
+    child = await asyncio.create_subprocess_exec(
+        "node", "payloads.mjs", valkey_url, cwd=application, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await child.communicate()
+    refused = ["InvalidRequest payload.x"] * 4 + ["InvalidRequest payload.x[0]"]
+    assert told.decode().splitlines() == [*refused, "KeyConflict"]
+    assert len(await redis.keys("arq:job:*")) == 1
 
 
 async def test_another_content_under_a_used_key_is_a_conflict(
