@@ -22,12 +22,16 @@ def weighted_values(
     [6, 0]
 
     Raises:
-        InvalidRows: an average is null although it has a weight.
+        InvalidRows: an average is null although it has a weight, or a weight is negative.
     """
     found = []
     for average, weight, node in zip(averages, weights, nodes, strict=True):
         if not weight:
             found.append(0)
+        elif weight < 0:
+            raise InvalidRows(
+                f"has a weight of {weight}; weights are 0 or more, as a number of rows is (node {node})", measure
+            )
         elif average is None:
             raise InvalidRows(
                 f"NULL has a weight of {weight}; return an average, or the weight 0 (node {node})", measure
