@@ -30,6 +30,7 @@ from jobs.mail.seal import InvalidKeyRing, KeyRing
 from producers import Producer
 from producers.limits.limit import LaneLimit
 from producers.link import Link
+from producers.link.address import read_address
 from producers.link.client import connect
 from reports import ReportError, load_reports
 from reports.boards import boards_of
@@ -133,9 +134,14 @@ def _run_reloading(settings: Settings, folders: Sequence[Path]) -> int:
 
 
 def _missing(settings: Settings) -> Iterator[str]:
-    """Yield an error message for each setting without which the worker has nothing to do."""
+    """Yield an error message for each setting that is missing or that no worker can use."""
     if settings.redis_url is None:
         yield "MOMENTUS_REDIS_URL: is not set; name a server, or start everything with ./run up, which embeds one"
+    else:
+        try:
+            read_address(settings.redis_url.get_secret_value())
+        except ValueError as error:
+            yield f"MOMENTUS_REDIS_URL: {error}"
     does_reports = settings.postgres_dsn and settings.worker.reports_slots
     if not (_sends_mails(settings) or does_reports or has_jobs(settings.worker.jobs)):
         yield (
