@@ -132,7 +132,7 @@ def _sentinel(directory: Path, port: int, primary: int) -> Process:
 
 async def _is_complete(three: Sentinels) -> bool:
     for port in three.sentinels:
-        async with Redis(port=port) as sentinel:
+        async with Redis(port=port, socket_timeout=10) as sentinel:
             others = await sentinel.execute_command("SENTINEL", "SENTINELS", SERVICE)  # type: ignore[no-untyped-call]
             replicas = await sentinel.execute_command("SENTINEL", "REPLICAS", SERVICE)  # type: ignore[no-untyped-call]
         if len(others) != 2 or len(replicas) != 1:

@@ -1,17 +1,24 @@
 """Ports on 127.0.0.1: find a free one, or refuse one in use.
 
 A port is only known to be free at the moment of the check. Free ports are therefore drawn at random from below
-the range that systems use for outgoing connections (32768 on Linux, 49152 on macOS), so that neither a
-connection nor a second start at the same time is likely to take it in between.
+the range that systems use for outgoing connections (32768 on Linux, 49152 on macOS), so that no connection takes
+it in between, and reserved among those who draw here: by the UDP port of the same number, which none of the servers
+uses.
 """
 
+import os
 import socket
+from collections import deque
 from secrets import randbelow
 
 from local.errors import PortInUse
 
 _LOWEST, _HIGHEST = 20_000, 32_000
 _TRIES = 200
+_RESERVED = 64
+"""Number of ports that a process keeps reserved: those that it drew last, whose servers may still be starting."""
+
+_reservations: deque[int] = deque()
 
 
 def is_free(port: int) -> bool:
@@ -34,9 +41,22 @@ def free_port() -> int:
     """
     for _ in range(_TRIES):
         port = _LOWEST + randbelow(_HIGHEST - _LOWEST)
-        if is_free(port):
+        if is_free(port) and _reserve(port):
             return port
     raise OSError(f"port: {_TRIES} of {_LOWEST} to {_HIGHEST} on 127.0.0.1 are in use; stop some servers")
+
+
+def _reserve(port: int) -> bool:
+    """Return False if another process has just drawn this port. A reservation ends with the process at the latest."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reservation:
+        try:
+            reservation.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        _reservations.append(reservation.detach())
+    if len(_reservations) > _RESERVED:
+        os.close(_reservations.popleft())
+    return True
 
 
 def require_free(port: int, *, server: str, setting: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from local.embedded import binaries
+from local.embedded import binaries, ports
 from local.embedded.folders import open_directory
 from local.embedded.ports import free_port, is_free
 from local.embedded.postgres import Postgres
@@ -209,6 +209,13 @@ async def test_a_taken_port_is_named_with_the_setting_to_change(
     with pytest.raises(PortInUse, match=rf"MOMENTUS_DEMO_PORT: port {listener} .* is in use"):
         async with Supervisor([described.process()], scratch=scratch):
             pass
+
+
+def test_a_drawn_port_is_drawn_by_nobody_else_though_nothing_listens_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = free_port()
+    following = iter([drawn, drawn + 1, drawn + 2])
+    monkeypatch.setattr(ports, "randbelow", lambda _: next(following) - ports._LOWEST)
+    assert free_port() != drawn
 
 
 def test_a_free_port_can_be_listened_on_and_lies_below_the_outgoing_ones() -> None:

@@ -380,4 +380,5 @@ async def test_what_is_withdrawn_while_a_request_waits_is_not_served_when_it_has
     await report_no_worker_declares(world)
     assert (await world.reports._wait(question, before)).status == 404
     await session_logs_out(world)
+    await world.hear()
     assert (await world.reports._wait(question, before)).status == 401
