@@ -2,7 +2,7 @@
 
 A port is only known to be free at the moment of the check. Free ports are therefore drawn at random from below
 the range that systems use for outgoing connections (32768 on Linux, 49152 on macOS), so that no connection takes
-it in between, and reserved among those who draw here: by the UDP port of the same number, which none of the servers
+it in between, and reserved among those who draw here: by the UDP port of the same number, which no server here
 uses.
 """
 
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Return False if another process has just drawn this port. A reservation ends with the process at the latest."""
+    """Return False if another process has just drawn this port. It ends with this process at the latest."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reservation:
         try:
             reservation.bind(("127.0.0.1", port))
