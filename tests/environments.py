@@ -87,7 +87,7 @@ def source_distribution(requirement: str, python: str) -> Path:
     folder, name = KEPT / "sources", requirement.replace("==", "-")
     if not (folder / name / "tests").exists():
         only_source = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(folder)]
-        _run(find_python(python), "-m", "pip", "download", *only_source, requirement)
+        _run(environment("pip", "pip==25.3", python=python), "-m", "pip", "download", *only_source, requirement)
         with tarfile.open(folder / f"{name}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
     return folder / name

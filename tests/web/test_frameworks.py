@@ -46,6 +46,7 @@ async def test_loop(momentus_sessions, turn):
     token, _ = await momentus_sessions.create("u-17", {})
     assert await momentus_sessions.load(token)
 """
+OWN_LOOP = ("-o", "asyncio_default_fixture_loop_scope=function")
 ANYIO = (
     ASYNCIO.replace("pytest.mark.asyncio", "pytest.mark.anyio")
     + """
@@ -59,7 +60,7 @@ def anyio_backend(): return "asyncio"
     ("source", "options"),
     [
         pytest.param(PLAIN, ("-p", "no:asyncio", "-p", "no:anyio"), id="without an asyncio plugin"),
-        pytest.param(ASYNCIO, ("-p", "no:anyio"), id="pytest-asyncio", marks=pytest.mark.long),
+        pytest.param(ASYNCIO, ("-p", "no:anyio", *OWN_LOOP), id="pytest-asyncio", marks=pytest.mark.long),
         pytest.param(ANYIO, ("-p", "no:asyncio"), id="anyio", marks=pytest.mark.long),
     ],
 )

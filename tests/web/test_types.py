@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/sessions.md",
 )
 GIVEN = {
+    "confirm": "confirm: Any = ...",
     "timedelta": "from datetime import timedelta",
     "mail_for": "def mail_for(task: Any) -> Mail: ...",
     "task": "task: Any = None",
@@ -96,7 +97,7 @@ def mypy(site: Path, folder: Path, *arguments: str) -> str:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_mypy_accepts_the_lines_of_the_documents_and_the_applications(site: Path, sources: Path) -> None:
-    untyped = ("--allow-untyped-defs", "--allow-untyped-calls")  # tests have no annotations
+    untyped = ("--allow-untyped-defs", "--allow-untyped-calls", "--allow-untyped-decorators")  # tests, and Django
     assert mypy(site, sources, *untyped, *sorted(one.name for one in sources.glob("*.py"))) == ""
 
 
