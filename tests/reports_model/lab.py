@@ -24,7 +24,7 @@ from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.keys import snapshot
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
-from reports.store import ReportStore
+from reports.store import NewSet, ReportStore, SetChange, StoredSet as FormerSet
 from reports.triggers import install_script
 from tests.reports_model.clock import install_clock, set_clock, to_us
 from tests.reports_model.company import NAMES, ROOT, Statement
@@ -72,11 +72,18 @@ class Time:
 
 
 class LabStore(ReportStore):
-    """Knows a clock of Redis that the machine sets, as it does the database's."""
+    """Knows a clock of Redis that the machine sets, as it does the database's; notes what each stored set saw."""
 
-    def __init__(self, redis: Redis, *, tenant: str, time: Time) -> None:
+    def __init__(self, redis: Redis, *, tenant: str, time: Time, snapshots: dict[datetime, str]) -> None:
         super().__init__(redis, tenant=tenant)
         self._machine = time
+        self._snapshots = snapshots
+
+    async def publish_set(self, new: NewSet, stored: FormerSet, change: SetChange) -> str:
+        state = await super().publish_set(new, stored, change)
+        if state == "stored" and not new.day:
+            self._snapshots[new.as_of] = str(new.meta["snapshot"])
+        return state
 
     async def read_clock(self) -> ClockReading:
         await super().read_clock()
@@ -87,11 +94,19 @@ class LabStore(ReportStore):
 class LabWorker:
     """One worker's connections: with a look at the marks, and without."""
 
-    def __init__(self, dsn: str, url: str, reports: dict[str, Report], producer: Producer, time: Time) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        url: str,
+        reports: dict[str, Report],
+        producer: Producer,
+        time: Time,
+        snapshots: dict[datetime, str],
+    ) -> None:
         self.redis = Redis.from_url(url)
         self.source = Source(dsn, statement_timeout=timedelta(seconds=30), connections=2)
         self.source._timeouts[1] = "20ms"  # a paused worker holds the board's row: the others need not wait long
-        store = LabStore(self.redis, tenant=TENANT, time=time)
+        store = LabStore(self.redis, tenant=TENANT, time=time, snapshots=snapshots)
         boards = boards_of(reports)
         self.outbox = Outbox(dsn, tenant=TENANT, boards=boards)
         self._blind = BlindOutbox(dsn, tenant=TENANT, boards=boards)
@@ -146,6 +161,7 @@ class Lab:
         self._runner = asyncio.Runner()
         self._logging: dict[str, Any] | None = None
         self.time = Time()
+        self.snapshots: dict[datetime, str] = {}
         self._clocks = ExitStack()
 
     def __enter__(self) -> Self:
@@ -182,7 +198,8 @@ class Lab:
         await connection.close()
         self.writer, self.slow_writer = [await asyncpg.connect(self.dsn) for _ in range(2)]
         self.producer = Producer.connect(self.url, tenant=TENANT, budget=2)
-        self.workers = [LabWorker(self.dsn, self.url, self.reports, self.producer, self.time) for _ in range(2)]
+        shared = self.producer, self.time, self.snapshots
+        self.workers = [LabWorker(self.dsn, self.url, self.reports, *shared) for _ in range(2)]
 
     async def install(self, connection: Any) -> None:
         """Put the triggers on all tables that there are now."""
@@ -200,6 +217,7 @@ class Lab:
     async def clear(self, at: datetime) -> None:
         """As at the start: a root and nothing else, nothing stored, no marks."""
         self.redis.flushall()
+        self.snapshots.clear()
         self.time.running_us, self.time.redis_us = 0, to_us(at)
         for worker in self.workers:
             worker.forget()

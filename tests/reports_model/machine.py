@@ -70,7 +70,6 @@ class ReportsMachine(PartitionSteps):
         self.gates: list[asyncio.Event] = []
         self.stopped = -1
         self.removed: set[int] = set()
-        self.snapshots: dict[datetime, str] = {}
         self.slow_number = 0
         self.slow: Change | None = None
         self.former: dict[str, StoredSet] = {}
@@ -348,7 +347,7 @@ class ReportsMachine(PartitionSteps):
         stored = self._stored()
         for name, one in stored.items():
             if (former := self.former.get(name)) is None or former.fields != one.fields:
-                self.snapshots[one.as_of] = one.meta["snapshot"]
+                self.lab.snapshots[one.as_of] = one.meta["snapshot"]
                 require_whole(one, partial(self._expected, name))
                 self._require_forward(name, one)
                 self._require_told(name, one)
@@ -415,7 +414,7 @@ class ReportsMachine(PartitionSteps):
 
     def _expected(self, name: str, instant: datetime) -> dict[int, dict[str, Any]]:
         """What was true when a set was computed: of the state that its refresh saw."""
-        snapshot = self.snapshots.get(instant)
+        snapshot = self.lab.snapshots.get(instant)
         company = self.company
         return self._reckoned(name, company.place_in(snapshot) if snapshot else company.place_at(instant), instant)
 
