@@ -320,5 +320,9 @@ async def test_a_report_that_only_one_worker_has_is_computed_while_another_looks
         await refresh_report({"refresher": second.refresher}, TENANT, "returns")
         former = await second.meta("returns")
         await first.prober._cycle()
-        await second.prober._cycle()
-        assert (await second.meta("returns"))["verified_us"] > former["verified_us"]
+
+        async def is_proved_again() -> bool:
+            await second.prober._cycle()
+            return bool((await second.meta("returns"))["verified_us"] > former["verified_us"])
+
+        await eventually(is_proved_again)  # a transaction of the server itself may put that off
