@@ -16,6 +16,7 @@ from reports.declarations import ASIDE, Declarations, SweepResult
 from reports.keys import audit, closed, declared, prober, snapshot, staged, staging, wanted, withdrawn
 from reports.store import ReportStore
 from tests.boards import report, shop
+from tests.support import eventually
 from worker.engine import GiveUp, TryLater
 from worker.reports.refresh import refresh_report
 
