@@ -147,7 +147,7 @@ def require_equal_to_the_slow_way(dsn: str, *, examples: int) -> None:
 
 
 async def test_days_are_the_calendars_around_every_change_of_a_clock(database: str) -> None:
-    await asyncio.to_thread(require_equal_to_the_slow_way, database, examples=50)
+    await asyncio.to_thread(require_equal_to_the_slow_way, database, examples=150)
 
 
 @pytest.mark.long
