@@ -58,7 +58,7 @@ _LATER = {
     "reports": ("ops.reports.commands", "REPORTS"),
     "sessions": ("ops.sessions.commands", "SESSIONS"),
 }
-"""Module and name of the commands that are imported only when their word is used: Postgres loads much."""
+"""Module and name of the commands that are imported only when they are used: their libraries load slowly."""
 
 _ANSWER_SECONDS = 2
 _NO_REDIS = "redis://127.0.0.1:0"

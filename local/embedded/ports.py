@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Return False if another process has just drawn this port. It ends with this process at the latest."""
+    """Return False if another process has just drawn this port. Reservations end with the process."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reservation:
         try:
             reservation.bind(("127.0.0.1", port))
