@@ -28,6 +28,15 @@ class Board:
         return tuple(sorted({table for report in self.reports for table in report.sources}))
 
     @property
+    def node_columns(self) -> Mapping[str, tuple[str, ...]]:
+        """Columns with the nodes for which rows count, by source, as its reports declare them."""
+        found: dict[str, set[str]] = {}
+        for report in self.reports:
+            for source, column in report.node_columns.items():
+                found.setdefault(source, set()).add(column)
+        return {source: tuple(sorted(columns)) for source, columns in sorted(found.items())}
+
+    @property
     def calls(self) -> tuple[str, ...]:
         """Names of the functions that its queries may call, in lower case."""
         queries = {sql for report in self.reports for sql in (report.sql, report.tree, report.valid_until)}

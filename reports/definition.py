@@ -65,6 +65,10 @@ class Report:
         keep: time for which a closed day is kept; zero: days are not closed.
         window: time for which late rows may still change a closed day.
         zones: zones of columns whose timestamps have none, by column; ``sql`` converts them already.
+        sql_of_nodes: the query asked for some nodes alone, with ``sql_of_nodes_parameters``, of which one is
+            ``nodes``; empty: the report is always computed whole.
+        node_columns: column with the node for which a row counts, by source; a change of any other source may
+            change every node.
         as_text: measures whose numbers are written as strings; with the scope's column, node ids as well.
         tree_rules: rules of the tree, and where they are declared.
         schema: pinned JSON Schema of its documents' ``data``; empty: none is pinned.
@@ -94,6 +98,9 @@ class Report:
     keep: timedelta = timedelta(0)
     window: timedelta = timedelta(0)
     zones: Mapping[str, str] = field(default_factory=dict)
+    sql_of_nodes: str = ""
+    sql_of_nodes_parameters: tuple[str, ...] = ()
+    node_columns: Mapping[str, str] = field(default_factory=dict)
     as_text: frozenset[str] = frozenset()
     tree_rules: TreeRules = ONE_ROOT
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
