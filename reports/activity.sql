@@ -6,18 +6,16 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.checkins"]
 -- # Time itself changes the numbers when a row's instant that is still to come is reached, and at midnight.
--- valid_until = """
--- SELECT least(
---     :day_end,
---     (SELECT min(at) FROM organisation.checkins WHERE at > :now)
--- )
--- """
+-- valid_until = "column changes_at"
 --
 -- [freshness]
 -- soft = "2m"
 -- hard = "10m"
 -- debounce = "2s"
 -- max_wait = "20s"
+--
+-- [nodes]
+-- "organisation.checkins" = "node_id"
 --
 -- [rollup]
 -- checkins = "sum"
@@ -47,7 +45,8 @@
 -- Each day is selected by its own two instants: the zone is evaluated for 35 dates, not for every check-in. The days
 -- are materialized so that their names are formatted 35 times as well, and not for every day of every node.
 --
--- Parameters: :now, :day_start, :zone. Returns: one row per node with check-ins in those days, direct rows only.
+-- Parameters: :nodes, :now, :day_start, :day_end, :zone. Returns: one row per node with check-ins in those days or in the
+-- future, direct rows only. The first instant at which time changes the node's numbers is no later than changes_at.
 
 WITH days AS MATERIALIZED (
     SELECT
@@ -68,19 +67,25 @@ WITH days AS MATERIALIZED (
     ) AS instants
 ),
 counted AS (
-    SELECT node_id, day, number, last_at
+    SELECT node_id, day, number, last_at, NULL::timestamptz AS changes_at
     FROM days
     CROSS JOIN LATERAL (
         SELECT node_id, count(*) AS number, max(at) AS last_at
         FROM organisation.checkins
-        WHERE at >= begins AND at < ends AND at <= :now
+        WHERE node_id = ANY(:nodes) AND at >= begins AND at < ends AND at <= :now
         GROUP BY node_id
     ) AS of_day
+    UNION ALL
+    SELECT node_id, NULL, 0, NULL, min(at)
+    FROM organisation.checkins
+    WHERE node_id = ANY(:nodes) AND at > :now
+    GROUP BY node_id
 )
 SELECT
     node_id,
     sum(number)::bigint AS checkins,
-    json_object_agg(day, number) AS checkins_by_day,
-    max(last_at) AS last_at
+    json_object_agg(day, number) FILTER (WHERE number > 0) AS checkins_by_day,
+    max(last_at) AS last_at,
+    least(:day_end, min(changes_at)) AS changes_at
 FROM counted
 GROUP BY node_id

@@ -4,16 +4,18 @@ The head is TOML in SQL comments between two ``-- +++`` lines (`front_matter`). 
 with that node's **direct** rows only; the worker rolls the measures up over the tree (`rollups`).
 
 Parameters of the query: ``:now`` (the instant the report is true for), ``:day_start`` and ``:day_end``
-(the calendar day around it in the report's zone, 23 to 25 hours long), ``:zone`` (that zone's name).
+(the calendar day around it in the report's zone, 23 to 25 hours long), ``:zone`` (that zone's name), and
+``:nodes`` (the ids of the nodes that are asked for, `node_queries`).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split_head
+from reports.node_queries import NODES, find_nodes, names_nodes, read_node_columns, without_nodes
 from reports.rollups import columns_of, read_rollups
 from reports.titles import read_titles
 from reports.tree_rules import ONE_ROOT, TreeFile, TreeRules, read_tree
@@ -27,7 +29,7 @@ _PARAMETER = re.compile(
 """Pattern of a parameter; comments, strings and quoted names come first, so that they are skipped."""
 _KEYS = {
     *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
-    *("freshness", "budget", "history", "rollup", "numbers", "titles", "valid_until", "zones"),
+    *("freshness", "budget", "history", "rollup", "numbers", "titles", "valid_until", "zones", "nodes"),
 }
 _FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
 _BUDGET = {"max_db_share"}
@@ -126,15 +128,12 @@ def parse_report(
     freshness = head.table("freshness", _FRESHNESS)
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
     name, column = _name(head, "name"), _column(head)
-    rollup = read_rollups(head.table("rollup"))
-    zones, sql, parameters = _statement(head, query, rollup)
-    valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
-    tree = _tree(head, trees)
+    rollup, tree = read_rollups(head.table("rollup")), _tree(head, trees)
     report = Report(
         name=name,
         title=head.text("title", name),
-        sql=sql,
-        parameters=parameters,
+        sql="",
+        parameters=(),
         scope=head.text("scope"),
         tree=tree.sql,
         tree_rules=tree.rules,
@@ -148,30 +147,58 @@ def parse_report(
         sources=_sources(head),
         max_wait=freshness.duration("max_wait", freshness.duration("debounce")),
         max_db_share=budget.share("max_db_share", "1%"),
-        valid_until=valid_until[0],
-        valid_until_parameters=valid_until[1],
         valid_until_column=column,
         timezone=_zone(head),
         keep=_keep(history),
         window=head.duration("window", timedelta(0)),
-        zones=zones,
+        zones=read_zones(_section(head, "zones", {*columns_of(rollup), *([column] if column else [])})),
         as_text=_as_text(head, {*rollup, head.text("scope")}),
         schema=schema or {},
         titles=read_titles(_section(head, "titles"), rollup),
         place=head.place,
     )
-    return _with_bounds_checked(report)
+    return _with_bounds_checked(_with_queries(report, head, query))
 
 
-def _statement(
-    head: HeadTable, query: str, rollup: Mapping[str, str]
-) -> tuple[Mapping[str, str], str, tuple[str, ...]]:
-    """Return the declared zones, the query with them and with numbered parameters, and the parameters' names."""
-    column = _column(head)
-    columns = [*columns_of(rollup), *([column] if column else [])]
-    zones = read_zones(_section(head, "zones", set(columns)))
-    sql, parameters = bind_parameters(query, head.place)
-    return zones, with_zones(sql, [head.text("scope"), *columns], zones), parameters
+def _with_queries(report: Report, head: HeadTable, query: str) -> Report:
+    """Return the report with its query for all nodes, the one for some, and the one for its validity."""
+    node_columns = read_node_columns(_section(head, "nodes"), report.sources, report.tree)
+    whole, of_nodes = _texts(head, query, node_columns)
+    sql, parameters = _statement(report, whole)
+    column = report.valid_until_column
+    until, until_parameters = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
+    report = replace(
+        report, sql=sql, parameters=parameters, valid_until=until, valid_until_parameters=until_parameters
+    )
+    if not of_nodes or "sql" in report.rollup.values():  # that roll-up needs the rows of whole subtrees
+        return report
+    sql_of_nodes, names = _statement(report, of_nodes)
+    return replace(report, node_columns=node_columns, sql_of_nodes=sql_of_nodes, sql_of_nodes_parameters=names)
+
+
+def _texts(head: HeadTable, query: str, node_columns: Mapping[str, str]) -> tuple[str, str]:
+    """Return the query for all nodes, and the one for some; the latter is empty if the file declares none.
+
+    ``[nodes]`` and ``:nodes`` need each other: either alone would have no effect, and its author would not know.
+    """
+    if not node_columns:
+        if fault := find_nodes(query, head.place):
+            raise fault
+        return query, ""
+    if not names_nodes(query, head.place):
+        raise head.error_at(
+            "nodes", "has no effect without :nodes; write WHERE node_id = ANY(:nodes) where the query selects rows"
+        )
+    return without_nodes(query), query
+
+
+def _statement(report: Report, query: str) -> tuple[str, tuple[str, ...]]:
+    """Return a query with the declared zones and numbered parameters, and the parameters' names."""
+    column = report.valid_until_column
+    sql, parameters = bind_parameters(query, report.place, (*PARAMETERS, NODES))
+    return with_zones(
+        sql, [report.scope, *columns_of(report.rollup), *([column] if column else [])], report.zones
+    ), parameters
 
 
 def _section(head: HeadTable, key: str, known: set[str] | None = None) -> HeadTable:
@@ -243,7 +270,11 @@ def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
         allowed = "'next_midnight', 'change', 'column NAME' or SQL for one timestamptz"
         raise head.error_at("valid_until", f"{value!r} must be {allowed}")
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
-    return bind_parameters(query, HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1)))
+    place = HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1))
+    if find_nodes(query, place):
+        reason = 'cannot ask for :nodes, since it is about all; write valid_until = "column NAME", which can'
+        raise head.error_at("valid_until", reason)
+    return bind_parameters(query, place)
 
 
 def bind_parameters(

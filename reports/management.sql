@@ -20,6 +20,12 @@
 -- close = "daily"
 -- keep = "35d"
 --
+-- [nodes]
+-- "organisation.employees" = "node_id"
+-- "organisation.checkins" = "node_id"
+-- "organisation.blockers" = "node_id"
+-- "organisation.tasks" = "node_id"
+--
 -- [rollup]
 -- employees = "sum"
 -- people_today = "distinct"
@@ -56,7 +62,7 @@
 -- The dashboard of the management: per node, and by roll-up for its whole subtree, the number of employees, those who
 -- checked in today, active blockers, and open and overdue tasks.
 --
--- Parameters: :now, :day_start, :day_end. Returns: one row per node that has anything, direct rows only.
+-- Parameters: :nodes, :now, :day_start, :day_end. Returns: one row per node that has anything, direct rows only.
 -- Invariant: every number is a fact of the instant :now, so that an earlier instant can be computed too. The first
 -- instant at which time changes the node's numbers is no later than changes_at; a node that has only future rows has a
 -- row for that. Closed items never count again, so only the others are queried, which have partial indexes.
@@ -67,7 +73,7 @@ WITH employees AS (
         count(*) FILTER (WHERE joined_at <= :now) AS employees,
         min(CASE WHEN joined_at > :now THEN joined_at ELSE left_at END) AS changes_at
     FROM organisation.employees
-    WHERE left_at IS NULL OR left_at > :now
+    WHERE node_id = ANY(:nodes) AND (left_at IS NULL OR left_at > :now)
     GROUP BY node_id
 ),
 checkins AS (
@@ -77,7 +83,7 @@ checkins AS (
         array_agg(employee_id) FILTER (WHERE at <= :now AND at < :day_end) AS people_today,
         min(at) FILTER (WHERE at > :now) AS changes_at
     FROM organisation.checkins
-    WHERE at >= :day_start
+    WHERE node_id = ANY(:nodes) AND at >= :day_start
     GROUP BY node_id
 ),
 active AS (
@@ -88,7 +94,7 @@ active AS (
         (array_agg(id ORDER BY opened_at, id) FILTER (WHERE opened_at <= :now))[1] AS oldest_blocker_id,
         min(CASE WHEN opened_at > :now THEN opened_at ELSE closed_at END) AS changes_at
     FROM organisation.blockers
-    WHERE closed_at IS NULL OR closed_at > :now
+    WHERE node_id = ANY(:nodes) AND (closed_at IS NULL OR closed_at > :now)
     GROUP BY node_id
 ),
 tasks AS (
@@ -102,7 +108,7 @@ tasks AS (
             ELSE closed_at
         END) AS changes_at
     FROM organisation.tasks
-    WHERE closed_at IS NULL OR closed_at > :now
+    WHERE node_id = ANY(:nodes) AND (closed_at IS NULL OR closed_at > :now)
     GROUP BY node_id
 )
 SELECT

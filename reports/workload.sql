@@ -8,22 +8,16 @@
 -- sources = ["organisation.nodes", "organisation.tasks"]
 -- # Ages are whole local days, so they change at midnight; a task is overdue in the microsecond after its due date.
 -- # Closed tasks never count again, so only the others are queried, which have partial indexes.
--- valid_until = """
--- SELECT least(
---     :day_end,
---     (SELECT least(
---          min(due_at) FILTER (WHERE due_at >= :now) + interval '1 microsecond',
---          min(created_at) FILTER (WHERE created_at > :now))
---      FROM organisation.tasks WHERE closed_at IS NULL OR closed_at > :now),
---     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now)
--- )
--- """
+-- valid_until = "column changes_at"
 --
 -- [freshness]
 -- soft = "90s"
 -- hard = "5m"
 -- debounce = "2s"
 -- max_wait = "5s"
+--
+-- [nodes]
+-- "organisation.tasks" = "node_id"
 --
 -- [rollup]
 -- tasks = "sum"
@@ -65,7 +59,9 @@
 -- for three dates, not for every task. A date begins at its midnight or right after the last microsecond of the one
 -- before, whichever is earlier; see activity.sql for why.
 --
--- Parameters: :now, :day_start, :zone. Returns: one row per node with such tasks, direct rows only.
+-- Parameters: :nodes, :now, :day_start, :day_end, :zone. Returns: one row per node with such or future tasks, direct
+-- rows only. Future tasks have no age and are not counted; the first instant at which time changes the node's numbers
+-- is no later than changes_at.
 
 WITH begins AS MATERIALIZED (
     SELECT
@@ -94,14 +90,20 @@ waiting AS (
         coalesce(due_at < :now, false) AS is_overdue,
         assignee_id IS NULL AS is_unassigned,
         CASE
+            WHEN created_at > :now THEN NULL
             WHEN created_at >= week THEN 'week'
             WHEN created_at >= month THEN 'month'
             WHEN created_at >= quarter THEN 'quarter'
             ELSE 'older'
-        END AS age
+        END AS age,
+        CASE
+            WHEN created_at > :now THEN created_at
+            WHEN due_at >= :now THEN least(due_at + interval '1 microsecond', closed_at)
+            ELSE closed_at
+        END AS changes_at
     FROM organisation.tasks
     CROSS JOIN begins
-    WHERE created_at <= :now AND (closed_at IS NULL OR closed_at > :now)
+    WHERE node_id = ANY(:nodes) AND (closed_at IS NULL OR closed_at > :now)
 ),
 ages AS (
     SELECT
@@ -111,24 +113,27 @@ ages AS (
         count(*) FILTER (WHERE status = 'open') AS open,
         count(*) FILTER (WHERE status <> 'open') AS in_progress,
         count(*) FILTER (WHERE is_overdue) AS overdue,
-        count(*) FILTER (WHERE is_unassigned) AS unassigned
+        count(*) FILTER (WHERE is_unassigned) AS unassigned,
+        min(changes_at) AS changes_at
     FROM waiting
     GROUP BY node_id, age
 ),
 oldest AS (
     SELECT DISTINCT ON (node_id) node_id, created_at AS oldest_at, id AS oldest_id
     FROM waiting
+    WHERE age IS NOT NULL
     ORDER BY node_id, created_at, id
 )
 SELECT
     node_id,
-    sum(tasks)::bigint AS tasks,
-    json_object_agg(age, open) FILTER (WHERE open > 0) AS open,
-    json_object_agg(age, in_progress) FILTER (WHERE in_progress > 0) AS in_progress,
-    sum(overdue)::bigint AS overdue,
-    sum(unassigned)::bigint AS unassigned,
+    coalesce(sum(tasks) FILTER (WHERE age IS NOT NULL), 0)::bigint AS tasks,
+    json_object_agg(age, open) FILTER (WHERE age IS NOT NULL AND open > 0) AS open,
+    json_object_agg(age, in_progress) FILTER (WHERE age IS NOT NULL AND in_progress > 0) AS in_progress,
+    coalesce(sum(overdue) FILTER (WHERE age IS NOT NULL), 0)::bigint AS overdue,
+    coalesce(sum(unassigned) FILTER (WHERE age IS NOT NULL), 0)::bigint AS unassigned,
     oldest.oldest_at,
-    oldest.oldest_id
+    oldest.oldest_id,
+    least(:day_end, min(changes_at)) AS changes_at
 FROM ages
-JOIN oldest USING (node_id)
+LEFT JOIN oldest USING (node_id)
 GROUP BY node_id, oldest.oldest_at, oldest.oldest_id

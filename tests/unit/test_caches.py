@@ -128,6 +128,7 @@ KNOWN = {
     "worker OwnJobs.handlers": ONE_VALUE,
     "worker OwnJobs.lanes": ONE_VALUE,
     "reader DocumentList.found": ONE_VALUE,
+    "reports Report.node_columns": ONE_VALUE,
     "reports Report.schema": ONE_VALUE,
     "reports Report.titles": ONE_VALUE,
     "reports Report.zones": ONE_VALUE,
