@@ -18,6 +18,7 @@ from ops.reports.checks import judge_report, key_of
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
 from ops.reports.finding import ReportFinding
 from ops.reports.misread_numbers import misread_numbers
+from ops.reports.node_checks import plan_notes, whole_notes
 from ops.reports.proofs_postgres import proof_facts, proof_lines
 from ops.reports.zones_postgres import REMEDY, ZoneFault, compare_zones, zones_of
 from reports import Report, ReportError
@@ -55,6 +56,8 @@ async def check_reports(tools: Tools, args: argparse.Namespace) -> CommandResult
     for name, found in facts.items():
         notes += misread_numbers(folder.reports[name], found.documents)
         notes += [f"{name}: {text}" for text in (*found.calls, *found.tree_notes)]
+        notes += [f"{name}: {text}" for text in (plan_notes(found.nodes) if found.nodes else ())]
+    notes += [f"{name}: {text}" for name, one in folder.reports.items() for text in whole_notes(one)]
     result = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},
@@ -123,6 +126,7 @@ def _figures(report: Report, facts: ReportFacts) -> dict[str, Any]:
         "tables": sorted(facts.tables),
         "plan_cost": facts.cost,
         "cost_ms": None if facts.cost_ms is None else round(facts.cost_ms, 2),
+        "one_node_ms": None if facts.nodes is None or facts.nodes.one_ms is None else round(facts.nodes.one_ms, 2),
         "rows": facts.rows,
         "scopes": len(facts.documents),
         "least_interval_ms": None if apart is None else round(apart / timedelta(milliseconds=1)),
@@ -145,7 +149,7 @@ def _text(
             apart = max(report.debounce, timedelta(milliseconds=one.cost_ms / report.max_db_share))
             lines.append(
                 f"{name}: {one.rows} rows for {len(one.documents)} nodes in {one.cost_ms:.1f} ms "
-                f"(plan cost {one.cost:.0f}); "
+                f"(plan cost {one.cost:.0f}){_one_node(one)}; "
                 f"its budget of {report.max_db_share:.2%} allows a refresh in {apart.total_seconds():.1f} s"
             )
         if plans and one.plan:
@@ -154,6 +158,12 @@ def _text(
     lines += [finding.line() for finding in findings]
     found = f"{len(findings)} to fix" if findings else "nothing to fix"
     return "\n".join([*lines, f"{len(folder.reports) + len(folder.faults)} reports, {found}"])
+
+
+def _one_node(facts: ReportFacts) -> str:
+    if facts.nodes is None or facts.nodes.one_ms is None:
+        return ""
+    return f", for one node in {facts.nodes.one_ms:.1f} ms"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

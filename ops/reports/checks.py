@@ -13,6 +13,7 @@ import orjson
 
 from ops.reports.facts_postgres import ReportFacts, SqlFault
 from ops.reports.finding import ReportFinding
+from ops.reports.node_checks import check_node_columns, check_nodes
 from reports import Report
 from reports.catalogue_postgres import Proof
 from reports.columns import misfit
@@ -218,7 +219,9 @@ RULES: tuple[Rule, ...] = (
     check_clocks,
     check_valid_until,
     check_sources,
+    check_node_columns,
     check_rows,
+    check_nodes,
     check_zoneless_texts,
     check_budget,
     check_schema,
@@ -239,6 +242,8 @@ def _at(report: Report, fault: SqlFault) -> str:
             return f"{place.file}:{place.query + _lines(report.tree, fault.position)}"
         case "valid_until":
             return key_of(report, "valid_until")
+        case "nodes":
+            return f"{place.file}:{place.query + _lines(report.sql_of_nodes, fault.position)}"
         case _:
             return f"{place.file}:{place.query + _lines(report.sql, fault.position)}"
 

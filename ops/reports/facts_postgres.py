@@ -16,6 +16,7 @@ import asyncpg
 import orjson
 
 from ops.reports.calls_postgres import hidden_calls
+from ops.reports.node_facts_postgres import NodeFacts, examine_nodes
 from ops.reports.remedies import remedy_of
 from ops.reports.tree_notes import tree_notes, unread_notes
 from reports import Report
@@ -66,7 +67,7 @@ class SqlFault:
     """Error of a query on the database.
 
     Attributes:
-        part: ``sql``, ``tree`` or ``valid_until``.
+        part: ``sql``, ``nodes``, ``tree`` or ``valid_until``.
         position: in characters from the query's start; 0 if unknown.
     """
 
@@ -84,6 +85,7 @@ class ReportFacts:
     Attributes:
         columns: the Postgres type of each column by name, arrays with ``[]``.
         tables: the tables, ``schema.table``, that the plans of query and tree read.
+        tree_tables: those of the tree alone.
         absent: declared sources that are not tables.
         cost: the planner's estimate.
         cost_ms: duration of a refresh's queries, the median of a few runs, with its tree.
@@ -93,10 +95,12 @@ class ReportFacts:
         documents: the documents that a refresh would store now.
         calls: sentences about functions with hidden reads or effects.
         tree_notes: sentences about nodes and rows that are left out, and nodes without a name.
+        nodes: facts about its query of some nodes; None if it has none, or if all rows are at fault.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     tables: frozenset[str] = frozenset()
+    tree_tables: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     cost: float = 0.0
     plan: str = ""
@@ -111,6 +115,7 @@ class ReportFacts:
     documents: Mapping[NodeId, Document] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
     tree_notes: tuple[str, ...] = ()
+    nodes: NodeFacts | None = None
 
 
 class DatabaseAway(Exception):
@@ -172,6 +177,8 @@ class ReportProbe:
         facts.calls = await hidden_calls(self.connection, (report.sql, report.tree, report.valid_until))
         if not facts.refused:
             await self._ask(facts, "sql", self._run(facts, report, own))
+        if report.sql_of_nodes and facts.documents:
+            await self._ask(facts, "nodes", self._ask_for_some(facts, report, own))
         return facts
 
     async def catalogue(self, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
@@ -225,14 +232,19 @@ class ReportProbe:
         plan = orjson.loads(explained)[0]["Plan"]
         read = await self.connection.fetch(_TABLES, sorted(set(_relations(plan))))
         facts.tables |= {row["source"] for row in read} if part != "valid_until" else set()
+        if part == "tree":
+            facts.tree_tables = facts.tables
         if part == "sql":
             facts.cost = float(plan["Total Cost"])
             facts.plan = "\n".join(row[0] for row in await self.connection.fetch(f"EXPLAIN {sql}", *arguments))
 
     def _arguments(self, report: Report, part: str, zone: ZoneInfo) -> list[object]:
-        day = day_around(self.snapshot.as_of, zone)
-        values = {"now": self.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+        values = self._values(zone)
         return [values[name] for name in _parameters(report, part)]
+
+    def _values(self, zone: ZoneInfo) -> dict[str, object]:
+        day = day_around(self.snapshot.as_of, zone)
+        return {"now": self.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
 
     async def _tables(self, facts: ReportFacts, report: Report) -> None:
         there = {row["source"] for row in await self.connection.fetch(_TABLES, list(report.sources))}
@@ -258,6 +270,13 @@ class ReportProbe:
         facts.until_past = bool(not is_never(facts.until) and _is_past(facts.until, snapshot.as_of))
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of, bounds=snapshot.bounds)
+
+    async def _ask_for_some(self, facts: ReportFacts, report: Report, zone: ZoneInfo) -> None:
+        """Compare the rows of some nodes with those for all."""
+        snapshot, values = self.snapshot, self._values(zone)
+        tree = await snapshot.tree(report)
+        rows = await snapshot.rows(report, now=snapshot.as_of, day=day_around(snapshot.as_of, zone))
+        facts.nodes = await examine_nodes(self.connection, report, tree, rows, values)
 
 
 def _parameters(report: Report, part: str) -> tuple[str, ...]:
