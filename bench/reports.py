@@ -4,8 +4,8 @@ A Postgres and a Valkey of its own, both embedded and durable, filled with the r
 5,000 people, 480,000 check-ins, 40,000 blockers, 60,000 tasks; with ``--tenfold`` ten times as many of each. One
 process with the worker's own code, all shipped reports. Medians of the rounds, smallest and largest beside them.
 
-    refresh           in Postgres: the time of the report's own queries, seen from the worker; in the worker: the
-                      rest, computing and storing included
+    refresh           in Postgres: the time of the report's own queries, by its clock; in the worker: the rest,
+                      computing and storing included
     write to readable from the commit of a check-in to a stored set that holds it, with triggers, the prober
                       and the debounce
     saved             database time of a working day: ten managers who each look once a minute for 8 h and ask node

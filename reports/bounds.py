@@ -29,8 +29,8 @@ class ReportBounds:
         SELECT 1 AS id
         ) AS bounded LIMIT 11
         """
-        query = sql.rstrip().removesuffix(";")
-        if ";" in query:  # within a string or before a comment: the end of the query is not known
+        query = as_subquery(sql)
+        if query is None:
             return sql
         return f"SELECT * FROM (\n{query}\n) AS bounded LIMIT {self.nodes + 1}"  # noqa: S608  the report's own query
 
@@ -54,3 +54,13 @@ class ReportBounds:
 
 
 DEFAULT = ReportBounds()
+
+
+def as_subquery(sql: str) -> str | None:
+    """Return a query so that it can stand in brackets; None if its end is not known.
+
+    >>> as_subquery("SELECT 1; "), as_subquery("SELECT ';'")
+    ('SELECT 1', None)
+    """
+    query = sql.rstrip().removesuffix(";")
+    return None if ";" in query else query  # within a string or before a comment

@@ -42,6 +42,7 @@ from reports.connection_postgres import (
 )
 from reports.day import Day
 from reports.document import microseconds
+from reports.execution_time import take_execution_time, with_execution_time
 from reports.measures import INFINITE
 from reports.memo import RefreshMemo, TreeQuery
 from reports.off_loop import off_loop
@@ -144,7 +145,7 @@ class DatabaseSnapshot:
     reading: ClockReading | None = None
     """Reading of the server's clock at the start of the transaction."""
     spent: float = 0.0
-    """Seconds taken by the queries of its reports."""
+    """Seconds of the database for the queries of its reports, those that failed included."""
     _trees: dict[TreeQuery, Tree] = field(default_factory=dict)
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
@@ -224,7 +225,7 @@ class DatabaseSnapshot:
         """
         query = report.tree, report.tree_rules
         if query not in self._trees:
-            rows = list(await self._fetch(report.tree, scope="id"))
+            rows = list(await self._read(report.tree, scope="id"))
             self.bounds.require_nodes(len(rows))
             known = await off_loop(lambda: self.memo.known_tree(query, rows), nodes=len(rows))
             if known is None:
@@ -252,7 +253,7 @@ class DatabaseSnapshot:
             self.memo.note_columns(process, report.sql, described)
         check_columns(report, described)
         try:
-            rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day), scope=report.scope))
+            rows = list(await self._read(report.sql, *_values(report.parameters, now, day), scope=report.scope))
         except Exception:
             self.memo.note_columns(process, report.sql, None)  # a column's type may have changed
             raise
@@ -269,7 +270,7 @@ class DatabaseSnapshot:
         """
         if (report.name, now) in self._earliest:
             return self._earliest[report.name, now]
-        rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
+        rows = await self._read(report.valid_until, *_values(report.valid_until_parameters, now, day))
         return rows[0][0] if rows else None
 
     async def query(self, sql: str, *arguments: datetime | str | int | list[str]) -> list[Any]:
@@ -292,18 +293,32 @@ class DatabaseSnapshot:
         at = await self._connection.fetchval("SELECT clock_timestamp()")
         return readings_agree(self.reading, ClockReading(microseconds(at), asked_us, running_us()))
 
-    async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
-        began = time.perf_counter()
+    async def _read(self, sql: str, *arguments: datetime | str, scope: str = "") -> Any:  # noqa: ANN401  records
+        """Run a query of a report and add its time by the server's clock; by ours if it fails.
+
+        Args:
+            scope: column with the node's id, for a query that is limited to the allowed nodes.
+        """
+        timed = with_execution_time(self.bounds.limited_query(sql) if scope else sql)
+        began, seconds = time.perf_counter(), None
         try:
-            return await self._connection.fetch(self.bounds.limited_query(sql) if scope else sql, *arguments)
+            rows = await self._fetch(sql, *arguments, scope=scope, sent=timed)
+            seconds = take_execution_time(rows)
+            return rows
+        finally:
+            self.spent += time.perf_counter() - began if seconds is None else seconds
+
+    async def _fetch(
+        self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "", sent: str = ""
+    ) -> Any:  # noqa: ANN401  records
+        try:
+            return await self._connection.fetch(sent or sql, *arguments)
         except TimeoutError as error:
             raise give_up_connection(self._connection) from error
         except DATABASE_FAULTS:
             raise
         except Exception as error:  # the driver raises plain Python errors for values it cannot read
             raise await unreadable_value(self._connection, sql, arguments, scope, error) from error
-        finally:
-            self.spent += time.perf_counter() - began
 
 
 def is_unreached(error: BaseException) -> bool:

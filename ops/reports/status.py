@@ -51,7 +51,7 @@ class ReportStatus:
     Attributes:
         verified: the last instant at which it was known to be true.
         age_ms: the time since then.
-        cost_p50_ms, cost_p95_ms: database time of its latest refreshes.
+        cost_p50_ms, cost_p95_ms: execution time of its latest refreshes' queries, by the database's clock.
         wanted: True if a reader served it stale.
         marked: True if changes of its board wait.
         proof: the proof that its board is unchanged: ``marks``, ``snapshot`` or ``none``.
