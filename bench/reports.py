@@ -291,14 +291,13 @@ class Bench:
         connection = await asyncpg.connect(self._dsn)
         boards = self._refresher.boards
         role = await connection.fetchval("SELECT current_user")
-        sources = tuple({source for board in boards.values() for source in board.sources})
         single: dict[str, list[float]] = {"without": [], "with": []}
         many: dict[str, list[float]] = {"without": [], "with": []}
         for _ in range(min(3, rounds)):
             for way, alone in single.items():
                 await connection.execute(install_script(TENANT, boards, role=role))
                 if way == "without":
-                    await connection.execute(uninstall_script(TENANT, sources))
+                    await connection.execute(uninstall_script(TENANT))
                 alone.append(await self._one_writer(connection))
                 many[way].append(await self._many_writers())
         await connection.close()

@@ -375,6 +375,10 @@ REPORTS: Mapping[str, str] = {
     "{0} has no trigger; run ./run ops reports install": (
         "{0} no tiene trigger; ejecute ./run ops reports install"
     ),
+    "{0} has a foreign table below it: writes that reach that one fail until ./run ops reports install runs": (
+        "{0} tiene ahora una tabla foránea debajo: lo que se escriba en esa falla hasta ejecutar "
+        "./run ops reports install"
+    ),
     "the trigger of {0} is disabled or not the current one; run ./run ops reports install again": (
         "el trigger de {0} está desactivado o no es el actual; ejecute de nuevo ./run ops reports install"
     ),

@@ -18,7 +18,8 @@ from hashlib import blake2b
 from typing import Any
 
 from reports.boards import Board
-from reports.triggers import CALLS, SERVER, SOURCES, board_key, boards_by_source, trigger_name
+from reports.source_faults import SourceState, judge_sources
+from reports.triggers import CALLS, SERVER, SOURCES, board_key, trigger_name, watched_sources
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
@@ -32,6 +33,9 @@ _WORDS = {
     "system": "{name} shows the server itself, which changes without a transaction",
     "hidden": "row-level security may hide rows of {name} from this user",
     "unmarked": "{name} has no trigger; run ./run ops reports install",
+    "collecting": (
+        "{name} has a foreign table below it: writes that reach that one fail until ./run ops reports install runs"
+    ),
     "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
 }
 _UNPROVABLE = {"foreign", "hidden", "subscribed", "sequence", "system"}
@@ -47,12 +51,14 @@ class Proof:
         why: reasons why the kind is not ``marks``; empty for ``marks``.
         digest: digest of the catalogue's rows about the board; None for ``none``.
         hidden: tables in which row-level security may hide rows.
+        whole: tables whose marks name no nodes, although those of a new install would.
     """
 
     kind: str = "none"
     why: tuple[str, ...] = ()
     digest: str | None = None
     hidden: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,55 +110,54 @@ async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board])
     Raises:
         DATABASE_FAULTS: as ``fetch`` does.
     """
-    pairs = [(source, key) for source, keys in boards_by_source(tenant, boards).items() for key in keys]
+    wanted = watched_sources(tenant, boards)
     server = (await fetch(SERVER))[0]
-    sources, keys = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    rows = await fetch(SOURCES, sources, keys, trigger_name(tenant))
+    of_nodes = [one for one in wanted if one.column]
+    facts = await fetch(
+        SOURCES,
+        sorted({one.source for one in wanted}),
+        trigger_name(tenant),
+        [one.source for one in of_nodes],
+        [one.column for one in of_nodes],
+    )
     calls = [
         (name, board_key(tenant, board.name)) for board in boards.values() if board.sources for name in board.calls
     ]
+    sources, keys = [one.source for one in wanted], [one.board for one in wanted]
     reads = await fetch(CALLS, [name for name, _ in calls], [key for _, key in calls], sources, keys)
-    return judge_catalogue(tenant, boards, server, rows, reads)
+    return judge_catalogue(tenant, boards, server, judge_sources(wanted, facts), reads)
 
 
 def judge_catalogue(
     tenant: str,
     boards: Mapping[str, Board],
     server: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    sources: Sequence[SourceState],
     reads: Sequence[Mapping[str, Any]],
 ) -> Catalogue:
-    """Judge the rows of ``server.sql``, ``sources.sql`` and ``calls.sql``; pure, for worker, check and doctor."""
-    of_board, calls_of_board = _by_board(rows), _by_board(reads)
-    keys = {name: board_key(tenant, name) for name in boards}
-    proofs = {
-        name: _proof(board, server, of_board.get(keys[name], []), calls_of_board.get(keys[name], []))
-        for name, board in boards.items()
-    }
+    """Judge the state of sources and the rows of ``server.sql`` and ``calls.sql``; pure."""
+    proofs = {}
+    for name, board in boards.items():
+        key = board_key(tenant, name)
+        states = [state for state in sources if state.board == key]
+        proofs[name] = _proof(board, server, states, [row for row in reads if row["board"] == key])
     return Catalogue(
         visible=server["visible"],
         proofs=proofs,
-        faulty=tuple(sorted({row["source"] for row in rows if row["faults"]})),
+        faulty=tuple(sorted({state.source for state in sources if state.faults})),
         since=server["since"],
         standby=server["standby"],
         usable=server["usable"],
     )
 
 
-def _by_board(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["board"], []).append(row)
-    return found
-
-
 def _proof(
     board: Board,
     server: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    states: Sequence[SourceState],
     reads: Sequence[Mapping[str, Any]],
 ) -> Proof:
-    faults = sorted({fault for row in rows for fault in row["faults"]}) if board.sources else []
+    faults = sorted({fault for state in states for fault in state.faults}) if board.sources else []
     kinds = {fault.partition(" ")[0] for fault in faults}
     why = [_in_words(fault) for fault in faults]
     why += [_call_in_words(row["name"], row["relation"]) for row in reads]
@@ -166,9 +171,10 @@ def _proof(
     if server["standby"] or beyond or kinds & _UNPROVABLE:
         hidden = tuple(fault.partition(" ")[2] for fault in faults if fault.startswith("hidden "))
         return Proof("none", tuple(why), hidden=hidden)
-    digest = _digest(server, rows)
+    digest = _digest(server, states)
     if board.sources and not faults and not reads and server["usable"]:
-        return Proof("marks", (), digest)
+        whole = tuple(sorted({table for state in states for table in state.whole}))
+        return Proof("marks", (), digest, whole=whole)
     if board.sources and not server["usable"]:
         why.append(_unusable(server["lacks"]))
     return Proof("snapshot", tuple(why), digest)
@@ -184,8 +190,8 @@ _STANDBY = "the database is a standby: it shows what it has replayed, and cannot
 _OUTSIDE = "the database has {name}, which is foreign, subscribed or hides rows from this user"
 
 
-def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    text = "\n".join([server["digest"], *(f"{row['source']} {row['digest']}" for row in rows)])
+def _digest(server: Mapping[str, Any], states: Sequence[SourceState]) -> str:
+    text = "\n".join([server["digest"], *(f"{state.source} {state.digest}" for state in states)])
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -4,25 +4,56 @@ This module only writes SQL; ``ops reports install`` runs or prints it, and the 
 board's key separates the marks of two tenants of one database, so that neither takes up the other's.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from reports.boards import Board
 
 _FOLDER = Path(__file__).parent / "sql"
+_WORD = re.compile(r"%([A-Z]+)%")
+_NOTABLE = (_FOLDER / "notable.sql").read_text(encoding="utf-8")
 INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
-"""Query for the installed triggers; the file describes its result."""
-SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8")
-"""Query for the catalogue's state of sources; the file describes its parameters and result."""
+"""Query for the installed triggers; the file describes its parameter and result."""
+SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8").replace("%NOTABLE%", _NOTABLE)
+"""Query for the catalogue's facts of sources; the file describes its parameters and result."""
 CALLS = (_FOLDER / "calls.sql").read_text(encoding="utf-8")
 """Query for what functions of the application read beyond the sources; the file describes its result."""
 SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
 """Query for the state that all boards of a server share; the file describes its result."""
+_INSTALL = (_FOLDER / "install.sql").read_text(encoding="utf-8")
+_MARK_NODES = (_FOLDER / "mark_nodes.sql").read_text(encoding="utf-8")
+_NODES_COLUMN = (_FOLDER / "nodes_column.sql").read_text(encoding="utf-8")
 _WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")
+_UNINSTALL = (_FOLDER / "uninstall.sql").read_text(encoding="utf-8")
 _HEAD = (
     "-- Reports of tenant {}: {} the triggers that mark what changed.\n"
     "BEGIN READ WRITE;\nSET LOCAL lock_timeout = '5s';\n"
 )
+MARK_DIRTY = "mark_dirty"
+"""Function that marks boards without nodes."""
+_MOST_ROWS = 1000
+"""Rows of a statement, old and new ones, whose nodes are noted; with more, every node may have changed."""
+_LONGEST_NAME = 63 - len(".truncate.99")
+"""Bytes of a trigger's name without its event."""
+_LONGEST_COLUMN = 50
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WatchedSource:
+    """A source of a board, and the column by which its changes are noted.
+
+    Attributes:
+        source: the table, with its schema.
+        board: the board's key.
+        column: column with the node for which a row counts; empty: no report of the board names one.
+    """
+
+    source: str
+    board: str
+    column: str = ""
 
 
 def board_key(tenant: str, board: str) -> str:
@@ -35,17 +66,33 @@ def board_key(tenant: str, board: str) -> str:
 
 
 def trigger_name(tenant: str) -> str:
-    """Return the name of the tenant's trigger, cut to the 63 bytes of an identifier."""
-    return f"momentus_{tenant}"[:63]
+    """Return what the names of the tenant's triggers begin with; the names of two tenants never collide.
+
+    The whole is a trigger's name, or a dot and the event follow; a tenant's name has no dot and no tilde.
+
+    >>> trigger_name("north"), trigger_name("a-name-of-more-than-forty-two-bytes-in-the-north")
+    ('momentus_north', 'momentus_a-name-of-more-than-forty-two-byt~a39613f8')
+    """
+    name = f"momentus_{tenant}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = "~" + blake2b(tenant.encode(), digest_size=4).hexdigest()
+    return name[: _LONGEST_NAME - len(end)] + end
 
 
-def boards_by_source(tenant: str, boards: Mapping[str, Board]) -> dict[str, list[str]]:
-    """Return every declared source with the keys of the boards that it affects."""
-    found: dict[str, list[str]] = {}
-    for board in boards.values():
-        for source in board.sources:
-            found.setdefault(source, []).append(board_key(tenant, board.name))
-    return {source: sorted(keys) for source, keys in sorted(found.items())}
+def mark_nodes(column: str) -> str:
+    """Return the name of the function that marks boards with the nodes in this column."""
+    return f"mark_nodes:{column}"
+
+
+def watched_sources(tenant: str, boards: Mapping[str, Board]) -> list[WatchedSource]:
+    """Return what the triggers of a tenant must mark, in order: each source of each board with its columns."""
+    return sorted(
+        WatchedSource(source, board_key(tenant, board.name), column)
+        for board in boards.values()
+        for source in board.sources
+        for column in board.node_columns.get(source, ("",))
+    )
 
 
 def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> str:
@@ -56,31 +103,30 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
     Args:
         role: role of the worker, which gets the rights to take up marks.
     """
-    wanted = boards_by_source(tenant, boards)
-    pairs = ", ".join(
-        f"({quote_literal(source)}, {quote_literal(key)})" for source, keys in wanted.items() for key in keys
-    )
-    lines = [_HEAD.format(tenant, "install"), (_FOLDER / "install.sql").read_text(encoding="utf-8")]
+    wanted = watched_sources(tenant, boards)
+    lines = [_HEAD.format(tenant, "install"), _INSTALL]
+    lines += [_define_mark_nodes(column) for column in sorted({one.column for one in wanted}) if column]
     lines += [
         f"GRANT USAGE ON SCHEMA momentus TO {quote_identifier(role)};",
         f"GRANT SELECT, DELETE ON momentus.dirty TO {quote_identifier(role)};",
         f"GRANT SELECT, INSERT, UPDATE ON momentus.boards TO {quote_identifier(role)};",
-        _WATCH.replace("%TRIGGER%", quote_literal(trigger_name(tenant))).replace("%SOURCES%", pairs),
-        _forget(tenant, "boards"),
+        _filled(
+            _WATCH,
+            TENANT=quote_literal(tenant),
+            TRIGGER=quote_literal(trigger_name(tenant)),
+            SOURCES=", ".join(map(_row, wanted)),
+            NOTABLE=_NOTABLE,
+        ),
+        _NODES_COLUMN,
+        f"DELETE FROM momentus.boards WHERE starts_with(board, {quote_literal(tenant + ':')});",  # noqa: S608  ours; earlier writes left no mark
     ]
     return "\n".join([*lines, "COMMIT;", ""])
 
 
-def uninstall_script(tenant: str, former: tuple[str, ...]) -> str:
-    """Return the SQL that ``ops reports uninstall`` runs; it removes everything of the tenant from the database.
-
-    Args:
-        former: tables that have the tenant's trigger now.
-    """
-    lines = [_HEAD.format(tenant, "remove"), *(_drop(tenant, source) for source in former)]
-    if former:
-        lines += [_forget(tenant, table) for table in ("boards", "dirty")]
-    return "\n".join([*lines, (_FOLDER / "uninstall.sql").read_text(encoding="utf-8"), "COMMIT;", ""])
+def uninstall_script(tenant: str) -> str:
+    """Return the SQL that ``ops reports uninstall`` runs; it removes all of the tenant from the database."""
+    remove = _filled(_UNINSTALL, TENANT=quote_literal(tenant))
+    return "\n".join([_HEAD.format(tenant, "remove"), remove, "COMMIT;", ""])
 
 
 def quote_identifier(name: str) -> str:
@@ -97,15 +143,17 @@ def quote_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _table(source: str) -> str:
-    schema, _, table = source.partition(".")
-    return f"{quote_identifier(schema)}.{quote_identifier(table)}"
+def _define_mark_nodes(column: str) -> str:
+    """Return SQL of the function that notes this column; none if its name leaves no room for the function's."""
+    if len(column.encode()) > _LONGEST_COLUMN:
+        return ""
+    name = quote_identifier(mark_nodes(column))
+    return _filled(_MARK_NODES, FUNCTION=name, COLUMN=quote_identifier(column), MOST=str(_MOST_ROWS))
 
 
-def _drop(tenant: str, source: str) -> str:
-    return f"DROP TRIGGER IF EXISTS {quote_identifier(trigger_name(tenant))} ON {_table(source)};"
+def _row(one: WatchedSource) -> str:
+    return f"({quote_literal(one.source)}, {quote_literal(one.board)}, {quote_literal(one.column)})"
 
 
-def _forget(tenant: str, table: str) -> str:
-    """Return SQL that has each board computed once more, since earlier writes left no mark."""
-    return f"DELETE FROM momentus.{table} WHERE starts_with(board, '{tenant}:');"  # noqa: S608  both are ours
+def _filled(script: str, **words: str) -> str:
+    return _WORD.sub(lambda found: words[found[1]], script)

@@ -17,7 +17,7 @@ from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.connection_postgres import Connection, connect
 from reports.source_postgres import DATABASE_FAULTS
-from reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
+from reports.triggers import INSTALLED, install_script, uninstall_script, watched_sources
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
 _ROLE = "worker"
@@ -27,7 +27,7 @@ _ROLE = "worker"
 async def install_triggers(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Install the triggers, or print the script. Raises CommandRefused."""
     boards = _boards(tools)
-    sources = sorted(boards_by_source(tools.tenant, boards))
+    sources = sorted({one.source for one in watched_sources(tools.tenant, boards)})
     if not sources:
         raise CommandRefused('sources: no report names any; add sources = ["schema.table", ...] to its head')
     if not tools.postgres_dsn and not args.dry_run:
@@ -67,7 +67,7 @@ async def _with_proofs(
 async def uninstall_triggers(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Remove all triggers of the tenant, or print the script. Raises CommandRefused."""
     marked = await _marked(tools, args)
-    script = uninstall_script(tools.tenant, marked)
+    script = uninstall_script(tools.tenant)
     return await _done(tools, args, script, f"the triggers of {len(marked)} tables are removed", list(marked))
 
 
@@ -79,10 +79,10 @@ async def _marked(tools: Tools, args: argparse.Namespace) -> tuple[str, ...]:
         raise CommandRefused(_NO_DATABASE)
     connection = await _connected(tools.postgres_dsn)
     try:
-        rows = await connection.fetch(INSTALLED)
+        rows = await connection.fetch(INSTALLED, tools.tenant)
     finally:
         await connection.close()
-    return tuple(sorted(row["source"] for row in rows if row["name"] == trigger_name(tools.tenant)))
+    return tuple(sorted({row["source"] for row in rows}))
 
 
 async def _done(

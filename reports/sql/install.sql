@@ -7,12 +7,14 @@
 
 CREATE SCHEMA IF NOT EXISTS momentus;
 
--- A change that no refresh has taken up yet: board, table and time. No personal data.
+-- A change that no refresh has taken up yet: board, table, time, and the nodes whose rows changed. No personal data.
+-- Without nodes, every node may have changed.
 CREATE TABLE IF NOT EXISTS momentus.dirty (
     id bigint GENERATED ALWAYS AS IDENTITY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     board text NOT NULL,
-    source text NOT NULL
+    source text NOT NULL,
+    nodes text[]
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 -- Instant as of which each board's marks were last taken up; a refresh of the board locks its row.

@@ -1,23 +1,25 @@
--- State of every source in the catalogue: whether its changes leave marks, and if not, why.
+-- Facts of every source in the catalogue, by which reports/source_faults.py decides whether its changes leave marks.
 --
--- Parameters: $1 sources ("schema.table"), $2 the board's key of each, $3 the tenant's trigger.
--- Returns one row for each pair, ordered by them:
---   source, board
---   faults  "kind name" of each table that leaves no mark; empty: each change of the source leaves one
---   digest  changes with the source's catalogue rows: statements like ATTACH, DROP, TRUNCATE or ALTER TABLE may change
---           rows without firing a trigger
+-- Parameters: $1 sources ("schema.table"), each once; $2 the tenant's triggers, what their names begin with; $3 and $4
+-- sources and columns with the node for which a row counts.
+-- Returns a row for each source and each table through which its rows can be written; oid is null if there is none:
+--   source
+--   oid, name  of the table
+--   kind       why its changes leave no mark, whatever triggers it has; null: they may leave one
+--   triggers   the tenant's: function, arguments, and events as bits of tgtype, 0 if it does not always fire
+--   columns    those of $4 that the table has; notable: those whose nodes can be noted (notable.sql)
+--   apart      true if statements on it reach rows of foreign tables, which no trigger is handed
+--   written    changes with the source's catalogue rows: statements like ATTACH, DROP, TRUNCATE or ALTER TABLE may
+--              change rows without firing a trigger
 --
 -- A statement trigger fires for the table that the statement names. So a source includes all tables through which its
 -- rows can be written: its partitions and children, and their parents. Row-level security is the named table's only.
 -- xmin is the transaction that wrote a catalogue row: unlike the row's other contents, it never repeats. Columns that
 -- swap their names change pg_attribute alone. Rows of temporary children are visible to their session only.
 
-WITH RECURSIVE wanted (source, board) AS (
-    SELECT pair.source, pair.board FROM unnest($1::text[], $2::text[]) AS pair (source, board)
-),
-named AS (
-    SELECT DISTINCT wanted.source, class.oid
-    FROM wanted
+WITH RECURSIVE named AS (
+    SELECT wanted.source, class.oid
+    FROM unnest((SELECT $1::text[])) AS wanted (source)
     JOIN pg_namespace AS namespace ON namespace.nspname = split_part(wanted.source, '.', 1)
     JOIN pg_class AS class ON class.relnamespace = namespace.oid
         AND class.relname = substr(wanted.source, strpos(wanted.source, '.') + 1)
@@ -45,24 +47,28 @@ part AS (
             WHEN class.relkind = 'm' THEN 'materialised'
             WHEN class.relkind = 'f' THEN 'foreign'
             WHEN EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = class.oid) THEN 'subscribed'
-            WHEN named.oid IS NOT NULL AND row_security_active(class.oid) AND NOT EXISTS (
-                SELECT FROM pg_policy
-                WHERE polrelid = class.oid AND polpermissive AND polcmd IN ('r', '*')
-                    AND pg_get_expr(polqual, polrelid) = 'true'
-                    AND EXISTS (
-                        SELECT FROM unnest(polroles) AS of (role)
-                        WHERE of.role = 0 OR pg_has_role(of.role, 'usage')
+            WHEN class.relrowsecurity AND row_security_active(class.oid)
+                AND EXISTS (SELECT FROM named WHERE named.source = member.source AND named.oid = class.oid)
+                AND (
+                    NOT EXISTS (
+                        SELECT FROM pg_policy
+                        WHERE polrelid = class.oid AND polpermissive AND polcmd IN ('r', '*')
+                            AND pg_get_expr(polqual, polrelid) = 'true'
+                            AND EXISTS (
+                                SELECT FROM unnest(polroles) AS of (role)
+                                WHERE of.role = 0 OR pg_has_role(of.role, 'usage')
+                            )
                     )
-            ) THEN 'hidden'
-            WHEN named.oid IS NOT NULL AND row_security_active(class.oid) AND EXISTS (
-                SELECT FROM pg_policy
-                WHERE polrelid = class.oid AND NOT polpermissive AND polcmd IN ('r', '*')
-                    AND EXISTS (
-                        SELECT FROM unnest(polroles) AS of (role)
-                        WHERE of.role = 0 OR pg_has_role(of.role, 'usage')
+                    OR EXISTS (
+                        SELECT FROM pg_policy
+                        WHERE polrelid = class.oid AND NOT polpermissive AND polcmd IN ('r', '*')
+                            AND EXISTS (
+                                SELECT FROM unnest(polroles) AS of (role)
+                                WHERE of.role = 0 OR pg_has_role(of.role, 'usage')
+                            )
                     )
-            ) THEN 'hidden'
-        END AS fault,
+                ) THEN 'hidden'
+        END AS kind,
         concat_ws(
             ' ', class.oid, class.xmin, class.relfilenode,
             (SELECT sum(xmin::text::bigint) FROM pg_attribute WHERE attrelid = class.oid AND attnum > 0),
@@ -74,40 +80,51 @@ part AS (
     FROM member
     JOIN pg_class AS class ON class.oid = member.oid AND class.relpersistence <> 't'
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-    LEFT JOIN named ON named.source = member.source AND named.oid = member.oid
-),
-trigger AS (
-    SELECT
-        tgrelid AS oid,
-        concat_ws(' ', pg_trigger.oid, pg_trigger.xmin) AS written,
-        string_to_array(trim(TRAILING E'\\000' FROM encode(tgargs, 'escape')), E'\\000') AS boards,
-        tgenabled = 'A' AND tgtype & 61 = 60 AND tgqual IS NULL AND tgattr = '' AS works
-    FROM pg_trigger
-    JOIN pg_proc AS function ON function.oid = tgfoid AND function.proname = 'mark_dirty'
-    JOIN pg_namespace AS home ON home.oid = function.pronamespace AND home.nspname = 'momentus'
-    WHERE tgname = $3 AND NOT tgisinternal
-),
-judged AS (
-    SELECT
-        wanted.source,
-        wanted.board,
-        part.oid,
-        CASE
-            WHEN part.oid IS NULL THEN 'absent ' || wanted.source
-            WHEN part.fault IS NOT NULL THEN concat_ws(' ', part.fault, part.name)
-            WHEN trigger.oid IS NULL THEN 'unmarked ' || part.name
-            WHEN NOT (trigger.works AND wanted.board = ANY (trigger.boards)) THEN 'former ' || part.name
-        END AS fault,
-        concat_ws(' ', part.written, trigger.written) AS written
-    FROM wanted
-    LEFT JOIN part ON part.source = wanted.source
-    LEFT JOIN trigger ON trigger.oid = part.oid
 )
 SELECT
-    source,
-    board,
-    coalesce(array_agg(fault ORDER BY fault) FILTER (WHERE fault IS NOT NULL), '{}') AS faults,
-    md5(string_agg(concat_ws(' ', written, fault), ',' ORDER BY oid)) AS digest
-FROM judged
-GROUP BY source, board
-ORDER BY source, board
+    wanted.source,
+    part.oid,
+    part.name,
+    part.kind,
+    of_tenant.functions,
+    of_tenant.arguments,
+    of_tenant.events,
+    ARRAY(
+        SELECT attribute.attname::text
+        FROM unnest((SELECT $3::text[]), (SELECT $4::text[])) AS wish (source, "column")
+        JOIN pg_attribute AS attribute ON attribute.attrelid = part.oid AND attribute.attname = wish."column"
+        WHERE wish.source = wanted.source AND NOT attribute.attisdropped
+    ) AS columns,
+    ARRAY(
+        SELECT attribute.attname::text
+        FROM unnest((SELECT $3::text[]), (SELECT $4::text[])) AS wish (source, "column")
+        JOIN pg_attribute AS attribute ON attribute.attrelid = part.oid AND attribute.attname = wish."column"
+        WHERE wish.source = wanted.source AND %NOTABLE%
+    ) AS notable,
+    EXISTS (SELECT FROM pg_foreign_table) AND EXISTS (
+        WITH RECURSIVE reached (oid) AS (
+            SELECT part.oid
+            UNION
+            SELECT link.inhrelid FROM reached JOIN pg_inherits AS link ON link.inhparent = reached.oid
+        )
+        SELECT FROM reached JOIN pg_foreign_table ON ftrelid = reached.oid
+    ) AS apart,
+    concat_ws(' ', part.written, of_tenant.written) AS written
+FROM unnest((SELECT $1::text[])) AS wanted (source)
+LEFT JOIN part ON part.source = wanted.source
+LEFT JOIN LATERAL (
+    SELECT
+        array_agg(function.proname::text ORDER BY trigger.oid) AS functions,
+        array_agg(trigger.tgargs ORDER BY trigger.oid) AS arguments,
+        array_agg(
+            CASE WHEN trigger.tgenabled = 'A' AND trigger.tgtype & 1 = 0 AND trigger.tgqual IS NULL
+                AND trigger.tgattr = '' THEN trigger.tgtype::integer & 60 ELSE 0 END
+            ORDER BY trigger.oid
+        ) AS events,
+        string_agg(concat_ws(' ', trigger.oid, trigger.xmin), ' ' ORDER BY trigger.oid) AS written
+    FROM pg_trigger AS trigger
+    JOIN pg_proc AS function ON function.oid = trigger.tgfoid
+    JOIN pg_namespace AS home ON home.oid = function.pronamespace AND home.nspname = 'momentus'
+    WHERE trigger.tgrelid = part.oid AND split_part(trigger.tgname, '.', 1) = $2 AND NOT trigger.tgisinternal
+        AND (function.proname = 'mark_dirty' OR starts_with(function.proname, 'mark_nodes:'))
+) AS of_tenant ON true

@@ -1,13 +1,39 @@
--- Remove what install.sql made, unless another tenant's triggers still use it.
+-- Remove the tenant's triggers and marks, and what install.sql made unless another tenant's triggers still use it.
 --
--- Parameters: none; the tenant's triggers were dropped before this script. Returns nothing.
+-- Words between per cent signs: TENANT is the tenant. Returns nothing.
 
 DO $block$
+DECLARE
+    one record;
 BEGIN
-    IF to_regprocedure('momentus.mark_dirty()') IS NULL THEN
+    IF to_regnamespace('momentus') IS NULL OR to_regclass('momentus.dirty') IS NULL THEN
         RETURN;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = to_regprocedure('momentus.mark_dirty()')) THEN
+    FOR one IN
+        SELECT pg_trigger.tgrelid::regclass AS place, pg_trigger.tgname AS name
+        FROM pg_trigger
+        JOIN pg_proc AS function ON function.oid = pg_trigger.tgfoid
+        WHERE NOT pg_trigger.tgisinternal AND function.pronamespace = 'momentus'::regnamespace
+            AND (function.proname = 'mark_dirty' OR starts_with(function.proname, 'mark_nodes:'))
+            AND starts_with(encode(pg_trigger.tgargs, 'escape'), %TENANT% || ':')
+        ORDER BY pg_trigger.tgrelid
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', one.name, one.place);
+    END LOOP;
+    DELETE FROM momentus.boards WHERE starts_with(board, %TENANT% || ':');
+    DELETE FROM momentus.dirty WHERE starts_with(board, %TENANT% || ':');
+    FOR one IN
+        SELECT function.oid::regprocedure AS signature
+        FROM pg_proc AS function
+        WHERE function.pronamespace = 'momentus'::regnamespace AND starts_with(function.proname, 'mark_nodes:')
+            AND NOT EXISTS (SELECT FROM pg_trigger WHERE pg_trigger.tgfoid = function.oid)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', one.signature);
+    END LOOP;
+    IF NOT EXISTS (
+        SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = pg_trigger.tgfoid
+        WHERE pg_proc.pronamespace = 'momentus'::regnamespace
+    ) THEN
         DROP FUNCTION momentus.mark_dirty();
         DROP TABLE momentus.dirty, momentus.boards;
         DROP SCHEMA momentus;

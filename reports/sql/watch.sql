@@ -1,45 +1,107 @@
--- Create the tenant's trigger on all tables through which rows of its sources can be written, and on no other.
+-- Create the tenant's triggers on all tables through which rows of its sources can be written, and on no other.
+--
+-- Words between per cent signs: TENANT is the tenant; TRIGGER what its triggers' names begin with; SOURCES triples of
+-- source, board's key and column with the node for which a row counts ('' for none); NOTABLE the text of notable.sql.
 --
 -- A statement trigger fires for the table that the statement names, so partitions, children and their parents each
 -- have one. Views and foreign tables cannot have one; "ops reports check" explains the consequence.
 -- ALWAYS: a session that loads data with session_replication_role = 'replica' leaves its mark as well.
+--
+-- A table without such a column has one trigger. Otherwise each event has its own, which is handed the rows: Postgres
+-- hands a trigger of several events none. Nodes are noted only if each has one text in the column (notable.sql). Rows of foreign tables cannot be handed over, and statements that reach one would fail.
 
 DO $block$
 DECLARE
     one record;
+    event text;
+    name text;
+    place integer;
 BEGIN
     FOR one IN
-        SELECT tgrelid::regclass AS place FROM pg_trigger
-        WHERE tgname = %TRIGGER% AND tgfoid = 'momentus.mark_dirty'::regproc AND NOT tgisinternal
+        SELECT pg_trigger.tgrelid::regclass AS place, pg_trigger.tgname AS name
+        FROM pg_trigger
+        JOIN pg_proc AS function ON function.oid = pg_trigger.tgfoid
+        WHERE NOT pg_trigger.tgisinternal AND function.pronamespace = 'momentus'::regnamespace
+            AND (function.proname = 'mark_dirty' OR starts_with(function.proname, 'mark_nodes:'))
+            AND starts_with(encode(pg_trigger.tgargs, 'escape'), %TENANT% || ':')
+        ORDER BY pg_trigger.tgrelid
     LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', %TRIGGER%, one.place);
+        EXECUTE format('DROP TRIGGER %I ON %s', one.name, one.place);
     END LOOP;
     FOR one IN
-        WITH RECURSIVE wanted (source, board) AS (VALUES %SOURCES%),
-        below (board, oid) AS (
-            SELECT board, format('%I.%I', split_part(source, '.', 1), substr(source, strpos(source, '.') + 1))::regclass::oid
+        WITH RECURSIVE wanted (source, board, "column") AS (VALUES %SOURCES%),
+        below (source, oid) AS (
+            SELECT DISTINCT
+                source,
+                format('%I.%I', split_part(source, '.', 1), substr(source, strpos(source, '.') + 1))::regclass::oid
             FROM wanted
             UNION
-            SELECT below.board, inhrelid FROM below JOIN pg_inherits ON inhparent = below.oid
+            SELECT below.source, inhrelid FROM below JOIN pg_inherits ON inhparent = below.oid
         ),
-        member (board, oid) AS (
-            SELECT board, oid FROM below
+        member (source, oid) AS (
+            SELECT source, oid FROM below
             UNION
-            SELECT member.board, inhparent FROM member JOIN pg_inherits ON inhrelid = member.oid
+            SELECT member.source, inhparent FROM member JOIN pg_inherits ON inhrelid = member.oid
+        ),
+        reached (top, oid) AS (
+            SELECT oid, oid FROM member
+            UNION
+            SELECT reached.top, inhrelid FROM reached JOIN pg_inherits ON inhparent = reached.oid
+        ),
+        collected (oid) AS (
+            SELECT reached.top FROM reached JOIN pg_class USING (oid)
+            GROUP BY reached.top HAVING bool_and(pg_class.relkind <> 'f')
+        ),
+        marked AS (
+            SELECT DISTINCT member.oid, wanted.board, wanted.source, coalesce(attribute.attname::text, '') AS "column"
+            FROM member
+            JOIN wanted ON wanted.source = member.source
+            JOIN pg_class AS class ON class.oid = member.oid
+            LEFT JOIN collected ON collected.oid = member.oid
+            LEFT JOIN pg_attribute AS attribute
+                ON attribute.attrelid = collected.oid AND attribute.attname = wanted."column" AND %NOTABLE%
+            WHERE class.relkind IN ('r', 'p') AND class.relpersistence <> 't'
         )
         SELECT
-            member.oid::regclass AS place,
-            string_agg(quote_literal(member.board), ', ' ORDER BY member.board) AS boards
-        FROM member JOIN pg_class USING (oid)
-        WHERE pg_class.relkind IN ('r', 'p') AND pg_class.relpersistence <> 't'
-        GROUP BY member.oid
-        ORDER BY member.oid
+            marked.oid::regclass AS place,
+            array_agg(DISTINCT marked."column") FILTER (WHERE marked."column" <> '') AS columns,
+            string_agg(DISTINCT quote_literal(marked.board), ', ') AS boards,
+            array_agg(marked."column" ORDER BY marked.board, marked.source, marked."column") AS of_columns,
+            array_agg(
+                concat_ws(', ', quote_literal(marked.board), quote_literal(marked.source), quote_literal(marked."column"))
+                ORDER BY marked.board, marked.source, marked."column"
+            ) AS triples
+        FROM marked
+        GROUP BY marked.oid
+        ORDER BY marked.oid
     LOOP
+        name := %TRIGGER% || CASE WHEN one.columns IS NOT NULL THEN '.truncate' ELSE '' END;
         EXECUTE format(
-            'CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
-            'FOR EACH STATEMENT EXECUTE FUNCTION momentus.mark_dirty(%s)', %TRIGGER%, one.place, one.boards
+            'CREATE TRIGGER %I AFTER %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION momentus.mark_dirty(%s)',
+            name,
+            CASE WHEN one.columns IS NOT NULL THEN 'TRUNCATE' ELSE 'INSERT OR UPDATE OR DELETE OR TRUNCATE' END,
+            one.place, one.boards
         );
-        EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', one.place, %TRIGGER%);
+        EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', one.place, name);
+        FOR place IN 1 .. coalesce(cardinality(one.columns), 0) LOOP
+            FOREACH event IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
+                name := %TRIGGER% || '.' || event || CASE WHEN place > 1 THEN '.' || place ELSE '' END;
+                EXECUTE format(
+                    'CREATE TRIGGER %I AFTER %s ON %s REFERENCING %s '
+                    'FOR EACH STATEMENT EXECUTE FUNCTION momentus.%I(%s)',
+                    name, upper(event), one.place,
+                    CASE event WHEN 'insert' THEN 'NEW TABLE AS new_rows' WHEN 'delete' THEN 'OLD TABLE AS old_rows'
+                        ELSE 'OLD TABLE AS old_rows NEW TABLE AS new_rows' END,
+                    'mark_nodes:' || one.columns[place],
+                    (
+                        SELECT string_agg(item.triple, ', ' ORDER BY item.position)
+                        FROM unnest(one.triples, one.of_columns) WITH ORDINALITY AS item (triple, of_column, position)
+                        WHERE item.of_column = one.columns[place] OR item.of_column = '' AND place = 1
+                    )
+                );
+                EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', one.place, name);
+            END LOOP;
+        END LOOP;
     END LOOP;
 END
 $block$;

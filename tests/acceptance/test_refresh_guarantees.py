@@ -281,15 +281,14 @@ async def test_a_trigger_that_is_missing_or_disabled_is_noticed_and_named(databa
 async def test_uninstalling_leaves_nothing_and_another_tenants_triggers_alone(
     database: str, valkey_url: str
 ) -> None:
-    sources = ("shop.nodes", "shop.orders")
     async with shop(database, valkey_url) as ours, shop(database, valkey_url, tenant="north") as theirs:
         await ours.install()
         await theirs.install()
         await ours.order(5)
         assert await ours.database.fetchval("SELECT count(*) FROM momentus.dirty") == 2
-        await ours.database.execute(uninstall_script("default", sources))
+        await ours.database.execute(uninstall_script("default"))
         assert await ours.database.fetchval("SELECT count(*) FROM momentus.dirty") == 1
-        await ours.database.execute(uninstall_script("north", sources))
+        await ours.database.execute(uninstall_script("north"))
         assert await ours.database.fetchval("SELECT to_regnamespace('momentus')") is None
         await ours.order(5)
 
