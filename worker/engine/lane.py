@@ -64,6 +64,11 @@ class Completion:
     """True if it was sent and no reply came: Redis may have recorded it."""
 
 
+def returned_unrun(claim: Claim) -> Completion:
+    """Return the completion that gives a job back to the queue, uncharged, of a claim that was never started."""
+    return Completion(claim, "defer", timedelta(0), b"", timedelta(0), "")
+
+
 @dataclass(slots=True)
 class Lane:
     """The state of one lane. Only the event loop writes it.
@@ -90,6 +95,8 @@ class Lane:
     """True if its last cycle failed because of such a key."""
     reserved: int = 0
     """Slots for which a claim is under way."""
+    stands: bool = False
+    """True while one of the reserved slots is that of the claim behind the blocking read."""
     left_behind: int = 0
     """Number of handlers that still run though their attempts were given up; they take no slots."""
 
@@ -107,6 +114,21 @@ class Lane:
     def can_claim(self) -> bool:
         """True if a claim now could fill a slot."""
         return (self.claimable or self.has_more) and self.free > 0
+
+    @property
+    def is_open(self) -> bool:
+        """True if it has a slot for another job, though a claim behind the blocking read may hold it."""
+        return self.free > 0 or self.stands
+
+    @property
+    def can_stand(self) -> bool:
+        """True if a claim may stand behind the blocking read: another slot is left for claims that do not wait."""
+        return self.free > 1 and not self.has_more and not self.broken
+
+    @property
+    def awaits_standing(self) -> bool:
+        """True if it is to be looked at, and the standing claim holds its last free slot."""
+        return self.stands and self.free < 1 and (self.claimable or self.has_more)
 
     def take_ended(self) -> list[Completion]:
         """Remove and return the completions since the last call."""
@@ -139,3 +161,16 @@ class Lane:
         """Release the reserved slots after a claim without a reply, so that the lane claims again."""
         self.reserved -= count
         self.claimable = True
+
+    def reserve_standing(self) -> None:
+        """Reserve a slot for the claim behind the blocking read; others may look at the lane meanwhile."""
+        self.reserved += 1
+        self.stands = True
+
+    def release_standing(self, *, answered: bool, now: float) -> None:
+        """Release the slot of the claim behind the blocking read; without an answer, the lane claims again."""
+        self.stands = False
+        if answered:
+            self.release_slots(1, now)
+        else:
+            self.claim_failed(1)

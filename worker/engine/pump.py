@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 
 import background
 from producers.rights import missing_right
-from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.lane import Claim, Completion, Lane, returned_unrun
 from worker.engine.shared_slots import SharedSlots
 from worker.engine.store import CycleResult, JobStore
 from worker.engine.wake import Wake
@@ -83,6 +83,7 @@ class Pump:
         self._start = start
         self._ceiling = ceiling
         ceiling.on_change(self.end_rest)
+        wake.standing.on_reply = self._take_standing
         self._by_name = {lane.name: lane for lane in lanes}
         self._kicked = asyncio.Event()
         self._cycles: set[asyncio.Task[None]] = set()
@@ -105,6 +106,7 @@ class Pump:
         """Alternate cycles and rests until ``finished`` returns True."""
         while not finished():
             self._mark_due()
+            self._end_read()
             self._begin_cycle()
             await self._rest(finished)
         for cycle in self._cycles:
@@ -114,7 +116,25 @@ class Pump:
     @property
     def idle(self) -> bool:
         """True if every outcome is recorded."""
-        return not self._cycles and not any(lane.ended for lane in self._lanes)
+        return not (self._cycles or self._wake.standing.stands or any(lane.ended for lane in self._lanes))
+
+    def _end_read(self) -> None:
+        """End the blocking read if its claim is to look at a lane now, or if this worker stops."""
+        waiting = [lane for lane in self._lanes if lane.awaits_standing]
+        if waiting or not self.claiming:
+            self._wake.end_read()
+        for lane in waiting:
+            lane.claimable = lane.has_more = False  # its claim is under way
+
+    def _take_standing(self, cycle: CycleResult) -> None:
+        """Start the jobs of the claim behind the blocking read; in a shutdown, return them uncharged."""
+        if self.claiming:
+            for claim in cycle.claims:
+                self._start(self._by_name[claim.lane], claim)
+        else:
+            for claim in cycle.claims:
+                self._by_name[claim.lane].ended.append(returned_unrun(claim))
+        self.end_rest()
 
     def _begin_cycle(self) -> None:
         if self._in_flight >= _TURNS_AT_ONCE or asyncio.get_running_loop().time() < self._resume_at:
@@ -240,7 +260,7 @@ class Pump:
     async def _rest(self, finished: Callable[[], bool]) -> None:
         """Wait until a kick, or until the next job or lease is due."""
         full = self._ceiling.room < 1  # then the wake token of a lane with more jobs is left to other workers
-        free = [lane.keys.wake for lane in self._active_lanes if lane.free > 0 and not (full and lane.has_more)]
+        free = [lane.keys.wake for lane in self._active_lanes if lane.is_open and not (full and lane.has_more)]
         await self._wake.watch_keys(frozenset(free if self.claiming else ()))
         if finished():
             return
@@ -269,7 +289,7 @@ class Pump:
 
     def _next_look(self) -> float:
         now = asyncio.get_running_loop().time()
-        looks = [lane.due_at for lane in self._active_lanes if lane.free > 0]
+        looks = [lane.due_at for lane in self._active_lanes if lane.is_open]
         looks += [lane.rest_until for lane in self._lanes if lane.rest_until > now]
         if self._could_cycle():
             looks.append(self._resume_at)

@@ -75,6 +75,11 @@ class SharedSlots:
             listener()
 
     @property
+    def is_limited(self) -> bool:
+        """True if there is a ceiling beyond the lanes' own slots."""
+        return self._most is not None
+
+    @property
     def room(self) -> float:
         """Number of free slots under the ceiling; infinity without a ceiling."""
         return math.inf if self._most is None else self._most - sum(lane.taken for lane in self._lanes)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -145,6 +145,30 @@ class JobStore:
                 self._strays.add(number, [lane])  # the script may have leased jobs before it failed
         return cycle
 
+    @property
+    def is_ready(self) -> bool:
+        """True if the limits are declared, as they must be before a claim."""
+        return not self._must_declare
+
+    def claim_behind_read(self, lanes: Sequence[Lane]) -> tuple[int, list[tuple[Argument, ...]]]:
+        """Return the number and the commands of a claim of one job of each lane, to be sent by the caller."""
+        number = next(self._numbers)
+        calls = (self._claim_call(lane, 1, number, is_behind_read=True) for lane in lanes)
+        return number, [self._claim.command(keys, arguments) for keys, arguments in calls]
+
+    def read_claim(self, number: int, lanes: Sequence[Lane], replies: Sequence[Any]) -> CycleResult:
+        """Return the result of such a claim; a lane with a fault is to be claimed again, which tells the fault."""
+        cycle = _read_replies([], [(lane, 1) for lane in lanes], [], list(replies), self._claimant(number))
+        self._must_declare |= cycle.is_other_data
+        faulty = [lane for lane, reply in zip(lanes, replies, strict=True) if isinstance(reply, Exception)]
+        if faulty:
+            self.lose_claim(number, faulty)  # the script may have leased a job before it failed
+        return cycle
+
+    def lose_claim(self, number: int, lanes: Sequence[Lane]) -> None:
+        """Let the leases of a claim without a reply be returned."""
+        self._strays.add(number, list(lanes))
+
     def _take_faults(self, cycle: CycleResult, answers: list[tuple[Lane, Any]]) -> None:
         for lane, reply in answers:
             of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_LANE_ERRORS)
@@ -245,14 +269,17 @@ class JobStore:
         """Return the common prefix of the lease tokens of one claim; the attempt follows."""
         return f"{self._worker_id}-{number}"
 
-    def _claim_call(self, lane: Lane, count: int, number: int) -> tuple[list[str], list[Argument]]:
+    def _claim_call(
+        self, lane: Lane, count: int, number: int, *, is_behind_read: bool = False
+    ) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
         names += [keys.parked, keys.progress, keys.dataset]
         known = data.id if (data := self._data.get(keys.tag)) else ""
         claimant = self._claimant(number)
-        return names, [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit, known]
+        arguments: list[Argument] = [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit]
+        return names, [*arguments, known, int(is_behind_read)]
 
 
 def _read_replies(

@@ -5,6 +5,8 @@ slot during the read, another connection ends the read (CLIENT UNBLOCK), and it 
 watchdog ends a read that exceeds its own time limit: after a reconnect the server may never reply to it
 (taskforcesh/bullmq 6.0.7 was released for that fault).
 
+Behind the read stands a claim, so that the job comes with the token (:mod:`worker.engine.standing_claim`).
+
 A user without the right to CLIENT ID or CLIENT UNBLOCK reads for a second at a time instead. Without BLPOP the
 wake-up is missing, and the pump's safety poll finds due jobs. Both are logged, without a reconnect.
 """
@@ -12,20 +14,22 @@ wake-up is missing, and the pump's safety poll finds due jobs. Both are logged, 
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
 import background
 from producers.link import Link
 from producers.rights import missing_right
+from worker.engine.standing_claim import StandingClaim
 from worker.events import emit, event
 
 _WAKE_INTERRUPTED = event("wake.interrupted")
 _REDIS_REFUSED = event("redis.refused")
 
 _BLOCK_SECONDS = 5
-_BLOCK_SECONDS_UNENDED = 1
-"""Duration of a read that no other connection can end."""
+_BLOCK_SECONDS_SHORT = 1
+"""Duration of a read that no other connection can end, or with a claim behind it."""
 _WATCHDOG_SECONDS = 2
 _PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE = 2.0
@@ -39,13 +43,17 @@ class Wake:
     Args:
         listener: a link for the read only: a command sent behind a blocking read waits for its end.
         commands: the link for the CLIENT UNBLOCK command.
-        on_wake: called with the wake key that had a token.
+        on_wake: called with the wake key that had a token, unless the claim behind the read looked at its lane.
+        standing: the claim behind the read.
     """
 
-    def __init__(self, listener: Link, commands: Link, on_wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, listener: Link, commands: Link, on_wake: Callable[[str], None], standing: StandingClaim
+    ) -> None:
         self._listener = listener
         self._commands = commands
         self._on_wake = on_wake
+        self.standing = standing
         self._wanted: frozenset[str] = frozenset()
         self._reading: frozenset[str] = frozenset()
         self._client_id = 0
@@ -53,6 +61,8 @@ class Wake:
         """The listener's connection to which the client id belongs; 0 for none."""
         self._can_end = True
         """True if another connection can end a read."""
+        self._is_ended = False
+        """True if another connection was told to end the read."""
         self._changed = asyncio.Event()
         self._unblocking: asyncio.Task[None] | None = None
 
@@ -62,7 +72,13 @@ class Wake:
             return
         self._wanted = keys
         self._changed.set()
-        if self._reading and not keys <= self._reading and self._unblocking is None and self._can_end:
+        if not keys <= self._reading:
+            self.end_read()
+
+    def end_read(self) -> None:
+        """End the read that is under way, once. Does not block."""
+        if self._reading and self._unblocking is None and self._can_end and not self._is_ended:
+            self._is_ended = True
             self._unblocking = background.start_once("unblocking", self._unblock())
 
     async def run(self) -> None:
@@ -90,9 +106,13 @@ class Wake:
         async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
             if not self._numbered or self._listener.connection != self._numbered:
                 await self._number()
-            popped = await self._read()
-        if popped:
-            self._on_wake(popped[0].decode())
+            replies = await self._read()
+        if looked_at := self.standing.read_replies(replies[1:]):
+            await asyncio.sleep(0)  # a job starts before the next read is written
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        if replies[0] and (key := replies[0][0].decode()) not in looked_at:
+            self._on_wake(key)
 
     async def _number(self) -> None:
         """Read the server's client id of the listener's connection."""
@@ -112,23 +132,32 @@ class Wake:
         self._can_end = self._can_end and not right
         return bool(right)
 
-    async def _read(self) -> list[bytes] | None:
-        self._reading = self._wanted
+    async def _read(self) -> list[Any]:
+        """Return the reply of the read, and those of the claim behind it."""
+        self._reading, self._is_ended = self._wanted, False
+        keys = sorted(self._reading)
+        claim = self.standing.place(keys) if self._can_end else []
+        seconds = _BLOCK_SECONDS if self._can_end and not claim else _BLOCK_SECONDS_SHORT
         try:
-            seconds = _BLOCK_SECONDS if self._can_end else _BLOCK_SECONDS_UNENDED
-            popped: list[bytes] | None = await self._listener.call("BLPOP", *sorted(self._reading), seconds)
+            return await self._listener.call_many([("BLPOP", *keys, seconds), *claim])
+        except BaseException:
+            self._listener.drop()  # or a read that nobody waits for takes a token, and a job with it
+            self.standing.lose_replies()
+            raise
         finally:
             self._reading = frozenset()
-        return popped
 
     async def _unblock(self) -> None:
-        """End the read; if that fails, it ends by its timeout of five seconds."""
+        """End the read; if that fails it ends by its timeout, or with its connection if a claim stands behind."""
         try:
             async with asyncio.timeout(_WATCHDOG_SECONDS):
-                await self._commands.call("CLIENT", "UNBLOCK", self._client_id)
+                if not await self._commands.call("CLIENT", "UNBLOCK", self._client_id):
+                    self._is_ended = False  # Redis has not had the read yet
         except (RedisError, OSError, TimeoutError) as error:
             if not self._cannot_end(error):
                 emit(_WAKE_INTERRUPTED, error=type(error).__name__)
+            if self.standing.stands:
+                self._listener.drop()
         finally:
             self._unblocking = None
 

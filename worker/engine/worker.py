@@ -39,6 +39,7 @@ from worker.engine.pump import Pump
 from worker.engine.runner import Runner
 from worker.engine.shard import Shard, group_lanes
 from worker.engine.shared_slots import SharedSlots
+from worker.engine.standing_claim import StandingClaim
 from worker.engine.store import JobStore
 from worker.engine.wake import Wake
 from worker.events import emit, event
@@ -200,7 +201,7 @@ class Worker(ArqWorker):
             data=self.data,
             marks=self._marks(url, tag, link),
         )
-        wake = Wake(Link(url, tag), link, self._woken)
+        wake = Wake(Link(url, tag), link, self._woken, StandingClaim(lanes, store, self._ceiling))
         renewal = Renewal(
             connection.open_renewal_link(url, tag),
             lease=lease,

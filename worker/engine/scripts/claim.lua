@@ -25,6 +25,7 @@
 -- ARGV[6]  number of lost leases after which a job is dead with reason crash_loop; one that its worker reports later
 --          counts as a tenth
 -- ARGV[7]  id of the data that the worker knows, "" for none
+-- ARGV[8]  1: end at once if no job is due, without a look at leases and limits; for a claim behind a blocking read
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
 -- and the keys of claim_limits.lua, limits.lua, blocked.lua, unique.lua and uncertain.lua, which stand before this.
@@ -55,6 +56,15 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- Without the limits that the worker defined, no job may be leased.
 if (redis.call('HGET', KEYS[15], 'id') or '') ~= ARGV[7] then
   return {now, -2}
+end
+
+-- Most lanes behind a blocking read have nothing: one of them got the token.
+if ARGV[8] == '1' then
+  local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+  local due = tonumber(first[2] or -1)
+  if not first[1] or due > now then
+    return {now, math.min(2 ^ 52, due)}
+  end
 end
 
 -- The end of the lane's hold (-1: until an operator releases it), nil for no hold.
