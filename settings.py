@@ -356,6 +356,12 @@ class ReportsSettings(Section):
         ge=1,
         le=65_536,
     )
+    whole_every: Duration = setting(
+        HOUR,
+        "Interval at which a report that is computed node by node is computed whole as well, and compared.",
+        ge=SECOND,
+        le=24 * HOUR,
+    )
     clock_bound: Duration = setting(
         30 * SECOND,
         "Greatest difference between the clocks of database, Redis and reader; beyond it no report is fresh.",

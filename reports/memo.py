@@ -8,10 +8,12 @@ The memory is exact, because rows are compared with rows. It costs the memory of
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from reports.document import Document
+from reports.last_set import ChangedDocuments, LastSet
 from reports.node_ids import NodeId
 from reports.tree import Tree
 from reports.tree_rules import TreeRules
@@ -35,6 +37,24 @@ class RefreshMemo:
         self._etags: dict[str, tuple[Tree, Rows, Mapping[NodeId, str]]] = {}
         self._columns: dict[tuple[int, str], Any] = {}
         self._catalogues: dict[str, str | None] = {}
+        self._last: dict[str, LastSet] = {}
+        self._distrusted: dict[str, datetime] = {}
+
+    def take_last(self, report: str) -> LastSet | None:
+        """Return the report's last set, and keep it no longer, since a refresh changes it in place."""
+        return self._last.pop(report, None)
+
+    def distrust(self, report: str, at: datetime) -> None:
+        """Note that the report's query for some nodes failed."""
+        self._distrusted[report] = at
+
+    def distrusted(self, report: str) -> datetime | None:
+        """Return when the report's query for some nodes failed last; None: it did not."""
+        return self._distrusted.get(report)
+
+    def keep_last(self, last: LastSet) -> None:
+        """Keep a set that is stored, and whose transaction is committed."""
+        self._last[last.report.name] = last
 
     def known_tree(self, query: TreeQuery, rows: Rows) -> Tree | None:
         """Return the last tree of the query if it was built from equal rows."""
@@ -77,6 +97,7 @@ class RefreshMemo:
         """Remove all trees and ETags: with other types of columns, equal rows may be shown differently."""
         self._trees.clear()
         self._etags.clear()
+        self._last.clear()
 
     def knows_catalogue(self, board: str, digest: str | None) -> bool:
         """Store the catalogue's digest of a board; return True if it is the one that was stored before.
@@ -167,4 +188,6 @@ def etags_of(documents: Mapping[NodeId, Document]) -> Mapping[NodeId, str]:
     """Return the ETags by scope, without writing any document."""
     if isinstance(documents, LazyDocuments):
         return documents.etags
+    if isinstance(documents, ChangedDocuments):
+        return documents.last.etags
     return {scope: document.etag for scope, document in documents.items()}

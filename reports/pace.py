@@ -92,6 +92,8 @@ class KnownSet:
         catalogue: digest of the catalogue's rows about its board; None: nothing proves it.
         offset: the database's clock minus Redis's when the instants were taken; None: not measured.
         ids: type of its nodes' ids.
+        distrusted: instant at which the query for some nodes gave something else than the whole; None: it did not.
+        distrusted_query: digest of that query.
     """
 
     stored: bool = True
@@ -109,6 +111,8 @@ class KnownSet:
     catalogue: str | None = None
     offset: timedelta | None = None
     ids: IdKind = IdKind.INTEGER
+    distrusted: datetime | None = None
+    distrusted_query: str = ""
 
     @property
     def at(self) -> datetime:

@@ -19,12 +19,12 @@ the transaction is read-only.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -41,12 +41,14 @@ from reports.connection_postgres import (
     is_lost,
 )
 from reports.day import Day
+from reports.deadlines import is_never
 from reports.document import microseconds
 from reports.execution_time import take_execution_time, with_execution_time
-from reports.measures import INFINITE
 from reports.memo import RefreshMemo, TreeQuery
+from reports.node_ids import NodeId
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
+from reports.taken_marks import MOST_NODES, TakenMarks, read_marks
 from reports.tree import Tree
 from reports.tree_rows import tree_of_rows
 from reports.values_postgres import check_columns, describe_report, read_exactly, tree_columns, unreadable_value
@@ -59,6 +61,8 @@ DATABASE_FAULTS = (
     TimeoutError,
 )
 """Errors of a refresh: bad SQL, a timeout, a lost connection, no server with ``target_session_attrs``."""
+QUERY_FAULTS = (asyncpg.SyntaxOrAccessError, asyncpg.DataError)
+"""Errors of a query itself, and of values that do not fit its parameters; another run does not help."""
 _NO_MARKS = (asyncpg.SyntaxOrAccessError, asyncpg.ReadOnlySQLTransactionError)
 """Errors of a missing right or table, or of a read-only server: a retry does not help."""
 _IN_THE_WAY = (
@@ -70,6 +74,7 @@ _IN_THE_WAY = (
 _UNREACHED = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 _NAMES_NO_DATA = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57"}
 """SQLSTATE classes whose messages name tables, rights, settings and users, but no value of a row."""
+QueryArgument: TypeAlias = datetime | str | int | Sequence[NodeId]
 _ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _HELLO = 5.0
@@ -91,14 +96,28 @@ _BEGIN = f"""{REPLAYED},
     set_config('lock_timeout', $2, true)
 """
 _TAKE_UP = """
+WITH former AS (SELECT xmin::text::bigint AS xid FROM momentus.boards WHERE board = $1)
 INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
 ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
-RETURNING pg_current_xact_id()::text::bigint
+RETURNING pg_current_xact_id()::text::bigint AS xid, (SELECT xid FROM former) AS former
 """
-_MARKS = """
-WITH taken AS (DELETE FROM momentus.dirty WHERE board = $1 RETURNING board) SELECT count(*) FROM taken
+"""Query that locks a board's row. The row's ``xmin`` is the transaction that took up the marks before."""
+_MARKS = f"""
+WITH taken AS (
+    DELETE FROM momentus.dirty WHERE board = $1 RETURNING source, to_jsonb(dirty) -> 'nodes' AS nodes
+)
+SELECT source, node, (SELECT count(*) FROM taken) AS marks
+FROM taken
+LEFT JOIN LATERAL jsonb_array_elements_text(
+    CASE jsonb_typeof(nodes) WHEN 'array' THEN nodes ELSE '[null]' END
+) AS node ON true
+GROUP BY source, node
+LIMIT {MOST_NODES + 1}
+"""  # noqa: S608  a constant
+"""Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh.
+
+Tables of a former installation have no column ``nodes``, which JSON tells without an error.
 """
-"""Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh."""
 _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 
 
@@ -146,11 +165,12 @@ class DatabaseSnapshot:
     """Reading of the server's clock at the start of the transaction."""
     spent: float = 0.0
     """Seconds of the database for the queries of its reports, those that failed included."""
+    _is_part_due: bool = False
     _trees: dict[TreeQuery, Tree] = field(default_factory=dict)
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
-    async def take_up(self, board: str) -> int:
-        """Take up the marks of a board and return their number. They come back if the transaction fails.
+    async def take_up(self, board: str) -> TakenMarks:
+        """Take up the marks of a board and return them. They come back if the transaction fails.
 
         From then on the transaction is read-only, which no statement in it can revoke.
 
@@ -159,8 +179,9 @@ class DatabaseSnapshot:
             MarksRefused: the database does not let this user take up marks. The transaction has failed.
         """
         try:
-            self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
-            taken = int(await self._connection.fetchval(_MARKS, board))
+            row = await self._connection.fetchrow(_TAKE_UP, board, self.as_of)
+            self.xid = row["xid"]
+            taken = read_marks(await self._connection.fetch(_MARKS, board), row["former"])
         except _IN_THE_WAY as error:
             raise AnotherRefresh(type(error).__name__) from error
         except _NO_MARKS as error:
@@ -184,17 +205,29 @@ class DatabaseSnapshot:
         return self.began + _ONE if self.standby else self.began
 
     @asynccontextmanager
-    async def part(self) -> AsyncIterator[None]:
+    async def part(self, *, lazily: bool = False) -> AsyncIterator[None]:
         """Run a part whose failure leaves the rest of the transaction usable, and undo the effects of its queries.
 
         Session-level advisory locks are released, since through a pooler another client gets the session next.
+
+        Args:
+            lazily: begin it with the first query of a report; nothing else may be asked in it.
         """
-        await self._connection.execute("SAVEPOINT part")
+        self._is_part_due = True
+        if not lazily:
+            await self._begin_part()
         try:
             yield
         finally:
-            if not is_lost(self._connection):
+            if not self._is_part_due and not is_lost(self._connection):
                 await self._connection.execute(_UNDO)
+            self._is_part_due = False
+
+    async def _begin_part(self) -> None:
+        """Begin the part if that is still to be done."""
+        if self._is_part_due:
+            self._is_part_due = False
+            await self._connection.execute("SAVEPOINT part")
 
     async def note_catalogue(self, board: str, digest: str | None) -> None:
         """Discard prepared queries if a column's type may have changed since the board's last refresh.
@@ -237,15 +270,20 @@ class DatabaseSnapshot:
 
     async def tree_columns(self, report: Report) -> Mapping[str, str]:
         """Return the types of the columns of the report's tree by name. Raises as :meth:`tree`."""
+        await self._begin_part()
         return await tree_columns(self._connection, report.tree)
 
-    async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
+    async def rows(self, report: Report, *, now: datetime, day: Day, nodes: Collection[NodeId] = ()) -> list[Row]:
         """Return the report's direct rows.
+
+        Args:
+            nodes: nodes to ask for, if the query has ``:nodes``.
 
         Raises:
             InvalidRows: the column for ``valid_until`` is missing or has values without order; a column is
                 duplicate or has a type that is never shown; or a value has no form.
         """
+        await self._begin_part()
         process = self._connection.get_server_pid()
         described = self.memo.columns(process, report.sql)
         if described is None:
@@ -253,7 +291,8 @@ class DatabaseSnapshot:
             self.memo.note_columns(process, report.sql, described)
         check_columns(report, described)
         try:
-            rows = list(await self._read(report.sql, *_values(report.parameters, now, day), scope=report.scope))
+            values = _values(report.parameters, now, day, nodes)
+            rows = list(await self._read(report.sql, *values, scope=report.scope))
         except Exception:
             self.memo.note_columns(process, report.sql, None)  # a column's type may have changed
             raise
@@ -273,7 +312,7 @@ class DatabaseSnapshot:
         rows = await self._read(report.valid_until, *_values(report.valid_until_parameters, now, day))
         return rows[0][0] if rows else None
 
-    async def query(self, sql: str, *arguments: datetime | str | int | list[str]) -> list[Any]:
+    async def query(self, sql: str, *arguments: QueryArgument) -> list[Any]:
         """Run any other query on the same state.
 
         Raises:
@@ -293,12 +332,13 @@ class DatabaseSnapshot:
         at = await self._connection.fetchval("SELECT clock_timestamp()")
         return readings_agree(self.reading, ClockReading(microseconds(at), asked_us, running_us()))
 
-    async def _read(self, sql: str, *arguments: datetime | str, scope: str = "") -> Any:  # noqa: ANN401  records
+    async def _read(self, sql: str, *arguments: QueryArgument, scope: str = "") -> Any:  # noqa: ANN401  records
         """Run a query of a report and add its time by the server's clock; by ours if it fails.
 
         Args:
             scope: column with the node's id, for a query that is limited to the allowed nodes.
         """
+        await self._begin_part()
         timed = with_execution_time(self.bounds.limited_query(sql) if scope else sql)
         began, seconds = time.perf_counter(), None
         try:
@@ -309,8 +349,9 @@ class DatabaseSnapshot:
             self.spent += time.perf_counter() - began if seconds is None else seconds
 
     async def _fetch(
-        self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "", sent: str = ""
+        self, sql: str, *arguments: QueryArgument, scope: str = "", sent: str = ""
     ) -> Any:  # noqa: ANN401  records
+        await self._begin_part()
         try:
             return await self._connection.fetch(sent or sql, *arguments)
         except TimeoutError as error:
@@ -348,11 +389,6 @@ async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  
             await transaction.rollback()
 
 
-def is_never(instant: object) -> bool:
-    """Return True if a validity has no end: null, or infinity."""
-    return instant is None or instant == INFINITE
-
-
 def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
     try:
         return min((row[column] for row in rows if not is_never(row[column])), default=None)
@@ -362,8 +398,11 @@ def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
         ) from None
 
 
-def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[datetime | str]:
-    values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+def _values(
+    parameters: tuple[str, ...], now: datetime, day: Day, nodes: Collection[NodeId] = ()
+) -> list[QueryArgument]:
+    values: dict[str, QueryArgument] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    values["nodes"] = sorted(nodes)
     return [values[name] for name in parameters]
 
 

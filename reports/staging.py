@@ -10,9 +10,11 @@ The price of a large change to a large set: all of it is written again, and both
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from reports.compress import Compressor
 from reports.document import Document
+from reports.last_set import ChangedDocuments
 from reports.node_ids import NodeId
 
 SCOPES = 32
@@ -104,7 +106,7 @@ def parts_of(
         yield Part(fields=fields_of(documents, scopes, compressor))
     sent = set(changed)
     unchanged = (scope for scope in documents if scope not in sent)
-    for scopes in slices(unchanged, lambda scope: size_of(documents[scope])):
+    for scopes in slices(unchanged, partial(stored_size, documents)):
         yield Part(carried=scopes)
     for scopes in slices((scope for scope in long_gone if scope not in documents), lambda _: 0):
         yield Part(carried=scopes)
@@ -125,6 +127,13 @@ def fields_of(
             if octets:
                 fields += [f"{scope}:{name}", octets]
     return fields
+
+
+def stored_size(documents: Mapping[NodeId, Document], scope: NodeId) -> int:
+    """Return the bytes of a document that may not have been written, without its variants."""
+    if isinstance(documents, ChangedDocuments) and scope not in documents.changed:
+        return documents.last.sizes[scope]
+    return size_of(documents[scope])
 
 
 def size_of(document: Document) -> int:

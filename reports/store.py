@@ -6,7 +6,7 @@ meanwhile.
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from reports import Report
 from reports.compress import Compressor
 from reports.declarations import Declarations
 from reports.document import Document, microseconds, milliseconds
-from reports.keys import changed, closed, prober, snapshot, staged, staging, wanted
+from reports.keys import audit, changed, closed, prober, snapshot, staged, staging, wanted
+from reports.last_set import ChangedDocuments, LastSet
 from reports.memo import etags_of
 from reports.node_ids import IdKind, NodeId, stored_id
 from reports.off_loop import off_loop
@@ -33,6 +34,10 @@ _ETAG_FIRST = b'{"etag":"'
 _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
+_HEAD = ["_gen", "_costs", "_error", "_meta"]
+"""Fields of a set beside its scopes."""
+_MOST_NAMED = 20
+"""Nodes that are stored of a difference."""
 _TIME = "return redis.call('TIME')"
 """Script that reads the clock: with a key, a cluster's client sends it to the server that stores the reports."""
 _STAGED_MS = 600_000
@@ -57,6 +62,9 @@ class FailureStreak:
         return end is not None and end > now
 
 
+NOTHING_STORED = KnownSet(stored=False, as_of=_EPOCH, verified=_EPOCH)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSet:
     """Stored set of a report: its generation, the ETag of every scope, the cost of refreshes (ms), its failures.
@@ -70,7 +78,7 @@ class StoredSet:
     etags: Mapping[NodeId, str]
     costs: Sequence[float] = ()
     failure: FailureStreak = FailureStreak()
-    last: KnownSet | None = None
+    last: KnownSet = NOTHING_STORED
     gone: frozenset[NodeId] = frozenset()
 
 
@@ -93,6 +101,8 @@ class NewSet:
         costs: cost of the latest refreshes in ms, this one included.
         day: date of a closed day; empty: the current set.
         keep: time for which it is kept; zero: without limit.
+        stored: the stored set, if it need not be read again to find what changed.
+        last: what this worker keeps of the new set; None: nothing.
     """
 
     report: str
@@ -104,6 +114,8 @@ class NewSet:
     costs: Sequence[float] = ()
     day: str = ""
     keep: timedelta = timedelta(0)
+    stored: StoredSet | None = None
+    last: LastSet | None = None
 
 
 def etag_of(head: bytes) -> str:
@@ -121,6 +133,8 @@ def etag_of(head: bytes) -> str:
 
 def set_change(stored: StoredSet, documents: Mapping[NodeId, Document]) -> SetChange:
     """Return the scopes to write and the scopes to remove."""
+    if isinstance(documents, ChangedDocuments):
+        return SetChange(list(documents.changed), [])
     changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
     return SetChange(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
 
@@ -158,10 +172,11 @@ class ReportStore:
         one, and ``publish.lua`` returns ``moved``.
         """
         key = self._key(report, day)
-        generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]
-        last = _known(meta, error)
-        etags, gone = await self._scopes(key, last.ids) if generation else ({}, frozenset[NodeId]())
-        return StoredSet(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
+        head = _head(*await self._redis.hmget(key, _HEAD))  # type: ignore[misc]
+        if not head.generation:
+            return head
+        etags, gone = await self._scopes(key, head.last.ids)
+        return replace(head, etags=etags, gone=gone)
 
     async def _scopes(self, key: str, kind: IdKind) -> tuple[dict[NodeId, str], frozenset[NodeId]]:
         """Return the ETag of every scope that has a document, and the scopes that are gone. Reads in parts."""
@@ -186,7 +201,7 @@ class ReportStore:
         """
         key, attempt = self._key(new.report, new.day), secrets.token_hex(8)
         keys = [staged(self._tenant, new.report, attempt), key, staging(self._tenant)]
-        written = await off_loop(lambda: _written(new, change), nodes=len(new.documents))
+        written = await off_loop(lambda: _written(new, change), nodes=len(change.changed))
         fields = await self._put_together(keys, new, stored, change) if written is None else 0
         arguments: list[str | bytes | int] = [
             microseconds(new.as_of),
@@ -251,12 +266,22 @@ class ReportStore:
             entry["again_us"] = microseconds(failure.again)
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
-    async def read_failures(self, reports: Sequence[str]) -> dict[str, FailureStreak]:
-        """Return the failures of each of these reports."""
+    async def record_difference(self, report: str, nodes: Sequence[NodeId], *, at: datetime) -> None:
+        """Count the nodes of which the query for some nodes gave something else than the whole."""
+        key, at_us = audit(self._tenant, report), microseconds(at)
+        last = orjson.dumps({"at_us": at_us, "nodes": list(nodes[:_MOST_NAMED])})
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hincrby(key, "different", len(nodes))
+            pipe.hset(key, "last_different", last)  # type: ignore[arg-type]
+            await pipe.execute()
+
+    async def read_heads(self, reports: Sequence[str]) -> dict[str, StoredSet]:
+        """Return the stored set of each of these reports without its scopes."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
-                pipe.hget(self._key(report), "_error")
-            return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
+                pipe.hmget(self._key(report), _HEAD)
+            answers = await pipe.execute()
+        return {report: _head(*answer) for report, answer in zip(reports, answers, strict=True)}
 
     async def read_known(self, reports: Sequence[str]) -> dict[str, KnownSet]:
         """Return what the next refresh of each of these reports depends on."""
@@ -371,10 +396,14 @@ def _failure(entry: bytes | None) -> FailureStreak:
     )
 
 
+def _head(generation: bytes | None, costs: bytes | None, error: bytes | None, meta: bytes | None) -> StoredSet:
+    return StoredSet(int(generation or 0), {}, orjson.loads(costs or b"[]"), _failure(error), _known(meta, error))
+
+
 def _known(meta: bytes | None, error: bytes | None) -> KnownSet:
     failure = _failure(error)
     if not meta:
-        return KnownSet(stored=False, as_of=_EPOCH, verified=_EPOCH, again=failure.again, failed=failure.at)
+        return replace(NOTHING_STORED, again=failure.again, failed=failure.at)
     fields = orjson.loads(meta)
     offset_us = fields.get("clock_offset_us")
     return KnownSet(
@@ -391,6 +420,8 @@ def _known(meta: bytes | None, error: bytes | None) -> KnownSet:
         computed=_moment(fields.get("computed_us")),
         catalogue=fields.get("catalogue"),
         ids=IdKind(fields.get("ids", IdKind.INTEGER)),
+        distrusted=_moment(fields.get("distrusted_us")),
+        distrusted_query=fields.get("distrusted_query", ""),
         offset=None if offset_us is None else timedelta(microseconds=offset_us),
     )
 

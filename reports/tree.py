@@ -76,6 +76,11 @@ class Tree:
         """Nodes that have children, with these; every inner child before its parent."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
 
+    @property
+    def has_digest(self) -> bool:
+        """True if the digest is computed already."""
+        return "digest" in self.__dict__
+
     @cached_property
     def digest(self) -> str:
         """16 hex digits over all paths; they differ if a node came, left or moved."""

@@ -372,7 +372,9 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshConte
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
         clocks = Clocks(bound=settings.reports.clock_bound)
-        refresher = RefreshContext(settings.tenant, reports, source, store, zone, outbox, clocks)
+        refresher = RefreshContext(
+            settings.tenant, reports, source, store, zone, outbox, clocks, settings.reports.whole_every
+        )
         prober = background.start_task("prober", Prober(refresher, producer).run)
         try:
             yield refresher

@@ -106,6 +106,10 @@ _EVENTS = {
     "report.unknown": ("warning", "a refresh was requested for a report that is not declared here"),
     "report.closed": ("info", "a day of the report was closed"),
     "report.not_closed": ("error", "a day of the report could not be closed; the next refresh retries it"),
+    "report.different": (
+        "error",
+        "the query for some nodes gave something else than the whole; see `./run ops reports status`",
+    ),
     "report.mismatch": (
         "error",
         "audit: a stored measure differs from the recomputed one; see `./run ops reports status`",

@@ -25,10 +25,11 @@ from reports.bounds import DEFAULT, ReportBounds
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import connect
 from reports.day import day_around
+from reports.deadlines import is_never
 from reports.document import Document, write_documents
 from reports.node_ids import NodeId
 from reports.rollup import InvalidRows, roll_up
-from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, is_never, snapshot_of, undo_at_end
+from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
 from reports.tree_rows import missing_column
 from reports.values_postgres import (

@@ -56,6 +56,8 @@ class ReportStatus:
         marked: True if changes of its board wait.
         proof: the proof that its board is unchanged: ``marks``, ``snapshot`` or ``none``.
         unproved: why the proof is not ``marks``.
+        computed: why all nodes were computed, or ``nodes``; None: a former build stored it.
+        distrusted: the instant at which the query for some nodes gave something else than the whole.
         refused_from: the instant from which readers refuse it, if that is before its next refresh.
         due, why: the next refresh of its board, and its reason from `reports/pace.py`.
     """
@@ -76,6 +78,8 @@ class ReportStatus:
     due: datetime | None = None
     why: str | None = None
     error: str | None = None
+    computed: str | None = None
+    distrusted: datetime | None = None
     refused_from: datetime | None = None
 
     @property
@@ -118,6 +122,12 @@ def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
             yield f"{one.report}: {printable(one.error)}: {remedy_of(one.error)}"
         elif one.state == "never":
             yield f"{one.report}: was never computed; start a worker with MOMENTUS_POSTGRES_DSN"
+        if one.distrusted is not None:
+            yield (
+                f"{one.report}: its query for some nodes gave something else than the whole at "
+                f"{one.distrusted:%Y-%m-%d %H:%M:%S} UTC, so that the whole is computed for a day; "
+                "see ./run ops reports check, and whether something writes to its tables without triggers"
+            )
         if one.refused_from is not None and one.due is not None:
             delay, remedy = _DELAYS["failed" if one.why == "failed" else "budget"]
             yield (
@@ -221,7 +231,10 @@ def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> 
     if meta is None or fresh.state == "unreadable":
         return fields
     stored, spent = orjson.loads(meta), orjson.loads(costs or b"[]")
+    distrusted_us = stored.get("distrusted_us")
     return fields | {
+        "computed": stored.get("computed"),
+        "distrusted": None if distrusted_us is None else moment(distrusted_us),
         "generation": stored.get("gen"),
         "verified": moment(stored["verified_us"]),
         "cost_p50_ms": median(spent) if spent else stored.get("cost_ms"),

@@ -1,7 +1,7 @@
 """Totals over subtrees equal the slow, obvious way: gather all rows of the subtree and compute_measures."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from reports.node_ids import NodeId
 from reports.numbers import write_json
-from reports.rollup import InvalidRows, Totals, roll_up
+from reports.rollup import InvalidRows, RolledUp, Totals, roll_up
 from reports.tree import Node, Tree, grow_tree
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -131,6 +131,51 @@ def test_every_total_equals_that_of_the_gathered_rows(tree: Tree, data: st.DataO
         assert totals[node_id].own == slowly([rows[node_id]] if node_id in rows else [])
         assert totals[node_id].total == slowly([rows[one] for one in subtree(tree, node_id) if one in rows])
     write_json([[one.own, one.total] for one in totals.values()])
+
+
+AGAIN = ROLLUP | {"heads": "sum", "age": "avg by heads", "weight": "sum", "level": "sql"}
+AGAIN_ROWS = st.tuples(
+    ROWS,
+    st.fixed_dictionaries(
+        {
+            "heads": st.integers(0, 9),
+            "age": st.integers(0, 90),
+            "weight": st.floats(-1e9, 1e9),
+            "level": st.none() | st.integers(0, 3),
+        }
+    ),
+).map(lambda parts: parts[0] | parts[1])
+
+
+@settings(deadline=None)
+@given(TREES, st.data())
+def test_some_nodes_rolled_up_again_have_the_bytes_of_all_rolled_up_anew(tree: Tree, data: st.DataObject) -> None:
+    nodes = sorted(tree.nodes)
+    rows = data.draw(st.dictionaries(st.sampled_from(nodes), AGAIN_ROWS))
+
+    def given_rows(asked: Collection[NodeId]) -> list[dict[str, Any]]:
+        return [{"node": one, **as_the_database_gives(rows[one])} for one in asked if one in rows]
+
+    kept = RolledUp(scope="node", rollup=AGAIN, tree=tree)
+    known = kept.roll_up(given_rows(nodes))
+    for _ in range(data.draw(st.integers(1, 4))):
+        asked = data.draw(st.sets(st.sampled_from(nodes), min_size=1))
+        for one in asked:
+            row = data.draw(st.none() | AGAIN_ROWS)
+            rows = {node: value for node, value in rows.items() if node != one} | ({one: row} if row else {})
+        again = kept.roll_up_again(given_rows(sorted(asked)), asked)
+        assert again.keys() == {node for one in asked for node in tree.paths[one]}
+        known |= again
+        anew = roll_up(given_rows(nodes), scope="node", rollup=AGAIN, tree=tree)
+        for node, totals in anew.items():
+            assert write_json([known[node].own, known[node].total]) == write_json([totals.own, totals.total])
+
+
+def test_a_row_of_a_node_that_was_not_asked_for_is_refused() -> None:
+    kept = RolledUp(scope="node", rollup={"people": "sum"}, tree=PAIR)
+    kept.roll_up([{"node": 1, "people": 2}, {"node": 2, "people": 3}])
+    with pytest.raises(InvalidRows, match=r"returned node 1, which is not one of them; write = ANY\(:nodes\)"):
+        kept.roll_up_again([{"node": 1, "people": 2}, {"node": 2, "people": 4}], {2})
 
 
 PAIR = trees([0])

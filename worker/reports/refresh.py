@@ -16,8 +16,8 @@ there.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,32 +25,33 @@ from reports import Report
 from reports.boards import Board
 from reports.catalogue_postgres import read_catalogue
 from reports.cost import rest_after
-from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
-from reports.node_ids import NodeId, kind_in_meta, require_same_kind
+from reports.last_set import LastSet
+from reports.node_ids import NodeId, kind_in_meta
 from reports.off_loop import off_loop
-from reports.rollup import InvalidRows
+from reports.refresh_scope import is_stored_now, query_digest
 from reports.source_postgres import (
     DATABASE_FAULTS,
     AnotherRefresh,
     DatabaseSnapshot,
     MarksRefused,
-    is_never,
     is_unreached,
     log_fields,
 )
-from reports.sql_words import value_in_sql
-from reports.store import FailureStreak, NewSet
+from reports.store import FailureStreak, NewSet, StoredSet
+from reports.taken_marks import TakenMarks
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
+from worker.reports.computed_set import ComputedSet, compute_set
 from worker.reports.history import close_days
-from worker.reports.refresh_context import RefreshContext, compute_documents, publish_set
+from worker.reports.refresh_context import RefreshContext, publish_set
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")
 _REPORT_UNKNOWN = event("report.unknown")
 _REPORT_FAILED = event("report.failed")
+_REPORT_DIFFERENT = event("report.different")
 
 _ANOTHER_REFRESH = timedelta(milliseconds=200)
 _SHORTEST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=200), timedelta(seconds=30)
@@ -166,10 +167,10 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeI
         TryLater: another refresh of the board is running.
     """
     began = time.perf_counter()
-    failures = await refresher.store.read_failures([report.name for report in board.reports])
+    stored = await refresher.store.read_heads([report.name for report in board.reports])
     outcome = BoardOutcome()
     try:
-        await _refresh_watched_or_not(refresher, board, failures, outcome)
+        await _refresh_watched_or_not(refresher, board, stored, outcome)
     except SetSuperseded:
         pass  # logged for the report already; the next refresh takes up the marks
     except AnotherRefresh as error:
@@ -177,45 +178,50 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeI
     except DATABASE_FAULTS as error:
         for report in board.reports:
             if report.name not in outcome.failed:
-                await _note_failure(refresher, report, error, failures[report.name], outcome)
+                await _note_failure(refresher, report, error, stored[report.name].failure, outcome)
     outcome.total_ms = round((time.perf_counter() - began) * 1000, 1)
     _say(board, outcome, scope)
     return outcome
 
 
 async def _refresh_watched_or_not(
-    refresher: RefreshContext, board: Board, failures: Mapping[str, FailureStreak], outcome: BoardOutcome
+    refresher: RefreshContext, board: Board, stored: Mapping[str, StoredSet], outcome: BoardOutcome
 ) -> None:
     """Refresh in one transaction, with the board's marks if this user may take them up, else without."""
     outbox = refresher.outbox
     if outbox is not None and await outbox.watches(board.name):
         try:
             async with refresher.source.snapshot(readonly=False) as snapshot:
-                outcome.marks = await snapshot.take_up(board_key(refresher.tenant, board.name))
-                await _refresh_all(refresher, board, snapshot, failures, outcome)
+                marks = await snapshot.take_up(board_key(refresher.tenant, board.name))
+                outcome.marks = marks.count
+                sets = await _refresh_all(refresher, board, snapshot, stored, outcome, marks)
         except MarksRefused as error:
             outbox.refuse_marks(str(error))
         else:
+            for one in sets:
+                if one.last is not None:
+                    snapshot.memo.keep_last(one.last)
             return
     async with refresher.source.snapshot() as snapshot:
-        await _refresh_all(refresher, board, snapshot, failures, outcome)
+        await _refresh_all(refresher, board, snapshot, stored, outcome)
 
 
 async def _refresh_all(
     refresher: RefreshContext,
     board: Board,
     snapshot: DatabaseSnapshot,
-    failures: Mapping[str, FailureStreak],
+    stored: Mapping[str, StoredSet],
     outcome: BoardOutcome,
-) -> None:
-    """Compute and store each report that is not in its pause after a failure.
+    marks: TakenMarks | None = None,
+) -> list[NewSet]:
+    """Compute and store each report that is not in its pause after a failure. Returns the stored sets.
 
     Raises:
         SetSuperseded: a newer set of one of them is stored.
         DATABASE_FAULTS: the connection is lost.
     """
     outcome.as_of = snapshot.began
-    outcome.resting = tuple(name for name, failure in failures.items() if failure.rests(snapshot.at))
+    outcome.resting = tuple(name for name, one in stored.items() if one.failure.rests(snapshot.at))
     offset_us = await _compare_clocks(refresher, snapshot)
     digest = await _digest(refresher, board, snapshot)
     await snapshot.note_catalogue(board.name, digest if board.sources else None)
@@ -225,20 +231,24 @@ async def _refresh_all(
             continue
         spent = snapshot.spent
         try:
-            async with snapshot.part():
-                sets.append(await _computed(refresher, report, snapshot, digest, offset_us))
+            async with snapshot.part(lazily=True):  # many reports ask for nothing
+                sets.append(
+                    await _compute(refresher, report, snapshot, stored[report.name], digest, offset_us, marks)
+                )
         except Exception as error:
             if snapshot.lost and isinstance(error, DATABASE_FAULTS):
                 raise
             cost = timedelta(seconds=snapshot.spent - spent)
-            await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
+            await _note_failure(refresher, report, error, stored[report.name].failure, outcome, cost=cost)
     for one in sets:
         facts = outcome.reports[one.report] = await publish_set(refresher.store, one, snapshot.clock_kept)
         if (ahead := facts.pop("ahead")) and facts["state"] == "superseded":
             fault = ClockSetBack(f"the stored set is {ahead} ahead of the database's clock; {_WAITS}")
-            await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
+            failure = stored[one.report].failure
+            await _note_failure(refresher, refresher.reports[one.report], fault, failure, outcome)
     if any(facts["state"] == "superseded" for facts in outcome.reports.values()):
         raise SetSuperseded
+    return sets
 
 
 async def _digest(refresher: RefreshContext, board: Board, snapshot: DatabaseSnapshot) -> str | None:
@@ -257,53 +267,64 @@ async def _compare_clocks(refresher: RefreshContext, snapshot: DatabaseSnapshot)
     return refresher.clocks.cautious_offset_us
 
 
-async def _computed(
+async def _compute(
     refresher: RefreshContext,
     report: Report,
     snapshot: DatabaseSnapshot,
+    stored: StoredSet,
     digest: str | None,
     offset_us: int | None,
+    marks: TakenMarks | None,
 ) -> NewSet:
+    """Return the report's new set, ready to be stored."""
     spent = snapshot.spent
-    zone = refresher.zone_of(report)
-    tree = await snapshot.tree(report)
-    stored = (await refresher.store.read_known([report.name]))[report.name]
-    if stored.stored:
-        require_same_kind(stored.ids, tree.kind)
-    documents = await compute_documents(snapshot, report, now=snapshot.as_of, zone=zone)
-    until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
+    computed = await compute_set(refresher, report, snapshot, stored=stored.last, marks=marks, digest=digest)
     cost_ms = (snapshot.spent - spent) * 1000
-    of_tree = await off_loop(lambda: tree.digest, nodes=len(tree.nodes))
-    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": of_tree}
-    meta["clock_offset_us"] = offset_us
-    meta["roots"] = tree.roots
-    meta |= kind_in_meta(tree.kind)
+    tree = computed.tree
+    of_tree = await off_loop(lambda: tree.digest, nodes=0 if tree.has_digest else len(tree.nodes))
+    meta = _meta(report, snapshot, computed.until, digest, scopes=len(computed.documents), cost_ms=cost_ms)
+    meta |= {"tree": of_tree, "clock_offset_us": offset_us, "roots": tree.roots}
+    meta |= kind_in_meta(tree.kind) | _scope_in_meta(report, computed)
+    if computed.differing:
+        await _note_difference(refresher, report, computed.differing, snapshot.at)
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,
         began=snapshot.follows,
-        documents=documents,
+        documents=computed.documents,
         meta=meta,
         share=report.max_db_share,
+        stored=_with_scopes(stored, computed.former),
+        last=computed.last,
     )
 
 
-async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> datetime | None:
-    """Return the instant at which time itself changes the numbers; None if there is none.
+def _with_scopes(stored: StoredSet, former: LastSet | None) -> StoredSet | None:
+    """Return the stored set with its scopes, if it is the one that this worker has kept; None: read it."""
+    if former is None or not is_stored_now(former, stored.last):
+        return None
+    return replace(stored, etags=former.etags, gone=former.gone)
 
-    Raises:
-        InvalidRows: the report's query returned something other than a later instant.
-    """
-    if report.next_midnight:
-        return day.end
-    if not report.valid_until:
-        return None
-    until = await snapshot.valid_until(report, now=snapshot.as_of, day=day)
-    if is_never(until):
-        return None
-    if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
-        raise InvalidRows(f"valid_until: {value_in_sql(until)} must be a timestamptz later than :now, or null")
-    return until
+
+def _scope_in_meta(report: Report, computed: ComputedSet) -> dict[str, object]:
+    """Return the fields of ``_meta`` that say how the set was computed."""
+    if computed.last is None:
+        return {"computed": computed.scope.why}
+    fields = {"computed": computed.scope.why, "whole_us": microseconds(computed.last.whole_at)}
+    if computed.distrusted is None:
+        return fields
+    return fields | {
+        "distrusted_us": microseconds(computed.distrusted),
+        "distrusted_query": query_digest(report),
+    }
+
+
+async def _note_difference(
+    refresher: RefreshContext, report: Report, nodes: Sequence[NodeId], at: datetime
+) -> None:
+    """Log, count and store that the query for some nodes gave something else than the whole."""
+    emit(_REPORT_DIFFERENT, report=report.name, nodes=len(nodes), first=list(nodes[:5]))
+    await refresher.store.record_difference(report.name, nodes, at=at)
 
 
 def _meta(

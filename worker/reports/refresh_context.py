@@ -11,6 +11,7 @@ from reports.boards import Board, boards_of
 from reports.cost import p95, with_latest
 from reports.day import day_around
 from reports.document import Document, write_documents
+from reports.last_set import ChangedDocuments
 from reports.node_ids import NodeId
 from reports.off_loop import off_loop
 from reports.outbox_postgres import Outbox
@@ -22,6 +23,7 @@ from worker.engine import TryLater
 from worker.reports.clocks import Clocks, ahead_of, fence_instant
 
 _PUBLISH_TRIES = 5
+_ANOTHER_SET = "report: another worker has stored a set of it meanwhile; the next refresh computes the whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class RefreshContext:
         zone: time zone whose midnight begins a day.
         outbox: marks of the database, if it has any.
         clocks: clocks of the database and of Redis.
+        whole_every: interval at which a report that is computed for some nodes is computed whole and compared.
     """
 
     tenant: str
@@ -43,6 +46,7 @@ class RefreshContext:
     zone: ZoneInfo
     outbox: Outbox | None = None
     clocks: Clocks = field(default_factory=Clocks)
+    whole_every: timedelta = timedelta(hours=1)
 
     @property
     def boards(self) -> Mapping[str, Board]:
@@ -84,7 +88,7 @@ async def publish_set(
         TryLater: other workers kept storing sets meanwhile.
     """
     for _ in range(_PUBLISH_TRIES):
-        stored = await store.read_set(new.report, day=new.day)
+        stored = await store.read_set(new.report, day=new.day) if new.stored is None else new.stored
         began = fence_instant(new, stored.last)
         if began is None and database_kept is not None and await database_kept():
             began = fence_instant(new, stored.last, database_kept=True)
@@ -96,6 +100,12 @@ async def publish_set(
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
         ready = replace(new, began=began, meta=meta, costs=costs)
         state = await store.publish_set(ready, stored, change)
+        if state == "stored" and new.last is not None:
+            gone = frozenset(one for one in (*change.gone, *stored.gone) if one not in new.documents)
+            new.last.note_stored(stored.generation + 1, new.as_of, gone)
+        if state == "moved" and isinstance(new.documents, ChangedDocuments):
+            raise TryLater(_ANOTHER_SET, charged=False)
+        new = replace(new, stored=None)
         if state != "moved":
             counts = {"changed": len(change.changed), "gone": len(change.gone)}
             return {"state": state, "ahead": ahead_of(new, stored.last), **counts, **meta}

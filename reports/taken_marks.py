@@ -1,0 +1,46 @@
+"""Marks that a refresh has taken up: which nodes of which sources they name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_NODES = 2_000
+"""Most nodes that are read of a board's marks; with more, every node counts as changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenMarks:
+    """Changes since the board's marks were last taken up.
+
+    Attributes:
+        count: number of marks.
+        nodes: texts of the ids that marks name, by declared source.
+        everything: True if a mark names no nodes, so that each may have changed.
+        former: low 32 bits of the transaction that took up the board's marks before; None: none is known.
+    """
+
+    count: int = 0
+    nodes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    everything: bool = False
+    former: int | None = None
+
+    def follow(self, xid: int | None) -> bool:
+        """Return True if nobody took up marks of the board since this transaction did."""
+        return xid is not None and self.former == xid & 0xFFFFFFFF
+
+
+def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMarks:
+    """Return the marks of a query whose rows have source, node (or null) and the number of all marks.
+
+    >>> read_marks([{"source": "shop.orders", "node": "7", "marks": 3}], 12).nodes
+    {'shop.orders': frozenset({'7'})}
+    """
+    if not rows:
+        return TakenMarks(former=former)
+    named: dict[str, set[str]] = {}
+    for row in rows:
+        if row["node"] is not None:
+            named.setdefault(row["source"], set()).add(row["node"])
+    everything = len(rows) > MOST_NODES or any(row["node"] is None for row in rows)
+    nodes = {source: frozenset(ids) for source, ids in named.items()}
+    return TakenMarks(int(rows[0]["marks"]), nodes, everything, former)
