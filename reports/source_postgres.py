@@ -348,9 +348,7 @@ class DatabaseSnapshot:
         finally:
             self.spent += time.perf_counter() - began if seconds is None else seconds
 
-    async def _fetch(
-        self, sql: str, *arguments: QueryArgument, scope: str = "", sent: str = ""
-    ) -> Any:  # noqa: ANN401  records
+    async def _fetch(self, sql: str, *arguments: QueryArgument, scope: str = "", sent: str = "") -> Any:  # noqa: ANN401  records
         await self._begin_part()
         try:
             return await self._connection.fetch(sent or sql, *arguments)

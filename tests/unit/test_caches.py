@@ -56,6 +56,7 @@ KNOWN = {
     "jobs _normal": "4,096 addresses of at most 254 characters; a refusal is not kept",
     "jobs _remembered": "256 style sheets of at most 16 KiB",
     "jobs Templates._asked": "1,000 names of templates with a locale of at most 64 characters",
+    "reports names_of_calls": "256 queries of report files",
     "reports top_of": "256 words of report files",
     "reports ratio_of": "256 words of report files",
     "reports weight_of": "256 words of report files",
