@@ -14,7 +14,7 @@ import producers
 from producers.limits.limit import Limit, Rate, Window
 
 _SCRIPTS = Path(producers.__file__).parent / "scripts"
-_BEFORE = "".join(
+BEFORE = "".join(
     f"local function require_{part}()\n{(_SCRIPTS / f'{part}.lua').read_text(encoding='utf-8')}end\n"
     for part in ("window", "limits")
 )
@@ -68,7 +68,7 @@ def admit(
     for step, count in visits:
         now += step
         arguments += [now, count, who]
-    reply = redis.register_script(_BEFORE + _DRIVE)(keys=KEYS, args=[key, *arguments])
+    reply = redis.register_script(BEFORE + _DRIVE)(keys=KEYS, args=[key, *arguments])
     return [(int(at), taken, free) for at, (taken, free) in zip(arguments[::3], reply, strict=True)]
 
 
@@ -88,7 +88,7 @@ def drive(
 
 def look(redis: Redis, now: int, *, key: str = "x") -> int:
     """The room of a limit that is only looked at."""
-    room: Any = redis.eval(_BEFORE + _LOOK, len(KEYS), *KEYS, key, str(now))
+    room: Any = redis.eval(BEFORE + _LOOK, len(KEYS), *KEYS, key, str(now))
     return int(room)
 
 

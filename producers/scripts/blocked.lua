@@ -28,46 +28,98 @@ function blocked.wake(tag, lane)
   end
 end
 
--- A job is held back no more: it runs, or has left.
-function blocked.release(tag, lane, id, key)
-  if redis.pcall('ZREM', 'momentus:' .. tag .. ':blocked:' .. key, lane .. ' ' .. id) == 1 then
-    redis.pcall('SREM', 'momentus:' .. tag .. ':held_back:' .. lane, id)
+-- Jobs are held back no more: they run, or have left.
+function blocked.release(tag, lane, ids, key)
+  local line = {}
+  for n, id in ipairs(ids) do
+    line[n] = lane .. ' ' .. id
   end
+  local released = redis.pcall('ZREM', 'momentus:' .. tag .. ':blocked:' .. key, unpack(line))
+  if type(released) ~= 'number' or released == 0 then
+    return 0
+  end
+  redis.pcall('SREM', 'momentus:' .. tag .. ':held_back:' .. lane, unpack(ids))
+  return released
+end
+
+-- Some of one lane; how many of them are gone.
+local function bring_forward(tag, key, lane, ids, at)
+  local queue, sooner, gone = 'arq:queue:' .. tag .. ':' .. lane, {}, {}
+  -- One at a time by ZSCORE: the rights of a backend, which takes out jobs, have no ZMSCORE.
+  local scores = #ids == 1 and {redis.call('ZSCORE', queue, ids[1])} or redis.call('ZMSCORE', queue, unpack(ids))
+  for n, id in ipairs(ids) do
+    if not scores[n] then
+      gone[#gone + 1] = id
+    elseif tonumber(scores[n]) > at then
+      sooner[#sooner + 1], sooner[#sooner + 2] = at, id
+    end
+  end
+  if #sooner > 0 then
+    redis.call('ZADD', queue, 'XX', unpack(sooner))
+    blocked.wake(tag, lane)
+  end
+  if #gone > 0 then
+    blocked.release(tag, lane, gone, key)
+  end
+  return #gone
 end
 
 -- Have the first `count` of a limit looked at at an instant (ms), or sooner where they are to be anyway.
--- Those that are gone are forgotten, and others stand in for them.
+-- Those that are gone are forgotten, and others stand in for them. Returns the ids by lane.
 function blocked.promote(tag, key, count, at)
-  local gone = 0
-  for _, member in ipairs(members('ZRANGE', 'momentus:' .. tag .. ':blocked:' .. key, 0, count - 1)) do
-    local lane, id = string.match(member, '^(%S+) (.*)$')
-    local queue = 'arq:queue:' .. tag .. ':' .. lane
-    local score = redis.call('ZSCORE', queue, id)
-    if not score then
-      blocked.release(tag, lane, id, key)
-      gone = gone + 1
-    elseif tonumber(score) > at then
-      redis.call('ZADD', queue, 'XX', at, id)
-      blocked.wake(tag, lane)
+  local lanes, gone
+  repeat
+    lanes, gone = {}, 0
+    for _, member in ipairs(members('ZRANGE', 'momentus:' .. tag .. ':blocked:' .. key, 0, count - 1)) do
+      local lane, id = string.match(member, '^(%S+) (.*)$')
+      lanes[lane] = lanes[lane] or {}
+      table.insert(lanes[lane], id)
+    end
+    for lane, ids in pairs(lanes) do
+      gone = gone + bring_forward(tag, key, lane, ids, at)
+    end
+  until gone == 0
+  return lanes
+end
+
+-- Whether one of several keys exists; of one the command that is to follow says so.
+local function may_exist(tag, what, keys)
+  local names = {}
+  for n, key in ipairs(keys) do
+    names[n] = 'momentus:' .. tag .. ':' .. what .. ':' .. key
+  end
+  return #keys == 1 or (#keys > 1 and redis.call('EXISTS', unpack(names)) > 0)
+end
+
+-- Take the ids off the places of their limits; by limit, how many were there.
+local function free_places(tag, places)
+  local keys, freed = {}, {}
+  for key in pairs(places) do
+    keys[#keys + 1] = key
+  end
+  if not may_exist(tag, 'occupying', keys) then
+    return freed, {}
+  end
+  local of_those = {}
+  for _, key in ipairs(keys) do
+    local count = redis.pcall('SREM', 'momentus:' .. tag .. ':occupying:' .. key, unpack(places[key]))
+    if type(count) == 'number' and count > 0 then -- else it holds something else, or the limit counts no places
+      freed[key], of_those[#of_those + 1] = count, key
     end
   end
-  if gone > 0 then
-    blocked.promote(tag, key, gone, at)
-  end
+  return freed, of_those
 end
 
 -- Running jobs gave back their places, by limit: others may have them.
 function blocked.give_back(tag, places, now)
-  local is_any_free = false
-  for key, ids in pairs(places) do
-    local freed = redis.pcall('SREM', 'momentus:' .. tag .. ':occupying:' .. key, unpack(ids))
-    if type(freed) == 'number' and freed > 0 then -- else it holds something else, or the limit counts no places
-      blocked.promote(tag, key, freed, now)
-      is_any_free = true
-    end
-  end
-  if not is_any_free then
+  local freed, keys = free_places(tag, places)
+  if #keys == 0 then
     return
+  end
+  if may_exist(tag, 'blocked', keys) then
+    for key, count in pairs(freed) do
+      blocked.promote(tag, key, count, now)
+    end
   end
   local short = 'momentus:' .. tag .. ':short'
   for _, lane in ipairs(members('SMEMBERS', short)) do
@@ -87,7 +139,7 @@ function blocked.leave(tag, lane, id, now, is_dead)
   if not is_dead then
     redis.call('HDEL', limited, id)
   end
-  blocked.release(tag, lane, id, key)
+  blocked.release(tag, lane, {id}, key)
   redis.pcall('SREM', 'momentus:' .. tag .. ':occupying:' .. key, id)
   blocked.promote(tag, key, 1, now)
 end

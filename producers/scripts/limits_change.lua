@@ -43,9 +43,8 @@ local function written_hold(content)
   return cjson.encode({until_ms = until_ms or cjson.null, reason = reason})
 end
 
--- Lanes with limits of their own may go on; so may the first of those that the limit holds back.
-local function tell(key)
-  blocked.promote(tag, key, FIRST, now)
+-- Lanes with limits of their own may go on.
+local function wake_lanes()
   for _, field in ipairs(redis.call('HKEYS', definitions)) do
     local lane = string.match(field, '^lane:(.+)$')
     if lane then
@@ -54,14 +53,18 @@ local function tell(key)
   end
 end
 
-local reply = {}
+local reply, is_changed = {}, false
 for at = 3, #ARGV, 2 do
   local field, content = ARGV[at], ARGV[at + 1]
   local held = string.match(field, '^hold:(.+)$')
   local changed = held and change(holds, 'limit:' .. held, written_hold(content)) or change(definitions, field, content)
   if changed == 1 then
-    tell(held or string.match(field, '^slow:(.+)$') or field)
+    blocked.promote(tag, held or string.match(field, '^slow:(.+)$') or field, FIRST, now)
+    is_changed = true
   end
   reply[#reply + 1] = changed
+end
+if is_changed then
+  wake_lanes()
 end
 return reply

@@ -41,7 +41,9 @@ local function size(command, key)
 end
 
 local reply = {now}
-for _, key in ipairs(#ARGV > 2 and {unpack(ARGV, 3)} or defined()) do
+local keys = #ARGV > 2 and {unpack(ARGV, 3)} or defined()
+limits.look_all(keys)
+for _, key in ipairs(keys) do
   local it, n = limits.look(key), #reply
   local free_at = it.room >= 1 and now or limits.free_at(it)
   reply[n + 1], reply[n + 2] = key, it.definition or ''

@@ -368,6 +368,152 @@ async def test_a_dead_job_counts_against_its_limit_again_when_it_is_revived(
     assert (await limits.state("customer:7")).running == 1
 
 
+# A flood of one limit
+
+
+async def line_of(redis: Redis, key: str) -> list[tuple[str, int]]:
+    """The jobs that a limit holds back, in their order, and when each was due first."""
+    line = await redis.zrange(KEYS.blocked(key), 0, -1, withscores=True)
+    return [(member.decode().partition(" ")[2], int(due)) for member, due in line]
+
+
+async def scores(redis: Redis) -> dict[str, int]:
+    return {job.decode(): int(at) for job, at in await redis.zrange(KEYS.queue, 0, -1, withscores=True)}
+
+
+async def claim_all(fleet: Fleet, count: int, lane: str = LANE) -> list[Claim]:
+    """Claim, so many at a time, until nothing more is due."""
+    found = await fleet.claim(count, lane)
+    while fleet.lane(lane).next_due == timedelta(0):
+        found += await fleet.claim(count, lane)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 10, 100])
+async def test_a_flood_leaves_the_way_in_portions_however_few_jobs_a_claim_takes(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet, count: int
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    await producer.send_many(notes(600), limit="customer:7")
+    queued = await scores(redis)
+    assert len(await fleet.claim(count)) == 1
+    for _ in range(5):
+        before = await redis.scard(KEYS.held_back)
+        assert await fleet.claim(count) == []
+        assert min(599, before + 100) <= await redis.scard(KEYS.held_back) <= before + 256
+    assert await line_of(redis, "customer:7") == list(queued.items())[1:]
+    assert await conserved(redis)
+
+
+async def test_a_flood_leaves_the_way_by_few_commands_for_many_jobs(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    await producer.send_many(notes(600), limit="customer:7")
+    before = await commands(redis)
+    assert len(await claim_all(fleet, 1)) == 1
+    assert await commands(redis) - before < 600
+
+
+async def commands(redis: Redis) -> int:
+    """How many the server has run, those of scripts included."""
+    return sum(facts["calls"] for facts in (await redis.info("commandstats")).values())
+
+
+async def test_the_jobs_of_a_flood_are_looked_at_again_in_their_order_and_not_all_at_once(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    await producer.send_many(notes(300), limit="customer:7")
+    (running,) = await claim_all(fleet, 10)
+    later = [at for job, at in (await scores(redis)).items() if job != running.id]
+    now = (await redis.time())[0] * 1000
+    assert all(60 <= later_one - one < 60_000 for one, later_one in itertools.pairwise(later))
+    assert now + 30_000 < later[0] <= later[-1] <= now + 61_000 + 300 * 60
+    assert list(await scores(redis))[1:] == [job for job, _ in await line_of(redis, "customer:7")]
+
+
+async def test_who_has_room_is_claimed_past_a_flood_whose_claims_end_without_a_job(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:*", concurrency=1))
+    for number in range(120):
+        await producer.send_many(notes(5, f"flood {number} "), limit="customer:1")
+        await producer.send(Note(f"other {number}"), limit=f"customer:other{number}")
+    begun = texts(await claim_all(fleet, 10))
+    assert begun == ["flood 0 0", *[f"other {number}" for number in range(120)]]
+    assert await redis.scard(KEYS.held_back) == 599
+    assert await conserved(redis)
+
+
+async def test_an_earlier_job_of_a_limit_goes_first_though_later_ones_were_set_aside_before_it(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    await producer.send_many([UrgentNote(f"urgent {number}") for number in range(150)], limit="customer:7")
+    earlier = await producer.send(Note("earlier"), limit="customer:7")
+    await redis.zadd(KEYS.queue, {earlier.id: 1_000})
+    (running,) = await claim_all(fleet, 9, URGENT)
+    assert await fleet.claim(9) == []
+    await fleet.end(running)
+    assert await fleet.claim(9, URGENT) == []
+    assert texts(await fleet.claim(9)) == ["earlier"]
+
+
+async def test_of_a_flood_those_that_were_cancelled_or_lost_their_payload_end_at_once(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    receipts = await producer.send_many(notes(200), limit="customer:7")
+    await redis.delete(f"arq:job:{receipts[100].id}")
+    await redis.sadd(KEYS.cancelled, receipts[150].id)
+    assert texts(await claim_all(fleet, 10)) == ["0"]
+    assert await redis.scard(KEYS.held_back) == 197
+    for event in ("vanished", "cancelled"):
+        assert await redis.hget(KEYS.counters, f"{event}:{LANE}") == b"1"
+    assert await conserved(redis)
+
+
+@pytest.mark.parametrize("others", [[], [Limit("other", concurrency=1)]], ids=["the last one", "one of two"])
+async def test_all_that_a_limit_held_back_begin_in_their_order_when_it_is_removed(
+    redis: Redis, producer: Producer, limits: Limits, fleet: Fleet, others: list[Limit]
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1), *others)
+    await producer.send_many(notes(700), limit="customer:7")
+    (running,) = await claim_all(fleet, 10)
+    await limits.remove("customer:7")
+    begun = texts(await claim_all(fleet, 10))
+    assert begun == [note.text for note in notes(700)[1:]]
+    assert await redis.exists(KEYS.blocked("customer:7"), KEYS.held_back) == 0
+    await fleet.end(running)
+    assert await conserved(redis)
+
+
+async def test_the_jobs_of_a_lane_come_up_behind_many_of_one_that_nobody_claims(
+    producer: Producer, redis: Redis, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("customer:7", concurrency=1))
+    await producer.send_many([UrgentNote(f"urgent {number}") for number in range(150)], limit="customer:7")
+    await producer.send_many(notes(150), limit="customer:7")
+    (running,) = await claim_all(fleet, 10, URGENT)
+    assert await claim_all(fleet, 10) == []
+    await limits.define(Limit("customer:7", concurrency=1000))
+    first = (await line_of(redis, "customer:7"))[149][0]
+    await redis.zadd(KEYS.queue, {first: 1_000})  # its own look, a minute later
+    assert len(await claim_all(fleet, 10)) > 100
+    await fleet.end(running)
+
+
+async def test_a_limit_that_nobody_defined_may_be_held_though_no_limit_is_defined(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.hold("customer:7", None, "they asked for it")
+    await producer.send_many(notes(3), limit="customer:7")
+    assert await fleet.claim(9) == []
+    await limits.release("customer:7")
+    assert texts(await fleet.claim(9)) == ["0", "1", "2"]
+
+
 # Several limits
 
 

@@ -224,6 +224,7 @@ class QueueModel:
             batch = due[look.passed_over :][:wanted]
             answer += [self._lease_to(now, job, claimant) for job in batch if self._may_run(now, job, look)]
             wanted = count - len(answer) if len(batch) == wanted else 0
+        self._search_for_more(now, lane, look)
         self.woken.discard(lane)  # whoever claims has taken the token, and knows when the next one is due
         if lane not in self.holds and self.due_jobs(now, lane) and self.next_due(now, lane) == now:
             self.woken.add(lane)
@@ -232,8 +233,7 @@ class QueueModel:
     def _may_run(self, now: int, job: Job, look: Look) -> bool:
         """Whether a due job is to be leased: it may end here, wait for its limit, or run at a stock arq worker."""
         if job.payload is not None and not job.stopping:
-            may_wait = not self._has_room(job) or job.limit in look.unsure
-            if may_wait and job.id not in look.taken and look.scores.get(job.id, job.due) != job.due:
+            if self._waits(job, look):
                 self._hold_back(now, job, look)
                 return False
             assert job.id not in look.taken or self._has_room(job), (
@@ -243,6 +243,17 @@ class QueueModel:
                 look.passed_over += 1
                 return False
         return not self._ends_here(now, job)
+
+    def _waits(self, job: Job, look: Look) -> bool:
+        """Whether the claim held it back, which it may only do when its limit has no room."""
+        may_wait = not self._has_room(job) or job.limit in look.unsure
+        return may_wait and job.id not in look.taken and look.scores.get(job.id, job.due) != job.due
+
+    def _search_for_more(self, now: int, lane: str, look: Look) -> None:
+        """A claim that held a job back may do so with others that it would not have come to."""
+        for job in self.due_jobs(now, lane) if look.held_back else []:
+            if job.payload is not None and not job.stopping and self._waits(job, look):
+                self._hold_back(now, job, look)
 
     def _unsure(self) -> set[str]:
         """Limits with places whose lease lapsed: whether a claim sees at once that they are free is open."""

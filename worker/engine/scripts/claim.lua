@@ -239,7 +239,9 @@ local function lapsed_once_too_often(id, attempt)
   return false
 end
 
-local rules = redis.call('HLEN', 'momentus:' .. tag .. ':limits') > 0 and require_claim_limits() or nil
+-- A limit that nobody defined may be held, and jobs may still wait for one that was removed.
+local has_limits = redis.call('HLEN', 'momentus:' .. tag .. ':limits') + redis.call('HLEN', 'momentus:' .. tag .. ':limited') > 0
+local rules = has_limits and require_claim_limits() or nil
 local reply = {now, -1}
 local taken, foreign = 0, 0
 local has_effects = redis.call('HLEN', effects) > 0
@@ -330,7 +332,8 @@ local function take(id, payload, failed, deadline, own_key, due)
 end
 
 if rules then
-  rules.open({tag = tag, lane = lane, queue = queue, holds = holds, now = now, wanted = wanted})
+  rules.open({tag = tag, lane = lane, queue = queue, holds = holds,
+    cancelled = has_cancelled and cancelled or nil, now = now, wanted = wanted})
 end
 repeat
   local window = rules and math.min(wanted - taken, rules.room()) or wanted - taken
@@ -360,6 +363,9 @@ repeat
   if #scores > 0 then
     redis.call('ZADD', queue, unpack(scores))
     redis.call('ZADD', leases, unpack(scores))
+  end
+  if rules then
+    rules.end_round(foreign)
   end
 until taken == wanted or #ids < window or (rules and rules.is_enough())
 if rules then

@@ -10,17 +10,24 @@
 -- A job needs room in one of its lane's limits, the first that has any, and in its own. A job that names one of its
 -- lane's limits needs that one.
 --
+-- Limits are read together, once a claim. Jobs without room are moved back together, at the end of each round of the
+-- claim, and more of them are searched for than it came to, so that a flood of one limit is out of the way soon. Both
+-- are bounded: other clients wait for the length of a call.
+--
 -- Invariant: a lane without room leaves its jobs in place, and a job without room in its own limit is moved behind
 -- the others, so that claims do not read the same jobs repeatedly.
 
 local rules = {}
-local limits, blocked, turns = require_limits(), require_blocked(), require_turns()
-local MOST = 256 -- largest number of jobs moved back in one claim
+local limits, blocked, turns = require_limits(), require_blocked(), nil -- turns: of a lane with limits only
+local MOST = 128 -- jobs moved back in one claim, and looked at for that alone: about a millisecond of Redis
+local MOST_BROUGHT = 256 -- blocked jobs of a limit that are to be looked at after a claim
 local LOOK_AGAIN, LOOK_STEP = 60000, 60 -- delay (ms) of the next try of a blocked job, and its increase per job
 local LOOK_BEHIND = 100 -- delay (ms) of the next try of a lane that left its place to another
 local it, alternatives, is_alternative -- the claim; the lane's limits in order, nil if it needs none
-local limited, held_back -- key of the jobs' own limits, if any; number of jobs moved back
-local chosen -- the limits that the current job takes from, its lane's limit first
+local limited -- key of the jobs' own limits, if any
+local held_back, searched -- numbers of jobs moved back, and of those looked at for that alone
+local aside, running -- by limit, jobs of this round: {own, ids, line} without room; ids that leave its line
+local chosen, also -- the limits that the current job takes from, its lane's limit first; nil for none
 local left -- number of places reserved for other lanes
 
 local function name(what)
@@ -33,9 +40,10 @@ local function read_binding()
   return readable and type(binding) == 'table' and type(binding.keys) == 'table' and binding or nil
 end
 
--- Begin a claim: {tag, lane, queue, holds, now, wanted}.
+-- Begin a claim: {tag, lane, queue, holds, cancelled, now, wanted}; cancelled: nil if nothing is.
 function rules.open(claim)
-  it, alternatives, is_alternative, held_back, left = claim, nil, {}, 0, 0
+  it, alternatives, is_alternative, left = claim, nil, {}, 0
+  held_back, searched, aside, running = 0, 0, {}, {}
   for _, set in ipairs({'held_back:' .. it.lane, 'short'}) do
     redis.call('SCARD', name(set)) -- fails before the first lease if the key has a wrong type
   end
@@ -52,6 +60,7 @@ function rules.open(claim)
     is_alternative[key] = true
   end
   it.urgent, it.is_alternative = limits.urgent, is_alternative
+  turns = turns or require_turns()
   left = turns.open(it, rules.room(), limits, blocked)
 end
 
@@ -69,7 +78,9 @@ end
 
 -- The limits that these jobs name themselves, false for none.
 function rules.named(ids)
-  return limited and redis.call('HMGET', limited, unpack(ids)) or {}
+  local keys = limited and redis.call('HMGET', limited, unpack(ids)) or {}
+  limits.look_all(keys)
+  return keys
 end
 
 -- True if enough jobs were moved back for one claim.
@@ -78,33 +89,25 @@ function rules.is_enough()
 end
 
 local function hold_back(id, own, due)
-  local line, member = name('blocked:' .. own.key), it.lane .. ' ' .. id
-  redis.call('ZADD', line, 'NX', due, member)
-  redis.call('SADD', name('held_back:' .. it.lane), id)
-  own.blocked = nil -- unknown from here on
-  local at = it.now + LOOK_AGAIN
-  if redis.call('ZRANGE', line, 0, 0)[1] == member then
-    at = math.min(at, math.max(it.now + 1, limits.free_at(own)))
-  else
-    at = at + LOOK_STEP * redis.call('ZCARD', line)
-  end
-  redis.call('ZADD', it.queue, at, id)
-  held_back = held_back + 1
+  local jobs = aside[own.key] or {own = own, ids = {}, line = {}}
+  local n = #jobs.ids + 1
+  aside[own.key], jobs.ids[n] = jobs, id
+  jobs.line[2 * n - 1], jobs.line[2 * n] = due, it.lane .. ' ' .. id
 end
 
 -- True if a due job may be taken; a job whose own limit is used up is moved back.
 function rules.let_through(id, own_key, due)
   local own = own_key and limits.look(own_key) or nil
+  chosen, also = own, nil
   if own and own.room < 1 then
     hold_back(id, own, due)
     return false
   elseif not alternatives or (own and is_alternative[own_key]) then
-    chosen = {own}
     return true
   end
   for _, one in ipairs(alternatives) do
     if one.room >= 1 then
-      chosen = {one, own}
+      chosen, also = one, own
       return true
     end
   end
@@ -113,13 +116,102 @@ end
 
 -- Take a job that was let through. Returns the key of the limit that it counts against, "" for none.
 function rules.take(id, own_key)
-  for _, one in ipairs(chosen) do
-    limits.take(one, id)
+  if chosen then
+    limits.take(chosen, id)
   end
-  if own_key then
-    blocked.release(it.tag, it.lane, id, own_key)
+  if also then
+    limits.take(also, id)
   end
-  return chosen[1] and chosen[1].key or ''
+  if own_key and limits.known[own_key].blocked ~= 0 then
+    running[own_key] = running[own_key] or {}
+    table.insert(running[own_key], id)
+  end
+  return chosen and chosen.key or ''
+end
+
+-- Put the jobs of one limit into its line. The first of that is looked at when there is room, the others in turn.
+local function line_up(jobs, scores)
+  local own, line = jobs.own, name('blocked:' .. jobs.own.key)
+  local before = own.blocked or redis.call('ZCARD', line)
+  local after = before + redis.call('ZADD', line, 'NX', unpack(jobs.line))
+  local first, later = redis.call('ZRANGE', line, 0, 0)[1], it.now + LOOK_AGAIN
+  for n, id in ipairs(jobs.ids) do
+    local at = later + LOOK_STEP * math.min(before + n, after)
+    if jobs.line[2 * n] == first then
+      at = math.min(later, math.max(it.now + 1, limits.free_at(own)))
+    end
+    scores[#scores + 1], scores[#scores + 2] = at, id
+  end
+  own.blocked = after
+  return jobs.ids
+end
+
+-- Move back the jobs that found no room, all at once. Returns their number.
+local function move_back()
+  local scores, moved, set = {}, 0, name('held_back:' .. it.lane)
+  for _, jobs in pairs(aside) do
+    redis.call('SADD', set, unpack(line_up(jobs, scores)))
+    moved = moved + #jobs.ids
+  end
+  if moved > 0 then
+    redis.call('ZADD', it.queue, unpack(scores))
+  end
+  aside, held_back = {}, held_back + moved
+  return moved
+end
+
+-- Of jobs whose limit has no room, those that are over all the same and are to be found at their turn: cancelled, or
+-- without a payload.
+local function over(ids)
+  local payloads, found = {}, {}
+  for n, id in ipairs(ids) do
+    payloads[n] = 'arq:job:' .. id
+  end
+  if #ids == 0 or (not it.cancelled and redis.call('EXISTS', unpack(payloads)) == #ids) then
+    return found
+  end
+  for n, id in ipairs(ids) do
+    found[id] = redis.call('EXISTS', payloads[n]) == 0 or (it.cancelled and redis.call('SISMEMBER', it.cancelled, id) == 1)
+  end
+  return found
+end
+
+-- Look at the next due jobs only to move back those without room. Returns the number of these.
+local function search(foreign, count)
+  local due = redis.call('ZRANGE', it.queue, '-inf', it.now, 'BYSCORE', 'LIMIT', foreign, count, 'WITHSCORES')
+  local ids, without_room = {}, {}
+  for at = 1, #due, 2 do
+    ids[#ids + 1] = due[at]
+  end
+  local named = #ids > 0 and rules.named(ids) or {}
+  for n, id in ipairs(ids) do
+    if named[n] and limits.known[named[n]].room < 1 then
+      without_room[#without_room + 1] = id
+    end
+  end
+  local is_over = over(without_room)
+  for n, id in ipairs(ids) do
+    if named[n] and limits.known[named[n]].room < 1 and not is_over[id] then
+      hold_back(id, limits.known[named[n]], due[2 * n])
+    end
+  end
+  return move_back()
+end
+
+-- End a round: what runs has left its line, and what found no room is moved back. As many more are looked at as there
+-- are likely to be, so that a flood of one limit leaves the way in a few claims.
+function rules.end_round(foreign)
+  for key, ids in pairs(running) do
+    local own = limits.known[key]
+    local released = blocked.release(it.tag, it.lane, ids, key)
+    own.blocked = own.blocked and own.blocked - released
+  end
+  running = {}
+  local moved = move_back()
+  while moved > 0 and searched < MOST and held_back < MOST do
+    local count = math.min(8 * moved, MOST - searched, MOST - held_back)
+    searched, moved = searched + count, search(foreign, count)
+  end
 end
 
 -- End the lane's turn, with the number of taken jobs and whether limits held back due ones.
@@ -129,14 +221,24 @@ function rules.end_turn(taken, is_short)
   end
 end
 
+-- Have the next blocked jobs of a limit looked at: as many as one claim takes; more if none of these is of this lane.
+local function bring_next(one, at)
+  local room = math.max(1, math.min(one.room, MOST_BROUGHT))
+  local near = math.min(room, it.wanted)
+  local lanes = blocked.promote(it.tag, one.key, near, at)
+  if near < room and not lanes[it.lane] then
+    blocked.promote(it.tag, one.key, room, at)
+  end
+end
+
 -- Record the use of limits, and schedule the next blocked jobs of each limit that jobs name.
 function rules.close()
   limits.commit()
-  for key, one in pairs(limits.known) do
-    if limited and #one.ids > 0 and one.blocked ~= 0 then
+  for _, one in pairs(limits.known) do
+    if limited and one.taken > 0 and one.blocked ~= 0 then
       local at = one.room >= 1 and it.now or limits.free_at(one)
       if at < math.huge then
-        blocked.promote(it.tag, key, math.max(1, math.min(one.room, MOST)), at)
+        bring_next(one, at)
       end
     end
   end

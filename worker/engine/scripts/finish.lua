@@ -48,6 +48,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local reply, ready = {}, false
 local settled, leaving, forgotten = {}, {}, {} -- ids whose lease ends, ids that leave the queue, keys to delete
 local gone, given_back = {}, {} -- ids that leave for good; by limit, ids that return their place
+local counted = {} -- for each of the settled, the limit that it counts against since the claim
 local remembered = {} -- histories that expire with the result of their job
 
 -- Before the first write: each of these fails if its key has a wrong type.
@@ -106,7 +107,7 @@ local function give_back_own()
     return
   end
   for n, key in ipairs(redis.call('HMGET', limited, unpack(settled))) do
-    if key then
+    if key and key ~= counted[n] then
       give_back(key, settled[n])
     end
   end
@@ -195,7 +196,7 @@ end
 local function settle(at)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local attempt = tonumber(string.match(token, '^.*:(%d+)$'))
-  settled[#settled + 1] = id
+  settled[#settled + 1], counted[#settled + 1] = id, ARGV[at + 7]
   if ARGV[at + 7] ~= '' then
     give_back(ARGV[at + 7], id)
   end

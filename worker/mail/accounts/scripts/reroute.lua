@@ -40,7 +40,7 @@ end
 -- Move a job only if its limit blocks it: then it certainly does not run.
 local function move(id, lane, before, after)
   if redis.call('ZSCORE', 'momentus:' .. tag .. ':blocked:' .. before, lane .. ' ' .. id) then
-    blocked.release(tag, lane, id, before)
+    blocked.release(tag, lane, {id}, before)
     redis.call('HSET', limited, id, after)
     redis.call('ZADD', 'arq:queue:' .. tag .. ':' .. lane, 'XX', now, id)
     blocked.wake(tag, lane)
