@@ -1,18 +1,27 @@
 """The reader and other ways to hand out a document, side by side on one private server.
 
 Run: ./run bench reader [--seconds 5] [--rounds 3] [--only "webdis,momentus, open"] [--sizes 4,40]
+                        [--requests distinct,fixed] [--sessions 5000] [--former DIRECTORY] [--memory]
 
 Every server is one process (webdis: one thread a core) beside the same Valkey, and is asked by wrk for 700
-documents in turn, at 50 connections, then at one. Ours checks the session, judges the age and writes every header;
-the others send what is stored. Servers are started afresh for each measurement; each round takes every one once.
-A program that is not on this machine is named with the reason. Needs wrk. Progress goes to stderr.
+documents, at 50 connections, then at one, in two ways:
+
+    distinct  as many browsers ask: each its own session, cookies, user agent, order of fields and Accept-Encoding,
+              a third with an ETag that holds and a third with an old one; hardly any two are the same bytes
+    fixed     the same 700 requests again and again, all of which our reader has parsed before
+
+Ours checks the session, judges the age and writes every header, and so does Node with our duty; the others send
+what is stored. Processor time is that of the server's process with its children, at 50 connections. Servers are
+started afresh for each measurement; each round takes every one once. `--former` adds the reader of another
+checkout of this repository next to ours. `--memory` instead sends our reader a million distinct requests, with its
+garbage collector off, and tells what it holds. A program that is not on this machine is named with the reason.
+Needs wrk. Progress goes to stderr.
 """
 
 import argparse
 import asyncio
 import os
 import random
-import re
 import shutil
 import socket
 import sys
@@ -20,6 +29,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -29,23 +39,36 @@ from redis.asyncio import Redis
 
 from bench.queue_peers.conditions import machine
 from bench.queue_peers.install import NotInstalled
-from bench.reader_peers.peers import PEERS, Start
+from bench.reader_peers.load import DISTINCT, FIXED, Answered, Load, ask, resident_mib
+from bench.reader_peers.peers import OURS_BY_NAME, PEERS, Making, Start, ours, versions
 from local.embedded.ports import free_port
 from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
+from reports.compress import Compressor
 from sessions import Sessions
 
 DOCUMENTS = 700
 CONNECTIONS = 50
-_TOKENS = 50
-_WRK = Path(__file__).parent / "reader_peers" / "requests.lua"
 _ANSWER_LOOK = 0.02
-_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+_TWO_DIGITS_BELOW = 1000
+_STEPS = (100_000, 500_000, 1_000_000)
+_COLLECTOR_OFF = "import gc, runpy; gc.disable(); runpy.run_module('reader', run_name='__main__')"
 
 Figures = dict[str, float]
 Rows = Mapping[str, list[Figures] | str]
 """Figures of each round, or why there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The private server, what is stored in it, and how long each is asked."""
+
+    redis_url: str
+    scratch: Path
+    tokens: Sequence[str]
+    kib: int
+    seconds: int
 
 
 async def main() -> None:
@@ -53,11 +76,17 @@ async def main() -> None:
     asked = _arguments()
     if shutil.which("wrk") is None:
         raise SystemExit("bench reader needs wrk on this machine (Debian: apt install wrk)")
-    print(f"- {machine()}\n- load average before: {os.getloadavg()[0]:.2f}; {asked.rounds} rounds, medians")
-    names = [name for name in PEERS if not asked.only or name in asked.only]
+    print(f"- {machine()}\n- {versions()}")
+    print(f"- load average before: {os.getloadavg()[0]:.2f}; {asked.rounds} rounds, medians (smallest-largest)")
+    makings = _makings(asked.only, asked.former)
     for kib in asked.sizes:
-        rows = await _measure_all(names, kib, asked.rounds, asked.seconds)
-        print("\n".join(_table(rows, kib)))
+        async with _filled(kib, asked.sessions, asked.seconds) as bench:
+            if asked.memory:
+                await _tell_memory(bench)
+                continue
+            for kind in asked.requests:
+                print("\n".join(_table(await _measure_all(makings, bench, kind, asked.rounds), kib, kind)))
+    print(f"\nLoad average after: {os.getloadavg()[0]:.2f}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,39 +95,60 @@ def _arguments() -> argparse.Namespace:
     it.add_argument("--rounds", type=int, default=3)
     it.add_argument("--only", action="append", default=[])
     it.add_argument("--sizes", type=lambda text: [int(one) for one in text.split(",")], default=[4, 40])
+    it.add_argument("--requests", type=lambda text: text.split(","), default=[DISTINCT, FIXED])
+    it.add_argument("--sessions", type=int, default=5000)
+    it.add_argument("--former", type=Path)
+    it.add_argument("--memory", action="store_true")
     return it.parse_args()
 
 
-async def _measure_all(
-    names: Sequence[str], kib: int, rounds: int, seconds: int
-) -> Mapping[str, list[Figures] | str]:
-    rows: dict[str, list[Figures] | str] = {name: [] for name in names}
+def _makings(only: Sequence[str], former: Path | None) -> dict[str, Making]:
+    """Return how each server is started; the reader of the other checkout stands next to ours."""
+    found: dict[str, Making] = {}
+    for name, making in PEERS.items():
+        if only and name not in only:
+            continue
+        found[name] = making
+        if former is not None and name in OURS_BY_NAME:
+            found[f"{name}, of {former.name}"] = ours(OURS_BY_NAME[name], former.resolve())
+    return found
+
+
+@asynccontextmanager
+async def _filled(kib: int, sessions: int, seconds: int) -> AsyncIterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="momentus-bench-") as scratch:
         valkey = Valkey.in_directory(Path(scratch) / "valkey")
         async with Supervisor([valkey.process()]):
-            tokens = await _fill(valkey.url, kib)
-            for _ in range(rounds):
-                for name in names:
-                    row = rows[name]
-                    if isinstance(row, str):
-                        continue
-                    try:
-                        row.append(await _measure(name, valkey.url, Path(scratch), tokens, kib, seconds))
-                    except NotInstalled as reason:
-                        rows[name] = str(reason)
-                    sys.stderr.write(f"{kib} KiB, {name}: {rows[name][-1] if row else rows[name]}\n")
+            tokens = await _fill(valkey.url, kib, sessions)
+            yield Bench(redis_url=valkey.url, scratch=Path(scratch), tokens=tokens, kib=kib, seconds=seconds)
+
+
+async def _measure_all(makings: Mapping[str, Making], bench: Bench, kind: str, rounds: int) -> Rows:
+    rows: dict[str, list[Figures] | str] = {name: [] for name in makings}
+    for _ in range(rounds):
+        for name, making in makings.items():
+            row = rows[name]
+            if isinstance(row, str):
+                continue
+            try:
+                row.append(await _measure(name, making, bench, kind))
+            except NotInstalled as reason:
+                rows[name] = str(reason)
+            sys.stderr.write(f"{bench.kib} KiB, {kind}, {name}: {rows[name][-1] if row else rows[name]}\n")
     return rows
 
 
-async def _fill(url: str, kib: int) -> list[str]:
-    """Store documents the way the worker does, and plainly for the others; tokens of fifty managers."""
-    dice, now = _dice(), time.time_ns() // 1000
+async def _fill(url: str, kib: int, sessions: int) -> list[str]:
+    """Store documents the way the worker does, and plainly for the others; tokens of so many managers."""
+    dice, now, compressor = _dice(), time.time_ns() // 1000, Compressor()
     fields: dict[str, bytes] = {}
     async with Redis.from_url(url) as redis:
         for scope in range(1, DOCUMENTS + 1):
             body = _document(scope, kib, dice)
             head = {"etag": f"{scope:016x}", "path": [1, scope], "as_of_us": now}
+            variants = compressor.variants(body)
             fields |= {str(scope): body, f"head:{scope}": orjson.dumps(head)}
+            fields |= {f"{scope}:zstd": variants.zstd, f"{scope}:gzip": variants.gzip}
             await redis.set(str(scope), body)
         meta = {
             "gen": 1,
@@ -110,9 +160,10 @@ async def _fill(url: str, kib: int) -> list[str]:
         }
         fields["_meta"] = orjson.dumps(meta)
         await redis.hset("momentus:{reports}:snapshot:default:bench", mapping=fields)
-    sessions = Sessions.connect(url, deadline=timedelta(seconds=5))
-    tokens = [(await sessions.create(f"manager-{number}", {"roots": [1]}))[0] for number in range(_TOKENS)]
-    await sessions.close()
+    store = Sessions.connect(url, deadline=timedelta(seconds=5))
+    names = [f"manager-{number}" for number in range(sessions)]
+    tokens = [(await store.create(name, {"roots": [1], "name": name}))[0] for name in names]
+    await store.close()
     return tokens
 
 
@@ -126,22 +177,59 @@ def _document(scope: int, kib: int, dice: random.Random) -> bytes:
     return orjson.dumps({"report": "bench", "scope": scope, "data": data})
 
 
-async def _measure(name: str, url: str, scratch: Path, tokens: list[str], kib: int, seconds: int) -> Figures:
-    folder = Path(tempfile.mkdtemp(dir=scratch))
+async def _measure(name: str, making: Making, bench: Bench, kind: str) -> Figures:
+    folder = Path(tempfile.mkdtemp(dir=bench.scratch))
     port = free_port()
-    start = PEERS[name](url, port, folder)
+    start = making(bench.redis_url, port, folder)
     if "nginx" in name:
-        _write_files(folder / "documents", kib)
-    async with running(start, port, folder):
-        many = await _wrk(start, port, folder, tokens, connections=CONNECTIONS, seconds=seconds)
-        one = await _wrk(start, port, folder, tokens, connections=1, seconds=max(1, seconds // 2))
+        _write_files(folder / "documents", bench.kib)
+    load = _load(start, port, folder, bench, kind)
+    async with running(start, port, folder) as pid, Redis.from_url(bench.redis_url) as redis:
+        await ask(load, pid=pid, redis=redis, connections=CONNECTIONS, seconds=1, seed=1)
+        many = await ask(load, pid=pid, redis=redis, connections=CONNECTIONS, seconds=bench.seconds, seed=2)
+        one = await ask(load, pid=pid, redis=redis, connections=1, seconds=max(1, bench.seconds // 2), seed=3)
+    return _figures(many, one)
+
+
+def _load(start: Start, port: int, folder: Path, bench: Bench, kind: str) -> Load:
+    return Load(
+        url=f"http://127.0.0.1:{port}",
+        path=start.path.replace("{}", "%d"),
+        tokens=bench.tokens,
+        kind=kind,
+        session=start.session,
+        folder=folder,
+    )
+
+
+def _figures(many: Answered, one: Answered) -> Figures:
     return {
-        "requests/s": many["requests/s"],
-        "p50 ms": many["p50"],
-        "p99 ms": many["p99"],
-        "alone p50 ms": one["p50"],
-        "alone p99 ms": one["p99"],
+        "requests/s": many.a_second,
+        "CPU µs": many.server_us,
+        "Redis µs": many.redis_us,
+        "p50 ms": many.p50,
+        "p99 ms": many.p99,
+        "alone p50 ms": one.p50,
+        "alone p99 ms": one.p99,
     }
+
+
+async def _tell_memory(bench: Bench) -> None:
+    """Print the memory of our reader after each number of distinct requests, with its garbage collector off."""
+    folder, port = Path(tempfile.mkdtemp(dir=bench.scratch)), free_port()
+    start = ours({})(bench.redis_url, port, folder)
+    start = replace(start, argv=(sys.executable, "-c", _COLLECTOR_OFF))
+    load = _load(start, port, folder, bench, DISTINCT)
+    sent = 0
+    async with running(start, port, folder) as pid, Redis.from_url(bench.redis_url) as redis:
+        print(
+            f"\n| distinct requests, {bench.kib} KiB | resident MiB |\n|---|---|\n| 0 | {resident_mib(pid):.1f} |"
+        )
+        for step in _STEPS:
+            while sent < step:
+                answered = await ask(load, pid=pid, redis=redis, connections=CONNECTIONS, seconds=1, seed=sent)
+                sent += answered.requests
+            print(f"| {sent:,} | {resident_mib(pid):.1f} |")
 
 
 def _write_files(folder: Path, kib: int) -> None:
@@ -184,56 +272,23 @@ def _answers(port: int) -> bool:
     return True
 
 
-async def _wrk(
-    start: Start, port: int, folder: Path, tokens: list[str], *, connections: int, seconds: int
-) -> Figures:
-    """What wrk says, after a second of warming up.
-
-    Raises:
-        SystemExit: not every answer was a 200: the figure would be one of refusals.
-    """
-    (folder / "tokens").write_text("\n".join(tokens if start.session else []), "utf-8")
-    environment = {
-        **os.environ,
-        "BENCH_PATH": start.path.replace("{}", "%d"),
-        "BENCH_TOKENS": str(folder / "tokens"),
-    }
-    said = ""
-    for duration in (1, seconds):
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}", "--latency", "-s", str(_WRK)]
-        running = await asyncio.create_subprocess_exec(
-            *command, f"http://127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE, env=environment
-        )
-        said = (await running.communicate())[0].decode()
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise SystemExit(f"not every answer was good:\n{said}")
-    return {
-        "requests/s": float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0]),
-        "p50": _milliseconds(said, "50%"),
-        "p99": _milliseconds(said, "99%"),
-    }
-
-
-def _milliseconds(said: str, share: str) -> float:
-    number, unit = re.findall(rf"{share}\s+([\d.]+)([a-z]+)", said)[0]
-    return float(number) * _UNITS[unit]
-
-
-def _table(rows: Rows, kib: int) -> Iterator[str]:
-    columns = ("requests/s", "p50 ms", "p99 ms", "alone p50 ms", "alone p99 ms")
-    yield f"\n### {kib} KiB\n"
-    yield "| server | " + " | ".join(columns) + " | against webdis |"
-    yield "|---|" + "---|" * (len(columns) + 1)
-    webdis = rows.get("webdis", "")
-    base = median(one["requests/s"] for one in webdis) if webdis and not isinstance(webdis, str) else None
+def _table(rows: Rows, kib: int, kind: str) -> Iterator[str]:
+    columns = ("requests/s", "CPU µs", "Redis µs", "p50 ms", "p99 ms", "alone p50 ms", "alone p99 ms")
+    yield f"\n### {kib} KiB, {kind} requests\n"
+    yield "| server | " + " | ".join(columns) + " |"
+    yield "|---|" + "---|" * len(columns)
     for name, row in rows.items():
         if isinstance(row, str):
-            yield f"| {name} | {row} |" + " |" * len(columns)
-            continue
-        medians = {column: median(one[column] for one in row) for column in columns}
-        shown = [f"{medians['requests/s']:,.0f}", *(f"{medians[column]:.2f}" for column in columns[1:])]
-        ratio = f"{medians['requests/s'] / base:.2f} x" if base else ""
-        yield f"| {name} | " + " | ".join(shown) + f" | {ratio} |"
+            yield f"| {name} | {row} |" + " |" * (len(columns) - 1)
+        else:
+            yield f"| {name} | " + " | ".join(_spread([one[column] for one in row]) for column in columns) + " |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Return the median, and the smallest and the largest."""
+    digits = 2 if max(values) < _TWO_DIGITS_BELOW else 0
+    middle, smallest, largest = [f"{one:,.{digits}f}" for one in (median(values), min(values), max(values))]
+    return middle if len(values) == 1 else f"{middle} ({smallest}-{largest})"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ It fails closed: a session without roots, or with roots that are not node ids, m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
+from collections.abc import Iterable, Mapping, Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,28 +46,34 @@ def credentials_of(request: Request) -> RequestTokens | None:
     of a session that has ended) does not lock out a user whose cookie has one; the response then says that the
     Bearer is not valid.
     """
-    token, cookie = token_of(request), next(_cookies(request), "")
+    cookie = _cookie(request)
+    token = _bearer(request) or cookie
     if token is None:
         return None
-    if cookie in {"", token}:
+    if not cookie or cookie == token:
         return RequestTokens(token)
     return RequestTokens(token, cookie) if place_of(token) else RequestTokens(cookie, passed_over=True)
 
 
 def token_of(request: Request) -> str | None:
     """Return the token of `Authorization: Bearer`, or else of the cookie; None without either."""
+    return _bearer(request) or _cookie(request)
+
+
+def _bearer(request: Request) -> str | None:
     for credentials in request.values("authorization"):
         if found := _BEARER.fullmatch(credentials.strip()):
             return found[1]
-    return next(_cookies(request), None)
+    return None
 
 
-def _cookies(request: Request) -> Iterator[str]:
+def _cookie(request: Request) -> str | None:
     for cookies in request.values("cookie"):
         for cookie in cookies.split(";"):
             name, _, value = cookie.partition("=")
             if name.strip() == COOKIE:
-                yield value.strip()
+                return value.strip()
+    return None
 
 
 def roots_of(data: Mapping[str, Any]) -> frozenset[str]:

@@ -16,7 +16,7 @@ All functions are pure: the clock is an argument.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
 from enum import Enum
@@ -35,8 +35,6 @@ SECOND_US = 1_000_000
 
 _IN_DOUBT = "; detail=clocks-apart"
 _STANDINGS = 64
-_RENDERED = 1024
-"""Largest number of headers that a standing caches: those of documents read within one second."""
 
 
 class FreshnessVerdict(Enum):
@@ -113,14 +111,6 @@ class Standing:
     headers: Headers
     since_us: int
     until_us: int
-    rendered: dict[tuple[str, int, str], Headers] = field(default_factory=dict)
-    """Headers of documents by ETag, last change and encoding; equal data may have changed at other times."""
-
-    def keep_headers(self, name: tuple[str, int, str], headers: Headers) -> None:
-        """Cache a document's headers; clear the cache first if it is full."""
-        if len(self.rendered) >= _RENDERED:
-            self.rendered.clear()
-        self.rendered[name] = headers
 
 
 class Standings:

@@ -37,7 +37,8 @@ class ReportRequest:
         token: token of the session; empty if no session is needed.
         key: Redis key of the report.
         accepted: the client's Accept-Encoding; `encoding` is the stored variant chosen by it.
-        plain: True if the client states no conditions.
+        plain: True if the client takes JSON of any age within the report's limits, as most do.
+        conditional: True if the response depends on what the client has.
         cookie: the token to try if the first has no session; empty if there is no second.
         passed_over: True if the Bearer has no session and the cookie replaced it.
     """
@@ -51,6 +52,7 @@ class ReportRequest:
     accepted: str
     encoding: str
     plain: bool
+    conditional: bool
     cookie: str = field(default="", repr=False)
     passed_over: bool = False
 

@@ -21,6 +21,10 @@ class Fields:
         """Return all values of one field, in the order in which they came."""
         raise NotImplementedError
 
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Return True if one of these fields is there and not empty."""
+        return any(map(self.get_joined, names))
+
     def get_joined(self, name: str) -> str:
         """Return a field as one comma-separated text (RFC 9110, 5.3); empty if it is absent."""
         values = self.get_all(name)

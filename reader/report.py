@@ -65,6 +65,8 @@ _TYPED: Headers = (
     ("cross-origin-resource-policy", "same-site"),
 )
 
+_BOUNDING = ("accept", "cache-control", "if-write-visible")
+
 _NOBODYS = RequestTokens("")
 
 
@@ -96,7 +98,7 @@ class ReportResponder:
         if found is None:
             return problem.refuse_token(token_given=False)
         accepted = request.header("accept-encoding")
-        plain = _states_nothing(request)
+        plain = _is_plain(request)
         if not plain:
             try:
                 awaited_transaction(request.header("if-write-visible"))
@@ -104,7 +106,9 @@ class ReportResponder:
                 return problem.bad_request(str(error))
         key = self._store.key(report, day)
         return ReportRequest(
-            *(request.fields, report, scope, day, found.token, key, accepted, choose_encoding(accepted), plain),
+            *(request.fields, report, scope, day, found.token, key, accepted, choose_encoding(accepted)),
+            plain,
+            request.fields.has_any(CONDITIONS),
             cookie=found.cookie,
             passed_over=found.passed_over,
         )
@@ -155,20 +159,17 @@ class ReportResponder:
         return problem.not_acceptable()
 
     def _plainly(self, report_request: ReportRequest, result: LookupResult) -> Response:
-        """Respond to a client without conditions; its headers are the same for a second and cached."""
+        """Respond to a client without bounds; what its headers say of the report is the same for a second."""
         snapshot, meta = result.snapshot, _meta(result.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.standing_at(meta, now_us)
         if standing.verdict is not FreshnessVerdict.FRESH or result.source == "memory":
             return self._judged(report_request, result, self.judge_freshness(meta, NO_BOUNDS), NO_BOUNDS)
-        head = _head(snapshot)
-        name = (head.etag, head.as_of_us, snapshot.encoding)
-        headers = standing.rendered.get(name)
-        if headers is None:
-            headers = self._headers(head, meta, standing.headers, snapshot.encoding)
-            standing.keep_headers(name, headers)
+        headers = self._headers(_head(snapshot), meta, standing.headers)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
-        return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(result))
+        response = _document(report_request, snapshot, standing.verdict.value, headers, age_s)
+        response.timing = _timing(result)
+        return response
 
     def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Respond to a conditional request; return None if its conditions may be met after a wait."""
@@ -269,10 +270,8 @@ class ReportResponder:
         response.timing = _timing(result)
         return response
 
-    def _headers(self, head: Head, meta: Meta, of_the_report: Headers, encoding: str = "") -> Headers:
-        coded: Headers = (("content-encoding", encoding),) if encoding else ()
-        named = of_document(head.etag, head.as_of_us, is_dated(head, meta))
-        return (*self.common, *named, *of_the_report, *coded)
+    def _headers(self, head: Head, meta: Meta, of_the_report: Headers) -> Headers:
+        return self.common + of_document(head.etag, head.as_of_us, is_dated(head, meta)) + of_the_report
 
     def _closed(self, report_request: ReportRequest, snapshot: StoredScope) -> Response:
         """Return the document of a closed day, which only late rows within the report's window change."""
@@ -298,11 +297,7 @@ def _document(
     report_request: ReportRequest, snapshot: StoredScope, outcome: str, headers: Headers, age_s: float | None
 ) -> Response:
     """Return the document, or 304 or 412 by its conditions. A closed day has no date of its last change."""
-    head = _head(snapshot)
-    changed_s = None if report_request.day else head.as_of_us // SECOND_US
-    weighed = weigh_conditions(
-        report_request.fields, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot))
-    )
+    weighed = _weighed(report_request, snapshot) if report_request.conditional else Condition.MET
     if weighed is Condition.FAILED:
         return problem.precondition_failed()
     if weighed is Condition.HELD:
@@ -310,6 +305,13 @@ def _document(
     if snapshot.encoding:
         headers = (*headers, ("content-encoding", snapshot.encoding))
     return Response(200, outcome, headers, snapshot.body or b"", age_s)
+
+
+def _weighed(report_request: ReportRequest, snapshot: StoredScope) -> Condition:
+    head = _head(snapshot)
+    changed_s = None if report_request.day else head.as_of_us // SECOND_US
+    dated = is_dated(head, _meta(snapshot))
+    return weigh_conditions(report_request.fields, head.etag, changed_s=changed_s, dated=dated)
 
 
 def _as_memory(headers: Headers) -> Headers:
@@ -321,12 +323,13 @@ def _as_memory(headers: Headers) -> Headers:
     return tuple([(name, replaced.get(name, value)) for name, value in headers])
 
 
-def _states_nothing(request: Request) -> bool:
-    """Return True if the client accepts JSON and states no conditions."""
-    unconditional = not any(map(request.header, (*CONDITIONS, "if-write-visible"))) and takes_json(
-        request.header("accept")
-    )
-    return unconditional and bounds_of(request.header("cache-control")) is NO_BOUNDS
+def _is_plain(request: Request) -> bool:
+    """Return True if the client accepts JSON, of any age that the report allows."""
+    if not request.fields.has_any(_BOUNDING):
+        return True
+    if request.header("if-write-visible") or not takes_json(request.header("accept")):
+        return False
+    return bounds_of(request.header("cache-control")) is NO_BOUNDS
 
 
 def _timing(result: LookupResult) -> str:

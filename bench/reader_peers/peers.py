@@ -1,11 +1,13 @@
 """Who is measured: how each server is started, and under which path it has a document.
 
 Ours is the reader as it ships, three ways: with the session check (everything on), open, and with its own copy.
-The others check nothing and send a document as it is stored; nginx sends a file, which is the ceiling.
+Node with our duty (ioredis/duty.js) checks and sends the same. The others check nothing and send a document as it
+is stored; nginx sends a file, which is the ceiling.
 """
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,10 +46,12 @@ Raises:
 """
 
 
-def _ours(**settings: str) -> Making:
+def ours(settings: Mapping[str, str], root: Path = _ROOT) -> Making:
+    """Return how the reader of a checkout of this repository is started, with these settings."""
+
     def make(url: str, port: int, _folder: Path) -> Start:
         named = {f"MOMENTUS_READER__{name.upper()}": value for name, value in settings.items()}
-        environment = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(port), "PYTHONPATH": str(_ROOT)}
+        environment = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(port), "PYTHONPATH": str(root)}
         session = settings.get("access") != "open"
         return Start((sys.executable, "-m", "reader"), OURS, environment | named, session)
 
@@ -71,10 +75,13 @@ def _granian(url: str, port: int, _folder: Path) -> Start:
     return Start((*app, *kind), PLAIN, {"BENCH_REDIS_URL": url, "PYTHONPATH": str(_ROOT)})
 
 
-def _node(url: str, port: int, _folder: Path) -> Start:
-    modules = install_modules(_HERE / "ioredis")
-    argv = (modules.node, str(_HERE / "ioredis" / "server.js"), str(port))
-    return Start(argv, PLAIN, {**modules.environment, "BENCH_REDIS_URL": url})
+def _node(script: str, path: str, *, session: bool) -> Making:
+    def make(url: str, port: int, _folder: Path) -> Start:
+        modules = install_modules(_HERE / "ioredis")
+        argv = (modules.node, str(_HERE / "ioredis" / script), str(port))
+        return Start(argv, path, {**modules.environment, "BENCH_REDIS_URL": url}, session)
+
+    return make
 
 
 def _webdis(url: str, port: int, folder: Path) -> Start:
@@ -120,12 +127,34 @@ def _program(name: str) -> str:
     return found
 
 
+def versions() -> str:
+    """Return the versions of the peers on this machine, in one line."""
+    packages = (_HERE / "requirements.txt").read_text("utf-8").replace("==", " ").splitlines()
+    ioredis = orjson.loads((_HERE / "ioredis" / "package.json").read_bytes())["dependencies"]["ioredis"]
+    programs = [f"{name} {_version(name)}" for name in ("nginx", "webdis", "wrk")]
+    return ", ".join([*packages, f"ioredis {ioredis}", *programs])
+
+
+def _version(name: str) -> str:
+    """Return a program's version as Debian names it; asked itself, webdis starts to serve."""
+    query = ["dpkg-query", "--show", "--showformat=${Version}", name]
+    try:
+        return subprocess.run(query, check=True, capture_output=True, text=True).stdout  # noqa: S603  fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return "(of unknown version)"
+
+
+OURS_BY_NAME: Mapping[str, Mapping[str, str]] = {
+    "momentus, session": {},
+    "momentus, open": {"access": "open"},
+    "momentus, session and copy": {"copy_mib": "64"},
+}
+
 PEERS: Mapping[str, Making] = {
-    "momentus, session": _ours(),
-    "momentus, open": _ours(access="open"),
-    "momentus, session and copy": _ours(copy_mib="64"),
+    **{name: ours(settings) for name, settings in OURS_BY_NAME.items()},
     "webdis": _webdis,
-    "node, ioredis": _node,
+    "node, our duty": _node("duty.js", OURS, session=True),
+    "node, ioredis": _node("server.js", PLAIN, session=False),
     "fastapi": _uvicorn("fast"),
     "starlette": _uvicorn("star"),
     "raw asgi": _uvicorn("raw"),

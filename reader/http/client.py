@@ -17,6 +17,7 @@ from typing import Final, cast
 
 from reader import problem
 from reader.backlog import Backlog
+from reader.http.common_form import read_common_form
 from reader.http.parse import ParseResult, RequestParser, refusal_of
 from reader.http.request import ParsedRequests
 from reader.http.response import head_of_stream, response_head
@@ -139,10 +140,10 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(refusal_of(problem.TOO_MANY_CONNECTIONS), lingers=False)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of requests: serve a request from the cache, parse the bytes, or keep them for later."""
+        """Take bytes of requests: serve a request of a known or common form, parse the bytes, or keep them."""
         if self._ignores_input:
             return
-        if self._drained is None and self._has_no_request and (request := self._cache.get(data)):
+        if self._drained is None and self._has_no_request and (request := self._read_whole(data)):
             self._queue(HTTPExchange(self, request, last=False))
         elif self._unread or self._is_full or len(data) > _PIECE:
             self._unread += data
@@ -151,6 +152,13 @@ class ClientConnection(asyncio.Protocol):
             self._parse(data)
         if self._is_in_backlog or self._parser.begun or self._unread:
             self._update_backlog()
+
+    def _read_whole(self, data: bytes) -> Request | None:
+        """Return the request that these bytes are, if it is cached or of the common form."""
+        request = self._cache.get(data)
+        if request is None and (request := read_common_form(data)) is not None:
+            self._cache.keep_request(data, request)
+        return request
 
     def _read_on(self) -> None:
         """Parse one piece of the unread bytes, if the client reads its responses; the rest waits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from reader.memo import memo
@@ -12,16 +13,43 @@ _ENTRY_BYTES: Final = 4 * 1024
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _OVERHEAD_BYTES: Final = 3 * 1024
 """Cost of a cached request beside its texts, each of which it holds three times."""
+_SEEN: Final = 8192
+"""Requests of which it is known that they came, some more than the cache can hold."""
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 
 
+USED_FIELDS: Final = frozenset(
+    {
+        "accept",
+        "accept-datetime",
+        "accept-encoding",
+        "authorization",
+        "cache-control",
+        "cookie",
+        "expect",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-unmodified-since",
+        "if-write-visible",
+        "origin",
+    }
+)
+"""The fields that the reader reads; others need not be kept."""
+
+
 class HTTPFields(Fields):
-    """The header fields of a request; names in lower case."""
+    """The header fields of a request; names in lower case.
+
+    Args:
+        values: the value of each field, or several in their order.
+    """
 
     __slots__ = ("_values",)
 
-    def __init__(self) -> None:
-        self._values: dict[str, bytes | list[bytes]] = {}
+    def __init__(self, values: dict[str, bytes | list[bytes]] | None = None) -> None:
+        self._values = {} if values is None else values
 
     def add_line(self, name: bytes, value: bytes) -> None:
         """Add one header line. Its value is decoded only when it is read, which is rare."""
@@ -32,29 +60,43 @@ class HTTPFields(Fields):
         else:
             self._values[key] = [*(before if isinstance(before, list) else [before]), value]
 
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Return True if one of these fields is there and not empty."""
+        return not self._values.keys().isdisjoint(names) and super().has_any(names)
+
     def get_all(self, name: str) -> list[str]:
-        """Return all values of one field, in the order in which they came."""
+        """Return all values of one field, in the order in which they came.
+
+        Raises:
+            KeyError: a fault of the reader: the field is not among `USED_FIELDS`, and may not have been kept.
+        """
         found = self._values.get(name)
         if found is None:
+            if name not in USED_FIELDS:
+                raise KeyError(name)
             return []
         return [found.decode("latin-1")] if isinstance(found, bytes) else [one.decode("latin-1") for one in found]
 
 
 class ParsedRequests:
-    """Cache of parsed requests by their bytes: most clients send the same request again and again.
+    """Cache of parsed requests by their bytes: many clients send the same request again and again.
 
     The bytes of one complete request that begins and ends with its data mean the same every time, so they need
-    no second parsing.
+    no second parsing. A request is kept when it comes for the second time: those that come once cost no memory.
     """
 
     def __init__(self) -> None:
         self._requests: dict[bytes, Request] = {}
+        self._seen: set[int] = set()
         self.get = self._requests.get
         self.held = 0
 
     def keep_request(self, data: bytes, request: Request) -> None:
-        """Add a request if it is small; clear the cache first when the limit would be passed."""
+        """Add a request if it is small and came before; clear the cache first when the limit would be passed."""
         if len(data) > _ENTRY_BYTES or data in self._requests:
+            return
+        if (mark := hash(data)) not in self._seen:
+            self._note_seen(mark)
             return
         weight = 3 * len(data) + _OVERHEAD_BYTES
         if self.held + weight > _CACHE_BYTES:
@@ -62,6 +104,12 @@ class ParsedRequests:
             self.held = 0
         self.held += weight
         self._requests[data] = request
+
+    def _note_seen(self, mark: int) -> None:
+        """Note a request by its hash; forget all of them when there are too many."""
+        if len(self._seen) >= _SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
 
 
 @memo(1 << 20)

@@ -18,17 +18,17 @@ def _first_lines(status: int, second: int, last: bool) -> bytes:  # noqa: FBT001
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n{ending}".encode("ascii")
 
 
-@memo(32 << 20, lambda _headers: 1024)
-def _rendered(headers: Headers) -> bytes:
-    """Return header fields as lines. Many responses have the same headers as an earlier one.
+@memo(16 << 20, lambda field: len(field[0]) + len(field[1]))
+def _line(field: tuple[str, str]) -> bytes:
+    """Return a header field as a line. Most fields are the same as in an earlier response.
 
     Raises:
-        ValueError: a field contains a line break, and would add a line.
+        ValueError: the field contains a line break, and would add a line.
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+    line = f"{field[0]}: {field[1]}"
+    if "\n" in line or "\r" in line:
         raise ValueError("headers: a field contains a line break; header fields of a response are single lines")
-    return lines.encode("latin-1")
+    return line.encode("latin-1") + b"\r\n"
 
 
 @lru_cache(maxsize=16_384)
@@ -48,7 +48,7 @@ def response_head(response: Response, *, last: bool) -> bytes:
     first = _first_lines(response.status, int(time.time()), last)
     timing = f"server-timing: {response.timing}\r\n".encode("ascii") if response.timing else b""
     length = b"\r\n" if response.status in WITHOUT_LENGTH else _length(len(response.body))
-    return b"".join((first, _rendered(response.headers), timing, length))
+    return b"".join((first, *map(_line, response.headers), timing, length))
 
 
 def head_of_stream(status: int, headers: Headers) -> bytes:
@@ -57,4 +57,4 @@ def head_of_stream(status: int, headers: Headers) -> bytes:
     Raises:
         ValueError: a header field contains a line break.
     """
-    return _first_lines(status, int(time.time()), True) + _rendered(headers) + b"\r\n"  # noqa: FBT003  as there
+    return _first_lines(status, int(time.time()), True) + b"".join(map(_line, headers)) + b"\r\n"  # noqa: FBT003  as there

@@ -166,5 +166,9 @@ def test_requests_that_all_differ_are_kept_up_to_a_bound() -> None:
     for number in range(20_000):
         octets = b"GET /%d HTTP/1.1" % number + bytes(4000)
         kept.keep_request(octets, Request("GET", f"/{number}"))
+        assert octets not in kept._requests, "one that came once costs nothing"
+        kept.keep_request(octets, Request("GET", f"/{number}"))
+        assert octets in kept._requests
     assert kept.held <= 16 * MIB
+    assert len(kept._seen) <= 8192
     assert kept.held >= sum(3 * len(octets) for octets in kept._requests)

@@ -34,10 +34,10 @@ KNOWN = {
     "reader ReplyCache._keys": "of the same entries",
     "reader CachedKey.parts": "of the same entries",
     "reader ParsedRequests._requests": "weighed there: 16 MiB",
+    "reader ParsedRequests._seen": "8,192 hashes",
     "reader Backlog._held": "weighed there: 64 MiB",
     # counted, of entries that have one small size
     "reader of_document": "16,384 of an ETag of 16 digits and a number: 10 MiB",
-    "reader Standing.rendered": "1,024 of ETags of 16 digits, their headers being shared",
     "reader Standings._found": "64 reports",
     "reader _first_lines": "256 lines of 80 bytes",
     "reader _length": "16,384 lines of 30 bytes: 3 MiB",
@@ -112,7 +112,6 @@ KNOWN = {
     "worker SMTPPool._background": OPEN + ": connections",
     "worker WaitingMails._alone": OPEN + ": mails",
     # of one value
-    "reader HTTPFields._values": ONE_VALUE,
     "producers Batch._receipts": ONE_VALUE,
     "producers JobDescription.payload": ONE_VALUE,
     "worker SMTPConnection._extensions": ONE_VALUE,
