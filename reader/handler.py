@@ -329,13 +329,13 @@ def _list_request(request: Request, report: str, parent: str | None) -> ListRequ
 
 def _day(request: Request) -> str | Response:
     """Return the closed day of `?at=` or Accept-Datetime (RFC 7089), empty without either, or a refusal."""
-    wanted = values_of(request.query, "at")
+    wanted = values_of(request.query, "at") if request.query else []
     if len(wanted) > 1:
         return problem.bad_request(f"at: given {len(wanted)} times; give one day.")
     try:
         if wanted:
             return date.fromisoformat(wanted[0] if _DAY.fullmatch(wanted[0]) else "").isoformat()
-        if moment := request.header("accept-datetime"):
+        if moment := request.fields.get_joined("accept-datetime"):
             return parsedate_to_datetime(moment).astimezone(UTC).date().isoformat()
     except (ValueError, OverflowError):
         named = "at" if wanted else "Accept-Datetime"

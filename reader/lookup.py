@@ -108,13 +108,22 @@ class Lookup:
         self.replies.append(reply)
         self._left -= 1
         if not self._left:
-            self._tell(self)
+            self._end()
 
     def set_exception(self, _error: Exception, /) -> None:
         """Call back without replies: there will be none."""
         self.replies = []
         self._left = 0
-        self._tell(self)
+        self._end()
+
+    def _end(self) -> None:
+        """Call back, and drop the request: the lookup may be referenced until its deadline."""
+        tell, self._tell = self._tell, _tell_nobody
+        tell(self)
+
+
+def _tell_nobody(_lookup: Lookup) -> None:
+    """Take no notice: the lookup has ended."""
 
 
 class Lookups:
@@ -167,7 +176,7 @@ class Lookups:
         Raises:
             SnapshotUnreadable, SessionsUnavailable: the stored value is not in the agreed format.
         """
-        replies, lookup.replies = lookup.replies, []  # the lookup may be referenced until its deadline
+        replies, lookup.replies = lookup.replies, []  # as in Lookup
         if not replies or type(replies[-1]) is not list:
             return None
         roots = lookup.roots

@@ -41,7 +41,7 @@ from reader.freshness import (
 )
 from reader.guard import Guard
 from reader.lookup import LookupResult, Lookups, ReportRequest
-from reader.message import Headers, Request, Response
+from reader.message import Fields, Headers, Request, Response
 from reader.preconditions import CONDITIONS, Condition, weigh_conditions
 from reader.read_your_writes import awaited_transaction, is_visible
 from reader.snapshot import Head, Meta, StoredScope
@@ -64,8 +64,6 @@ _TYPED: Headers = (
     ("x-content-type-options", "nosniff"),
     ("cross-origin-resource-policy", "same-site"),
 )
-
-_BOUNDING = ("accept", "cache-control", "if-write-visible")
 
 _NOBODYS = RequestTokens("")
 
@@ -97,8 +95,8 @@ class ReportResponder:
         found = credentials_of(request) if self._guard else _NOBODYS
         if found is None:
             return problem.refuse_token(token_given=False)
-        accepted = request.header("accept-encoding")
-        plain = _is_plain(request)
+        accepted = request.fields.get_joined("accept-encoding")
+        plain = _is_plain(request.fields)
         if not plain:
             try:
                 awaited_transaction(request.header("if-write-visible"))
@@ -323,13 +321,11 @@ def _as_memory(headers: Headers) -> Headers:
     return tuple([(name, replaced.get(name, value)) for name, value in headers])
 
 
-def _is_plain(request: Request) -> bool:
+def _is_plain(fields: Fields) -> bool:
     """Return True if the client accepts JSON, of any age that the report allows."""
-    if not request.fields.has_any(_BOUNDING):
-        return True
-    if request.header("if-write-visible") or not takes_json(request.header("accept")):
+    if fields.get_joined("if-write-visible") or not takes_json(fields.get_joined("accept")):
         return False
-    return bounds_of(request.header("cache-control")) is NO_BOUNDS
+    return bounds_of(fields.get_joined("cache-control")) is NO_BOUNDS
 
 
 def _timing(result: LookupResult) -> str:

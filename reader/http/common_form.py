@@ -42,14 +42,14 @@ def read_common_form(data: bytes) -> Request | None:
         return None
     values: dict[str, bytes | list[bytes]] = {}
     for line in lines[:-2]:
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         used = _used_name(name)
-        value = value.lstrip(b" \t")
-        if used is None or not value or used in values:
+        if used is None or not colon or used in values:
             return None
         if used:
-            values[used] = value
-    if "host" not in values or values.pop(_CONNECTION, b"keep-alive") not in {b"keep-alive", b"Keep-Alive"}:
+            values[used] = value.lstrip(b" \t")
+    connection = values.pop(_CONNECTION, b"keep-alive")
+    if "host" not in values or b"" in values.values() or connection not in {b"keep-alive", b"Keep-Alive"}:
         return None
     return Request("GET", *split_target(found[1]), HTTPFields(values))
 

@@ -64,6 +64,13 @@ class HTTPFields(Fields):
         """Return True if one of these fields is there and not empty."""
         return not self._values.keys().isdisjoint(names) and super().has_any(names)
 
+    def get_joined(self, name: str) -> str:
+        """Return a field as one comma-separated text; empty if it is absent. Raises KeyError as `get_all` does."""
+        found = self._values.get(name)
+        if found is None and name in USED_FIELDS:
+            return ""
+        return found.decode("latin-1") if isinstance(found, bytes) else super().get_joined(name)
+
     def get_all(self, name: str) -> list[str]:
         """Return all values of one field, in the order in which they came.
 
