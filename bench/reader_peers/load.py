@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from bench.reader_peers.browsers import as_line, heads
 DISTINCT, FIXED = "distinct", "fixed"
 _SCRIPTS = Path(__file__).parent
 _FIXED_TOKENS = 50
-_ATTEMPTS = 5
+_ATTEMPTS = 3
+_REFUSED_PERCENT = 20.0
 _SEEDS_APART = 1_000_000
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,6 +53,7 @@ class Answered:
     """What came of a load; times in milliseconds, processor time in microseconds a request."""
 
     requests: int
+    refused_percent: float
     a_second: float
     p50: float
     p99: float
@@ -61,21 +62,23 @@ class Answered:
 
 
 async def ask(load: Load, *, pid: int, redis: Redis, connections: int, seconds: float, seed: int) -> Answered:
-    """Ask a server for so many seconds, again while refusals show that other programs held the processor.
+    """Ask a server for so many seconds; again while refusals show that other programs held the processor.
 
     Raises:
-        SystemExit: there were refusals each time: the figure would be one of refusals.
+        SystemExit: there were many refusals each time: the figure would be one of refusals.
     """
+    asked: list[Answered] = []
     for attempt in range(_ATTEMPTS):
-        answered = await _ask(load, pid, redis, connections, seconds, seed + attempt * _SEEDS_APART)
-        if isinstance(answered, Answered):
-            return answered
-        sys.stderr.write(f"not every answer was good:\n{answered}\n")
-    raise SystemExit("not every answer was good, however often they were asked for")
+        asked.append(await _ask(load, pid, redis, connections, seconds, seed + attempt * _SEEDS_APART))
+        if not asked[-1].refused_percent:
+            break
+    best = min(asked, key=lambda one: one.refused_percent)
+    if best.refused_percent > _REFUSED_PERCENT:
+        raise SystemExit(f"not every answer was good, however often they were asked for: {best}")
+    return best
 
 
-async def _ask(load: Load, pid: int, redis: Redis, connections: int, seconds: float, seed: int) -> Answered | str:
-    """Return what came of it, or what wrk said of a run with refusals."""
+async def _ask(load: Load, pid: int, redis: Redis, connections: int, seconds: float, seed: int) -> Answered:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}", "--timeout", "20", "--latency"]
     script = str(_SCRIPTS / f"{load.kind}.lua")
     server, stored = processor_s(pid), await _redis_processor_s(redis)
@@ -83,11 +86,13 @@ async def _ask(load: Load, pid: int, redis: Redis, connections: int, seconds: fl
         *command, "-s", script, load.url, stdout=asyncio.subprocess.PIPE, env=load.environment(seed)
     )
     said = (await running.communicate())[0].decode()
-    if running.returncode or "Non-2xx" in said or "Socket errors" in said:
-        return said
+    if running.returncode or "Socket errors" in said:
+        raise SystemExit(f"not every request was answered:\n{said}")
     requests = int(re.findall(r"(\d+) requests in", said)[0])
+    refused = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
     return Answered(
         requests=requests,
+        refused_percent=100 * int(refused[0]) / requests if refused else 0.0,
         a_second=float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0]),
         p50=_milliseconds(said, "50%"),
         p99=_milliseconds(said, "99%"),
