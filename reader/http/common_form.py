@@ -51,7 +51,7 @@ def read_common_form(data: bytes) -> Request | None:
     connection = values.pop(_CONNECTION, b"keep-alive")
     if "host" not in values or b"" in values.values() or connection not in {b"keep-alive", b"Keep-Alive"}:
         return None
-    return Request("GET", *split_target(found[1]), HTTPFields(values))
+    return Request("GET", *split_target(found[1]), HTTPFields(values, data))
 
 
 @memo(1 << 20)

@@ -36,7 +36,7 @@ USED_FIELDS: Final = frozenset(
         "origin",
     }
 )
-"""The fields that the reader reads; others need not be kept."""
+"""The fields that the reader reads; others are looked for in the bytes if they are asked for."""
 
 
 class HTTPFields(Fields):
@@ -44,12 +44,14 @@ class HTTPFields(Fields):
 
     Args:
         values: the value of each field, or several in their order.
+        head: bytes of a whole request, if `values` has only those of `USED_FIELDS`.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_head", "_values")
 
-    def __init__(self, values: dict[str, bytes | list[bytes]] | None = None) -> None:
+    def __init__(self, values: dict[str, bytes | list[bytes]] | None = None, head: bytes = b"") -> None:
         self._values = {} if values is None else values
+        self._head = head
 
     def add_line(self, name: bytes, value: bytes) -> None:
         """Add one header line. Its value is decoded only when it is read, which is rare."""
@@ -65,24 +67,23 @@ class HTTPFields(Fields):
         return not self._values.keys().isdisjoint(names) and super().has_any(names)
 
     def get_joined(self, name: str) -> str:
-        """Return a field as one comma-separated text; empty if it is absent. Raises KeyError as `get_all` does."""
+        """Return a field as one comma-separated text; empty if it is absent."""
         found = self._values.get(name)
         if found is None and name in USED_FIELDS:
             return ""
         return found.decode("latin-1") if isinstance(found, bytes) else super().get_joined(name)
 
     def get_all(self, name: str) -> list[str]:
-        """Return all values of one field, in the order in which they came.
-
-        Raises:
-            KeyError: a fault of the reader: the field is not among `USED_FIELDS`, and may not have been kept.
-        """
+        """Return all values of one field, in the order in which they came."""
         found = self._values.get(name)
         if found is None:
-            if name not in USED_FIELDS:
-                raise KeyError(name)
-            return []
+            return [] if name in USED_FIELDS else self._look_for(name)
         return [found.decode("latin-1")] if isinstance(found, bytes) else [one.decode("latin-1") for one in found]
+
+    def _look_for(self, name: str) -> list[str]:
+        """Return the values of a field in the bytes of the request."""
+        pairs = [line.partition(b":") for line in self._head.split(b"\r\n")[1:]]
+        return [value.lstrip(b" \t").decode("latin-1") for key, _, value in pairs if _lower(key) == name]
 
 
 class ParsedRequests:

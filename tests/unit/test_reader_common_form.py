@@ -81,7 +81,7 @@ def parsed(data: bytes) -> tuple[object, ...] | None:
 
 
 def outcome(request: Request) -> tuple[object, ...]:
-    fields = {name: request.values(name) for name in USED_FIELDS}
+    fields = {name: request.values(name) for name in (*USED_FIELDS, "te", "user-agent", "keep-alive", "x_y")}
     return request.method, request.path, request.query, request.authority, fields
 
 
