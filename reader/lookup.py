@@ -108,16 +108,13 @@ class Lookup:
         self.replies.append(reply)
         self._left -= 1
         if not self._left:
-            self._end()
+            tell, self._tell = self._tell, _tell_nobody  # the lookup may be referenced until its deadline
+            tell(self)
 
     def set_exception(self, _error: Exception, /) -> None:
         """Call back without replies: there will be none."""
         self.replies = []
         self._left = 0
-        self._end()
-
-    def _end(self) -> None:
-        """Call back, and drop the request: the lookup may be referenced until its deadline."""
         tell, self._tell = self._tell, _tell_nobody
         tell(self)
 

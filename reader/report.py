@@ -65,6 +65,7 @@ _TYPED: Headers = (
     ("cross-origin-resource-policy", "same-site"),
 )
 
+_FRESH = FreshnessVerdict.FRESH.value
 _NOBODYS = RequestTokens("")
 
 
@@ -165,8 +166,8 @@ class ReportResponder:
             return self._judged(report_request, result, self.judge_freshness(meta, NO_BOUNDS), NO_BOUNDS)
         headers = self._headers(_head(snapshot), meta, standing.headers)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
-        response = _document(report_request, snapshot, standing.verdict.value, headers, age_s)
-        response.timing = _timing(result)
+        response = _document(report_request, snapshot, _FRESH, headers, age_s)
+        response.timing = time_taken(result.source, result.began)
         return response
 
     def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
@@ -265,7 +266,7 @@ class ReportResponder:
             verdict, headers = FreshnessVerdict.STALE, _as_memory(headers)
         headers = self._headers(_head(snapshot), meta, headers)
         response = _document(report_request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
-        response.timing = _timing(result)
+        response.timing = time_taken(result.source, result.began)
         return response
 
     def _headers(self, head: Head, meta: Meta, of_the_report: Headers) -> Headers:
@@ -326,10 +327,6 @@ def _is_plain(fields: Fields) -> bool:
     if fields.get_joined("if-write-visible") or not takes_json(fields.get_joined("accept")):
         return False
     return bounds_of(fields.get_joined("cache-control")) is NO_BOUNDS
-
-
-def _timing(result: LookupResult) -> str:
-    return time_taken(result.source, result.began)
 
 
 def time_taken(source: str, began: float) -> str:
