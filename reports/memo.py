@@ -97,7 +97,6 @@ class RefreshMemo:
         """Remove all trees and ETags: with other types of columns, equal rows may be shown differently."""
         self._trees.clear()
         self._etags.clear()
-        self._last.clear()
 
     def knows_catalogue(self, board: str, digest: str | None) -> bool:
         """Store the catalogue's digest of a board; return True if it is the one that was stored before.

@@ -57,6 +57,8 @@ async def test_stored_reports_are_what_the_slow_computation_says_after_every_ste
     lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model")
     assert lab.steps >= 300
     assert lab.refreshes > 0
+    assert lab.computed["nodes"] > 20
+    assert lab.computed["unmarked"] > 20
 
 
 @pytest.mark.timeout(600)

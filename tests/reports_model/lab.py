@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -80,6 +81,7 @@ class LabStore(ReportStore):
         self._snapshots = snapshots
 
     async def publish_set(self, new: NewSet, stored: FormerSet, change: SetChange) -> str:
+        assert "distrusted_us" not in new.meta, "the query for some nodes gave something else than the whole"
         state = await super().publish_set(new, stored, change)
         if state == "stored" and not new.day:
             self._snapshots[new.as_of] = str(new.meta["snapshot"])
@@ -157,6 +159,8 @@ class Lab:
     def __init__(self, dsn: str, url: str, reports: dict[str, Report]) -> None:
         self.dsn, self.url, self.reports = dsn, url, reports
         self.steps = self.refreshes = self.crashes = self.proofs = 0
+        self.computed: Counter[str] = Counter()
+        """How reports were computed, by the reason."""
         self.unmarked = False
         self._runner = asyncio.Runner()
         self._logging: dict[str, Any] | None = None

@@ -494,6 +494,8 @@ class ReportsMachine(PartitionSteps):
             outcome: BoardOutcome = await task
         except (asyncio.CancelledError, TryLater, RedisError):
             return False
+        for facts in outcome.reports.values():
+            self.lab.computed[str(facts["computed"])] += 1
         return not outcome.failed and all(facts["state"] == "stored" for facts in outcome.reports.values())
 
     async def _meanwhile(self, way: str, worker: int, board: Board, place: int) -> None:
