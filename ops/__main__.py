@@ -34,7 +34,6 @@ from ops.command_parser import CommandParser, terminal_text
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
 from ops.depth.wrong_keys import wrong_keys
-from ops.jobs.commands import COMMANDS
 from ops.language import terminal_language
 from ops.losses import ACKNOWLEDGE_LOSS
 from ops.running import NAME, RunningUnreadable, running_servers
@@ -59,6 +58,9 @@ _LATER = {
     "sessions": ("ops.sessions.commands", "SESSIONS"),
 }
 """Module and name of the commands that are imported only when they are used: their libraries load slowly."""
+
+_ALONE = {"depth", *_LATER}
+"""The words for which the commands for jobs are not imported."""
 
 _ANSWER_SECONDS = 2
 _NO_REDIS = "redis://127.0.0.1:0"
@@ -96,7 +98,9 @@ def _parser(word: str = "") -> CommandParser:
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="interval of --watch (default 2)"
     )
-    for one in (*COMMANDS, ACL, ACKNOWLEDGE_LOSS):
+    if word not in _ALONE:
+        _add_later(subparsers, "ops.jobs.commands", "COMMANDS")
+    for one in (ACL, ACKNOWLEDGE_LOSS):
         _add_command(subparsers, one)
     _add(subparsers, "console", _console, "serve the operators' page, on this machine only", "console")
     listed = _add(subparsers, "settings", _settings, "list every setting with its default and limits", "settings")
@@ -110,9 +114,10 @@ def _parser(word: str = "") -> CommandParser:
 
 
 def _add_later(subparsers: "argparse._SubParsersAction[CommandParser]", module: str, name: str) -> None:
-    found: Command | Group = getattr(importlib.import_module(module), name)
-    if isinstance(found, Command):
-        _add_command(subparsers, found)
+    found: Command | Group | tuple[Command, ...] = getattr(importlib.import_module(module), name)
+    if not isinstance(found, Group):
+        for one in found if isinstance(found, tuple) else (found,):
+            _add_command(subparsers, one)
         return
     parser = subparsers.add_parser(found.word, help=found.about, description=found.about, epilog=_EXIT_CODES)
     second = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -4,6 +4,12 @@
 
 ``-S`` leaves the slow part of the start until the signal is set. ``_signal`` is the built-in part of ``signal``,
 whose own imports take longer than all that comes before.
+
+redis-py imports ``jwt``, and with it ``cryptography``, for log-ins with an identity provider's tokens, which
+nobody here uses: a tenth of the start of a command. So ``jwt`` is loaded when something of it is first used.
+
+structlog imports ``rich`` where it is installed, as it is beside the tests' tools, to draw tracebacks: a tenth of
+the start of a worker. `log.py` writes them itself, so ``rich`` is hidden from structlog. Commands need neither.
 """
 
 import _signal  # type: ignore[import-not-found]  # typeshed has signal alone
@@ -14,8 +20,43 @@ import site  # noqa: E402  what -S has left out
 
 site.main()
 
+import importlib.util  # noqa: E402  see above
 import runpy  # noqa: E402  see above
 import sys  # noqa: E402  see above
+import types  # noqa: E402  see above
 
+
+class LateModule(types.ModuleType):
+    """Stand-in for a module that is imported when something of it is first used.
+
+    importlib's own LazyLoader imports it as soon as another module imports it (Python 3.11).
+    """
+
+    def __getattr__(self, attribute: str) -> object:
+        """Return an attribute of the module itself, which takes the place of this one."""
+        if sys.modules[self.__name__] is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), attribute)
+
+
+def import_late(name: str) -> None:
+    """Import a module when something of it is first used; one that is not installed stays so."""
+    if spec := importlib.util.find_spec(name):
+        sys.modules[name] = LateModule(name)
+        sys.modules[name].__spec__ = spec
+
+
+def import_structlog() -> None:
+    """Import structlog as if rich were not installed; others find it as before."""
+    sys.modules["rich"] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        importlib.import_module("structlog")
+    finally:
+        del sys.modules["rich"]
+
+
+import_late("jwt")
+if sys.argv[1] != "ops":
+    import_structlog()
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

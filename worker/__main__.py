@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import uvloop
@@ -24,7 +25,6 @@ import log
 from jobs import Mail, Policy, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
-from jobs.mail.dkim import load_signer
 from jobs.mail.letter import LetterSender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from producers import Producer
@@ -72,6 +72,9 @@ from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
+
+if TYPE_CHECKING:
+    from jobs.mail.dkim import Signer
 
 _NO_MAIL = event("worker.no_mail")
 _LANE_UNSERVED = event("worker.lane_unserved")
@@ -303,14 +306,26 @@ def _mail_policies(mail: MailSettings, link: Link) -> MailPolicies:
     except InvalidKeyRing as error:
         raise ValueError(f"MOMENTUS_MAIL__SEAL_KEYS: {error.reason}") from None
     domains = (mail.allowed_domains or "").lower().replace(",", " ").split()
-    key = _secret(mail.dkim_key)
     return MailPolicies(
         ring=ring,
         safety=Safety(mode=mail.mode, redirect_to=mail.redirect_to or "", allowed_domains=frozenset(domains)),
         suppression=SuppressionList(link),
         sent=SentRegister(link, days=mail.bounce_days),
-        signer=load_signer(key, domain=mail.dkim_domain or "", selector=mail.dkim_selector or "") if key else None,
+        signer=_signer(mail),
     )
+
+
+def _signer(mail: MailSettings) -> "Signer | None":
+    """Return the signer of the DKIM settings; None without a key.
+
+    Raises:
+        ValueError: the key cannot be used; the message names the setting.
+    """
+    if not (key := _secret(mail.dkim_key)):
+        return None
+    from jobs.mail.dkim import load_signer  # noqa: PLC0415  with cryptography, for which others need not wait
+
+    return load_signer(key, domain=mail.dkim_domain or "", selector=mail.dkim_selector or "")
 
 
 def _accounts(mail: MailSettings, link: Link) -> AccountConfiguration:

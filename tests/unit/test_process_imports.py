@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+_ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"uvicorn", "asyncpg", "arq", "aiosmtplib", "jinja2", "worker", "ops"}
 CONNECTION = {"link", "rights"}
 """All that it has of the producers: how to reach Redis, and nothing that could queue a job."""
@@ -29,3 +31,36 @@ def test_a_command_that_asks_redis_loads_nothing_of_postgres() -> None:
     names = loaded_by(f"import ops.__main__ as ops; [ops._parser(word) for word in {words}]")
     assert {"ops.jobs.commands", "ops.limits.commands"} <= names, "the list is the one we mean"
     assert not {"asyncpg", "ops.reports.commands", "ops.doctor.commands", "uvicorn"} & names
+
+
+def test_depth_loads_no_other_command_and_no_report_file() -> None:
+    names = loaded_by("import ops.__main__ as ops; ops._parser('depth')")
+    assert "ops.depth.read" in names, "the list is the one we mean"
+    assert not {"ops.jobs.commands", "ops.limits.commands", "reports.catalogue", "reports.definition"} & names
+
+
+def test_run_starts_a_process_without_what_redis_py_needs_for_tokens_only(tmp_path: Path) -> None:
+    lines = [
+        "import sys, redis.asyncio, jwt",
+        "print({'jwt.api_jwt', 'cryptography.x509'} & {*sys.modules})",
+        "print(jwt.decode(jwt.encode({'a': 1}, 'k' * 32), 'k' * 32, ['HS256']))",
+    ]
+    assert started_by_run(lines, tmp_path) == ["set()", "{'a': 1}"]
+
+
+def test_run_starts_a_process_that_logs_without_what_draws_tracebacks(tmp_path: Path) -> None:
+    lines = [
+        "import sys, structlog.dev",
+        "print('rich' in sys.modules)",
+        "import rich",
+        "print(rich.__name__)",
+    ]
+    assert started_by_run(lines, tmp_path) == ["False", "rich"]
+
+
+def started_by_run(lines: list[str], folder: Path) -> list[str]:
+    """What a module of these lines prints that is started as `./run` starts the product's."""
+    (folder / "probe.py").write_text("\n".join(lines))
+    start = [sys.executable, "-S", "-P", str(_ROOT / "ops" / "quiet_start.py"), "probe"]
+    done = subprocess.run(start, env={"PYTHONPATH": str(folder)}, capture_output=True, check=True, text=True)
+    return done.stdout.splitlines()

@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from jobs.mail.dkim import Signer
 from jobs.mail.letter import Letter
 from jobs.mail.recipients import envelope_of, has_several
 from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_id_of
@@ -42,6 +42,9 @@ from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
 from worker.mail.smtp.reply import Refusal
 from worker.mail.suppression import SuppressionList
+
+if TYPE_CHECKING:
+    from jobs.mail.dkim import Signer
 
 _MAIL_UNNOTED = event("mail.unnoted")
 _MAIL_SUPPRESSION_ADDED = event("mail.suppression_added")
@@ -100,7 +103,7 @@ class MailPolicies:
     safety: Safety = field(default_factory=Safety)
     suppression: SuppressionList | None = None
     sent: SentRegister | None = None
-    signer: Signer | None = None
+    signer: "Signer | None" = None
 
     def open_mail(self, payload: Mapping[str, object], *, job_id: str) -> OpenedMail:
         """Return the mail in readable form, with its fields checked.
