@@ -19,7 +19,7 @@ from typing import Any
 
 from reports.boards import Board
 from reports.source_faults import SourceState, judge_sources
-from reports.triggers import CALLS, SERVER, SOURCES, board_key, trigger_name, watched_sources
+from reports.triggers import CALLS, CATALOGUE, board_key, trigger_name, watched_sources
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
@@ -111,20 +111,24 @@ async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board])
         DATABASE_FAULTS: as ``fetch`` does.
     """
     wanted = watched_sources(tenant, boards)
-    server = (await fetch(SERVER))[0]
     of_nodes = [one for one in wanted if one.column]
-    facts = await fetch(
-        SOURCES,
+    calls = [
+        (name, board_key(tenant, board.name)) for board in boards.values() if board.sources for name in board.calls
+    ]
+    names = [name for name, _ in calls]
+    rows = await fetch(
+        CATALOGUE,
         sorted({one.source for one in wanted}),
         trigger_name(tenant),
         [one.source for one in of_nodes],
         [one.column for one in of_nodes],
+        names,
     )
-    calls = [
-        (name, board_key(tenant, board.name)) for board in boards.values() if board.sources for name in board.calls
-    ]
-    sources, keys = [one.source for one in wanted], [one.board for one in wanted]
-    reads = await fetch(CALLS, [name for name, _ in calls], [key for _, key in calls], sources, keys)
+    server, facts = rows[0], [row for row in rows if row["source"] is not None]
+    reads: Sequence[Any] = ()
+    if server["calls"]:
+        sources, keys = [one.source for one in wanted], [one.board for one in wanted]
+        reads = await fetch(CALLS, names, [key for _, key in calls], sources, keys)
     return judge_catalogue(tenant, boards, server, judge_sources(wanted, facts), reads)
 
 

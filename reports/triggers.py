@@ -17,12 +17,19 @@ _WORD = re.compile(r"%([A-Z]+)%")
 _NOTABLE = (_FOLDER / "notable.sql").read_text(encoding="utf-8")
 INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
 """Query for the installed triggers; the file describes its parameter and result."""
-SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8").replace("%NOTABLE%", _NOTABLE)
-"""Query for the catalogue's facts of sources; the file describes its parameters and result."""
+_SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8").replace("%NOTABLE%", _NOTABLE)
+_SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
+CATALOGUE = f"""
+WITH server AS MATERIALIZED (
+{_SERVER}
+)
+SELECT * FROM server LEFT JOIN (
+{_SOURCES}
+) AS source ON true
+"""  # noqa: S608  files of this folder
+"""Query for the state of the server and of the sources at once; ``server.sql`` and ``sources.sql`` describe it."""
 CALLS = (_FOLDER / "calls.sql").read_text(encoding="utf-8")
 """Query for what functions of the application read beyond the sources; the file describes its result."""
-SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
-"""Query for the state that all boards of a server share; the file describes its result."""
 _INSTALL = (_FOLDER / "install.sql").read_text(encoding="utf-8")
 _MARK_NODES = (_FOLDER / "mark_nodes.sql").read_text(encoding="utf-8")
 _NODES_COLUMN = (_FOLDER / "nodes_column.sql").read_text(encoding="utf-8")

@@ -16,3 +16,5 @@ def judge_proofs(catalogue: Catalogue) -> Iterator[DoctorFinding]:
     for name, proof in sorted(catalogue.proofs.items()):
         if proof.kind in _CODES:
             yield warning(_CODES[proof.kind], f"board {name}", why="; ".join(proof.why))
+        if proof.whole:
+            yield fine("reports.whole", f"board {name}", tables=", ".join(proof.whole))

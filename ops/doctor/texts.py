@@ -142,6 +142,10 @@ ENGLISH: FindingTexts = {
         "run the same version of both",
     ),
     "reports.watched": ("each change leaves a mark: {boards}", ""),
+    "reports.whole": (
+        "is computed whole after each change, since marks of {tables} name no nodes",
+        "./run ops reports install makes them name nodes",
+    ),
     "reports.unwatched": (
         "is not watched, so each write in the server counts as a change: {why}",
         "see docs/reports.md, What cannot be watched",

@@ -160,6 +160,10 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "use la misma versión en ambos",
     ),
     "reports.watched": ("cada cambio deja una marca: {boards}", ""),
+    "reports.whole": (
+        "se calcula entero tras cada cambio, porque las marcas de {tables} no nombran nodos",
+        "con ./run ops reports install los nombran",
+    ),
     "reports.unwatched": (
         "no se vigila, así que cada escritura en el servidor cuenta como un cambio: {why}",
         "vea docs/reports.md, What cannot be watched",

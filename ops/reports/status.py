@@ -16,7 +16,7 @@ import orjson
 from clocks import ClockReading, moment, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.depth.report_freshness import ReportFreshness, read_report
-from ops.reports.proofs_postgres import proof_line
+from ops.reports.proofs_postgres import gain_lines, proof_line
 from ops.reports.remedies import remedy_of
 from ops.table import printable, table
 from reports import Report, ReportError, load_reports
@@ -108,8 +108,9 @@ async def read_statuses(tools: Tools, args: argparse.Namespace) -> CommandResult
     text = table(_HEADS, [_row(one, now) for one in statuses], left={0, 1, 2, 9, 10, 11})
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
     facts = {"reports": [asdict(one) for one in statuses], "clocks": clocks, "note": note}
+    lines = [text, *unwatched, *gain_lines(catalogue), *_to_do(statuses), *clock_lines, *([note] if note else [])]
     return CommandResult(
-        "\n".join([text, *unwatched, *_to_do(statuses), *clock_lines, *([note] if note else [])]),
+        "\n".join(lines),
         facts,
         done=all(one.well for one in statuses),
     )

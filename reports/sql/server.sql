@@ -1,6 +1,7 @@
 -- State that all boards of a server share: whether marks can be taken up, and changes without mark or transaction.
 --
--- Parameters: none. Returns one row:
+-- Parameters: $5 names of functions that the boards' queries may call, in lower case; the others are those of
+-- sources.sql, since both are asked at once. Returns one row:
 --   visible   pg_current_snapshot() of this result
 --   since     when the server was started, or recovered from a crash: unflushed commits are lost and unlogged tables
 --             empty, which neither the start time nor a transaction shows. Before 15 only the start is known
@@ -9,6 +10,7 @@
 --   lacks     rights for it that this user does not have; null: nothing is installed
 --   outside   a table whose rows change elsewhere (foreign, subscribed) or are hidden from this user by row-level
 --             security; null: there is none
+--   calls     true if a function of the application has such a name: then calls.sql tells what it reads
 --   digest    changes after a restart or a crash, with the server, the database, the user, the search_path or the
 --             time zone, and with each change of a view, a function, an enum or a policy
 
@@ -36,7 +38,9 @@ SELECT
     pg_is_in_recovery() AS standby,
     NOT pg_is_in_recovery() AND EXISTS (SELECT FROM installed WHERE lacks = '') AS usable,
     (SELECT lacks FROM installed) AS lacks,
-    (
+    CASE WHEN EXISTS (SELECT FROM pg_foreign_table) OR EXISTS (SELECT FROM pg_subscription_rel)
+        OR EXISTS (SELECT FROM pg_class WHERE oid >= 16384 AND relrowsecurity)
+    THEN (
         SELECT min(format('%s.%s', namespace.nspname, class.relname))
         FROM pg_class AS class
         JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
@@ -45,7 +49,14 @@ SELECT
             OR (class.relrowsecurity AND row_security_active(class.oid))
             OR class.oid IN (SELECT srrelid FROM pg_subscription_rel)
         )
-    ) AS outside,
+    ) END AS outside,
+    EXISTS (
+        SELECT FROM pg_proc AS function
+        WHERE function.oid >= 16384 AND function.provolatile <> 'i'
+            AND NOT EXISTS (SELECT FROM pg_language WHERE oid = function.prolang AND lanname IN ('internal', 'c'))
+            AND (SELECT $5::text[]) && CASE WHEN function.proname ~ '^[[:alnum:]_$]+$' THEN ARRAY[lower(function.proname)]
+                ELSE regexp_split_to_array(lower(function.proname), '[^[:alnum:]_$]+') END
+    ) AS calls,
     md5(concat_ws(
         ' ',
         started.since,

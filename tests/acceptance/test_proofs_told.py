@@ -77,7 +77,7 @@ async def place(database: str, valkey_url: str, tmp_path: Path) -> AsyncIterator
 async def test_install_check_status_and_doctor_say_that_a_board_is_watched(place: Place) -> None:
     told = await said_by(install_triggers, place.tools, role=place.role)
     assert "board shop: watched" in told.text
-    assert told.facts["boards"] == {"shop": {"proof": "marks", "why": []}}
+    assert told.facts["boards"] == {"shop": {"proof": "marks", "why": [], "whole": []}}
     assert "board shop: watched" in (await said_by(check_reports, place.as_reader)).text
     assert (await said_by(read_statuses, place.as_reader)).facts["reports"][0]["proof"] == "marks"
     assert findings(await doctor(place.as_reader)) == {
