@@ -119,7 +119,9 @@ async def test_a_refresh_that_took_up_nothing_computes_the_whole_and_tells_what_
     assert await it.redis.hget(audit("default", "sales"), "different") == b"2"
 
 
-async def test_what_is_rolled_back_after_it_was_computed_is_not_taken_for_stored(it: Shop) -> None:
+async def test_what_is_rolled_back_after_it_was_computed_is_not_taken_for_stored(
+    it: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another connection ends the refresh's transaction before its commit: the marks come back."""
     await it.order(7)
     publish = it.refresher.store.publish_set
@@ -131,10 +133,10 @@ async def test_what_is_rolled_back_after_it_was_computed_is_not_taken_for_stored
         )
         return state
 
-    it.refresher.store.publish_set = publish_and_lose  # type: ignore[method-assign]
-    outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
+    with monkeypatch.context() as losing:
+        losing.setattr(it.refresher.store, "publish_set", publish_and_lose)
+        outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
     assert outcome.failed
-    it.refresher.store.publish_set = publish  # type: ignore[method-assign]
     await it.rest_ends()
     await it.order(1)
     assert (await refresh(it))["computed"] is Why.FIRST
