@@ -216,6 +216,24 @@ async def test_a_table_that_is_read_in_whole_for_one_node_is_noted_with_the_inde
     assert note.endswith("although an index begins with shop; write = ANY(:nodes) where it reads them")
 
 
+async def test_a_partitioned_table_is_noted_by_its_own_name(shops: Shops) -> None:
+    run = shops.connection.execute
+    await run("ALTER TABLE retail.orders RENAME TO former")
+    await run("CREATE TABLE retail.orders (LIKE retail.former) PARTITION BY LIST (late)")
+    for name, late in (("early", "false"), ("late", "true")):
+        await run(f"CREATE TABLE retail.{name} PARTITION OF retail.orders FOR VALUES IN ({late})")
+    await run(
+        "INSERT INTO retail.orders SELECT id, 1 + id % 24, 1, id % 5 = 0, now() FROM generate_series(1, 3000) id"
+    )
+    await run("ANALYZE retail.orders")
+    told = "orders: asked for one node, the query reads rows of all nodes in retail.orders; an index on"
+    assert [note for note in (await shops.check()).facts["notes"] if note.startswith(told)]
+    await run("CREATE INDEX ON retail.orders (shop)")
+    answer = await shops.check()
+    assert answer.done, answer.text
+    assert not [note for note in answer.facts["notes"] if "reads rows of all nodes" in note]
+
+
 @pytest.mark.parametrize(
     ("head", "query", "words"),
     [

@@ -2,7 +2,9 @@
 
 import pytest
 
+from ops.reports.node_facts_postgres import nodes_misfit
 from reports import Report, ReportError, load_reports, parse_report
+from reports.node_ids import IdKind, NodeId
 
 TREES = {"organisation": "SELECT id, parent_id, name /* of sales.orders */, 'sales.orders' AS kind FROM org.nodes"}
 QUERY = "SELECT node_id, count(*) AS total FROM sales.orders WHERE node_id = ANY(:nodes) AND at <= :now GROUP BY 1"
@@ -142,3 +144,24 @@ def test_every_shipped_report_can_be_asked_for_some_nodes() -> None:
         assert report.sql_of_nodes.count("= ANY($") == report.sql.count("node_id IS NOT NULL") > 0
         assert set(report.node_columns) == set(report.sources) - {"organisation.nodes"}
         assert report.valid_until_column
+
+
+@pytest.mark.parametrize(
+    ("of_type", "kind", "ids", "misfit"),
+    [
+        ("int8[]", IdKind.INTEGER, [2**40], ""),
+        ("int4[]", IdKind.INTEGER, [2**31 - 1, -(2**31)], ""),
+        ("int4[]", IdKind.INTEGER, [1, 2**31], "cannot have the tree's id 2147483648"),
+        ("numeric[]", IdKind.INTEGER, [1], "ids are of the type integer"),
+        ("text[]", IdKind.INTEGER, [1], "ids are of the type integer"),
+        ("uuid[]", IdKind.UUID, ["0" * 32], ""),
+        ("text[]", IdKind.UUID, ["0" * 32], ""),
+        ("int8[]", IdKind.UUID, ["0" * 32], "ids are of the type uuid"),
+        ("text[]", IdKind.TEXT, ["a"], ""),
+        ("citext[]", IdKind.TEXT, ["a"], ""),
+        ("uuid[]", IdKind.TEXT, ["a"], "ids are of the type text"),
+    ],
+)
+def test_nodes_have_the_type_of_the_trees_ids(of_type: str, kind: IdKind, ids: list[NodeId], misfit: str) -> None:
+    assert misfit in nodes_misfit(of_type, kind, ids)
+    assert bool(misfit) == bool(nodes_misfit(of_type, kind, ids))
