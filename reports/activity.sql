@@ -67,7 +67,7 @@ WITH days AS MATERIALIZED (
     ) AS instants
 ),
 counted AS (
-    SELECT node_id, day, number, last_at, NULL::timestamptz AS changes_at
+    SELECT node_id, day, number, last_at
     FROM days
     CROSS JOIN LATERAL (
         SELECT node_id, count(*) AS number, max(at) AS last_at
@@ -75,17 +75,27 @@ counted AS (
         WHERE node_id = ANY(:nodes) AND at >= begins AND at < ends AND at <= :now
         GROUP BY node_id
     ) AS of_day
-    UNION ALL
-    SELECT node_id, NULL, 0, NULL, min(at)
+),
+past AS (
+    SELECT
+        node_id,
+        sum(number)::bigint AS checkins,
+        json_object_agg(day, number) AS checkins_by_day,
+        max(last_at) AS last_at
+    FROM counted
+    GROUP BY node_id
+),
+future AS (
+    SELECT node_id, min(at) AS changes_at
     FROM organisation.checkins
     WHERE node_id = ANY(:nodes) AND at > :now
     GROUP BY node_id
 )
 SELECT
     node_id,
-    sum(number)::bigint AS checkins,
-    json_object_agg(day, number) FILTER (WHERE number > 0) AS checkins_by_day,
-    max(last_at) AS last_at,
-    least(:day_end, min(changes_at)) AS changes_at
-FROM counted
-GROUP BY node_id
+    coalesce(checkins, 0) AS checkins,
+    checkins_by_day,
+    last_at,
+    least(:day_end, changes_at) AS changes_at
+FROM past
+FULL JOIN future USING (node_id)
