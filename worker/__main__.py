@@ -32,7 +32,7 @@ from producers.limits.limit import LaneLimit
 from producers.link import Link
 from producers.link.address import read_address
 from producers.link.client import connect
-from reports import ReportError, load_reports
+from reports import Report, ReportError, load_reports
 from reports.boards import boards_of
 from reports.bounds import ReportBounds
 from reports.outbox_postgres import Outbox
@@ -70,6 +70,7 @@ from worker.own_jobs.threads import Threads, end_process
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
+from worker.reports.process import ReportsProcess, stop_with_input
 from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
 
@@ -99,9 +100,10 @@ def main() -> int:
         sys.stderr.write("\n".join(missing) + "\n")
         return _EXIT_CONFIGURATION
     try:
-        own = load_jobs(settings.worker.jobs, settings.worker.jobs_folder)
+        own = load_jobs("" if asked.only_reports else settings.worker.jobs, settings.worker.jobs_folder)
+        work = _compute_reports if asked.only_reports else _work
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run_to_its_end(runner.get_loop(), log.run_watched(_work(settings, own)))
+            run_to_its_end(runner.get_loop(), log.run_watched(work(settings, own)))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
@@ -116,6 +118,11 @@ def _arguments() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help="for development: restart when a Python file of your job modules, or of these folders, changes",
+    )
+    parser.add_argument(
+        "--only-reports",
+        action="store_true",
+        help="compute reports and do nothing else, until standard input ends; a worker that does more starts this",
     )
     return parser
 
@@ -169,9 +176,11 @@ class _Duties:
     crons: list[Cron] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
+    """Do all that the settings say, reports in a process of their own if there is anything else to do."""
     duties = _Duties()
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
@@ -179,46 +188,65 @@ async def _work(settings: Settings, own: OwnJobs) -> None:
             await _add_mail(duties, stack, settings, url)
         else:
             emit(_NO_MAIL)
-        if settings.postgres_dsn is not None:
+        _add_own_jobs(duties, stack, settings, own)
+        reports = None
+        if duties.functions and settings.postgres_dsn is not None and settings.worker.reports_slots:
+            _load_reports(settings)  # a wrong file ends this process
+            reports = await stack.enter_async_context(ReportsProcess())
+        elif settings.postgres_dsn is not None:
             await _add_reports(duties, stack, settings, url)
-        policies = _add_own_jobs(duties, stack, settings, own)
-        worker = Worker(
-            duties.functions,
-            redis_url=url,
-            lanes=[lane for lane in duties.lanes if lane.slots],
-            max_running=settings.worker.max_running,
-            limits=duties.limits,
-            lane_limits=duties.lane_limits,
-            crons=duties.crons,
-            policies={
-                Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
-                RefreshReport.kind: RefreshReport.policy,
-                **policies,
-            },
-            lease=settings.worker.lease,
-            renew_every=settings.worker.lease_renew,
-            grace=settings.worker.grace,
-            crash_limit=settings.worker.crash_limit,
-            confirm_replicas=settings.worker.confirm_replicas,
-            keep_result=settings.worker.keep_result,
-            ctx=duties.context,
-        )
-        gc.collect()
-        gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
-        sys.setswitchinterval(_TURN_SECONDS)
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-        try:
-            await worker.async_run()
-        finally:
-            await worker.close()
+        await _run(duties, settings, url, reports)
 
 
-def _add_own_jobs(
-    duties: _Duties, stack: AsyncExitStack, settings: Settings, own: OwnJobs
-) -> Mapping[str, Policy]:
-    """Add the backend's own kinds, and return their policies by kind."""
+async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
+    """Do what a worker's process for reports does."""
+    duties = _Duties()
+    async with AsyncExitStack() as stack:
+        url = _secret(settings.redis_url)
+        await _add_reports(duties, stack, settings, url)
+        stop_with_input(asyncio.get_running_loop())
+        await _run(duties, settings, url)
+
+
+async def _run(duties: _Duties, settings: Settings, url: str, reports: ReportsProcess | None = None) -> None:
+    """Run the jobs of these duties until a signal."""
+    worker = Worker(
+        duties.functions,
+        redis_url=url,
+        lanes=[lane for lane in duties.lanes if lane.slots],
+        max_running=settings.worker.max_running,
+        limits=duties.limits,
+        lane_limits=duties.lane_limits,
+        crons=duties.crons,
+        policies={
+            Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
+            RefreshReport.kind: RefreshReport.policy,
+            **duties.policies,
+        },
+        lease=settings.worker.lease,
+        renew_every=settings.worker.lease_renew,
+        grace=settings.worker.grace,
+        crash_limit=settings.worker.crash_limit,
+        confirm_replicas=settings.worker.confirm_replicas,
+        keep_result=settings.worker.keep_result,
+        ctx=duties.context,
+    )
+    if reports is not None:
+        reports.stop_at_signals()  # after the worker, whose handlers come first
+    gc.collect()
+    gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
+    sys.setswitchinterval(_TURN_SECONDS)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        await worker.async_run()
+    finally:
+        await worker.close()
+
+
+def _add_own_jobs(duties: _Duties, stack: AsyncExitStack, settings: Settings, own: OwnJobs) -> None:
+    """Add the backend's own kinds."""
     if not own.handlers:
-        return {}
+        return
     threads = Threads()
     stack.callback(threads.close)
     size = settings.worker.processes or os.cpu_count() or 1
@@ -235,7 +263,7 @@ def _add_own_jobs(
         emit(_LANE_UNSERVED, lane=one.lane, kinds=one.kinds, setting=one.setting)
     duties.crons += crons_of(own)
     duties.limits += own.limits
-    return {kind: handler.job.policy for kind, handler in own.handlers.items()}
+    duties.policies = {kind: handler.job.policy for kind, handler in own.handlers.items()}
 
 
 async def _add_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
@@ -372,7 +400,7 @@ def _lane_limits(lanes: Sequence[LaneSlots], accounts: AccountConfiguration) -> 
 
 @asynccontextmanager
 async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshContext]:
-    reports = load_reports(settings.reports.path and Path(settings.reports.path), shipped=settings.reports.shipped)
+    reports = _load_reports(settings)
     zone = ZoneInfo(settings.timezone)
     dsn = _secret(settings.postgres_dsn)
     slots = settings.worker.reports_slots
@@ -399,6 +427,11 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshConte
             await outbox.close()
             await source.close()
             await redis.aclose()
+
+
+def _load_reports(settings: Settings) -> Mapping[str, Report]:
+    """Read the report files. Raises ReportError."""
+    return load_reports(settings.reports.path and Path(settings.reports.path), shipped=settings.reports.shipped)
 
 
 def _mail_lanes(settings: Settings) -> list[LaneSlots]:

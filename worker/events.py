@@ -133,6 +133,7 @@ _EVENTS = {
     ),
     "clocks.together": ("info", "the clocks of the database and of Redis agree again"),
     "clock.set": ("warning", "the clock of the database or of Redis was set; ages follow it from now on"),
+    "reports.ended": ("error", "the worker's process for reports has ended by itself; it is started again"),
     "prober.failed": ("warning", "the prober could not query Redis or the database; it retries each second"),
 }
 

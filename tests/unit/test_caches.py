@@ -69,6 +69,7 @@ KNOWN = {
     "sessions script_source": DEPLOYED + ": scripts",
     "worker _Duties.context": DEPLOYED,
     "worker _Duties.lane_limits": DEPLOYED + ": lanes",
+    "worker _Duties.policies": DEPLOYED,
     "worker EffectMarks._batchers": DEPLOYED + ": lane groups",
     "worker UnansweredClaims.lanes": DEPLOYED + ": lanes",
     "worker Handler.upcasters": DEPLOYED + ": versions of a payload",
