@@ -39,7 +39,7 @@ from redis.asyncio import Redis
 
 from bench.queue_peers.conditions import machine
 from bench.queue_peers.install import NotInstalled
-from bench.reader_peers.load import DISTINCT, FIXED, Answered, Load, ask, resident_mib
+from bench.reader_peers.load import DISTINCT, FIXED, Answered, Load, Overloaded, ask, resident_mib
 from bench.reader_peers.peers import OURS_BY_NAME, PEERS, Making, Start, ours, versions
 from local.embedded.ports import free_port
 from local.embedded.valkey import Valkey
@@ -133,6 +133,8 @@ async def _measure_all(makings: Mapping[str, Making], bench: Bench, kind: str, r
                 continue
             try:
                 row.append(await _measure(name, making, bench, kind))
+            except Overloaded as reason:
+                sys.stderr.write(f"{name}: this round is left out: {reason}\n")
             except NotInstalled as reason:
                 rows[name] = str(reason)
             sys.stderr.write(f"{bench.kib} KiB, {kind}, {name}: {rows[name][-1] if row else rows[name]}\n")
@@ -291,8 +293,8 @@ def _table(rows: Rows, kib: int, kind: str) -> Iterator[str]:
     yield "| server | " + " | ".join(columns) + " |"
     yield "|---|" + "---|" * len(columns)
     for name, row in rows.items():
-        if isinstance(row, str):
-            yield f"| {name} | {row} |" + " |" * (len(columns) - 1)
+        if isinstance(row, str) or not row:
+            yield f"| {name} | {row or 'refused too much in every round'} |" + " |" * (len(columns) - 1)
         else:
             yield f"| {name} | " + " | ".join(_spread([one[column] for one in row]) for column in columns) + " |"
 

@@ -61,11 +61,15 @@ class Answered:
     redis_us: float
 
 
+class Overloaded(Exception):
+    """A server refused too much to be measured, because other programs held the processor."""
+
+
 async def ask(load: Load, *, pid: int, redis: Redis, connections: int, seconds: float, seed: int) -> Answered:
     """Ask a server for so many seconds; again while refusals show that other programs held the processor.
 
     Raises:
-        SystemExit: there were many refusals each time: the figure would be one of refusals.
+        Overloaded: there were many refusals each time: the figure would be one of refusals.
     """
     asked: list[Answered] = []
     for attempt in range(_ATTEMPTS):
@@ -74,7 +78,7 @@ async def ask(load: Load, *, pid: int, redis: Redis, connections: int, seconds: 
             break
     best = min(asked, key=lambda one: one.refused_percent)
     if best.refused_percent > _REFUSED_PERCENT:
-        raise SystemExit(f"not every answer was good, however often they were asked for: {best}")
+        raise Overloaded(f"{best.refused_percent:.0f} % of the answers were refusals")
     return best
 
 
