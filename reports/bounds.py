@@ -59,8 +59,11 @@ DEFAULT = ReportBounds()
 def as_subquery(sql: str) -> str | None:
     """Return a query so that it can stand in brackets; None if its end is not known.
 
+    Lines that are comments as a whole may have a semicolon.
+
     >>> as_subquery("SELECT 1; "), as_subquery("SELECT ';'")
     ('SELECT 1', None)
     """
     query = sql.rstrip().removesuffix(";")
-    return None if ";" in query else query  # within a string or before a comment
+    lines = (line for line in query.splitlines() if not line.lstrip().startswith("--"))
+    return None if any(";" in line for line in lines) else query  # within a string or before a comment

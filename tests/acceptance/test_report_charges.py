@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 import pytest
 
+from reports import load_reports
 from reports.day import day_around
 from reports.execution_time import take_execution_time, with_execution_time
 from reports.source_postgres import DatabaseSnapshot, Source
@@ -30,6 +31,7 @@ QUERIES = {
     "a query before it": "WITH one AS MATERIALIZED (SELECT 1 AS n) SELECT * FROM one",
     "an end in a string": "SELECT ';' AS word",
     "an end": "SELECT 1 AS n;\n",
+    "ends in comments": "-- one; two\nSELECT 1 AS n\n    -- three; four",
 }
 PARALLEL = ["SELECT kind, count(*) FROM shop GROUP BY kind", "SELECT n FROM shop WHERE n > 9"]
 RUNS = "SELECT n, nextval('run') AS run FROM generate_series(1, 3) AS n"
@@ -86,6 +88,13 @@ async def test_the_query_is_planned_as_if_it_stood_alone(
 
 async def plan_of(connection: "asyncpg.Connection[asyncpg.Record]", sql: str) -> dict[str, float]:
     return dict(orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}"))[0]["Plan"])
+
+
+@pytest.mark.parametrize("name", load_reports())
+def test_every_shipped_query_says_its_time(name: str) -> None:
+    shipped = load_reports()[name]
+    for sql in filter(None, (shipped.sql, shipped.tree, shipped.valid_until)):
+        assert with_execution_time(sql) != sql
 
 
 async def test_a_busy_worker_is_charged_no_more_than_the_database_took(database: str, valkey_url: str) -> None:
