@@ -51,6 +51,7 @@ from worker.mail.accounts.setup import (
     read_configuration,
     run_accounts,
 )
+from worker.mail.base64url import decode_base64url
 from worker.mail.deliver import Mailer, mail_handler
 from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
 from worker.mail.mode_hold import apply_mode_hold
@@ -330,7 +331,7 @@ def _mail_policies(mail: MailSettings, link: Link) -> MailPolicies:
         ValueError: a key cannot be read; the message names the setting.
     """
     try:
-        ring = KeyRing.optional(_secret(mail.seal_keys))
+        ring = KeyRing.optional(_secret(mail.seal_keys), decode=decode_base64url)
     except InvalidKeyRing as error:
         raise ValueError(f"MOMENTUS_MAIL__SEAL_KEYS: {error.reason}") from None
     domains = (mail.allowed_domains or "").lower().replace(",", " ").split()

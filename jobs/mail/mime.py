@@ -7,22 +7,16 @@ is not encoded (:mod:`.attached`), unless it holds this mail's boundary.
 
 import re
 from collections.abc import Mapping, Sequence
-from struct import Struct
 from typing import Any
 from urllib.parse import quote
 
-from pybase64 import b64decode, b64encode
+from pybase64 import b64decode, encodebytes
 
 from .attached import MAIL, content_type, unencoded_mail
 from .errors import UnsafeHeader
 from .file_types import OCTET_STREAM
 from .header import header_block
 
-_LINE = 76
-"""The characters of a line of base64 (RFC 2045, 6.8)."""
-_MOST = 64
-_LINES = [Struct(f"{_LINE}s" * number) for number in range(_MOST + 1)]
-"""By number of lines, the struct that cuts as many lines at once."""
 _TEXT_HEADS: Mapping[str, bytes] = {
     kind: f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
     for kind in ("plain", "html")
@@ -110,16 +104,5 @@ def _filename(name: str) -> str:
 
 
 def _base64(content: bytes) -> bytes:
-    """Encode in lines of base64.
-
-    Many lines are cut at once: cut one by one, they cost twice as much as the base64 itself.
-    """
-    encoded = b64encode(content)
-    whole, rest = divmod(len(encoded), _LINE)
-    lines: list[bytes] = []
-    for first in range(0, whole, _MOST):
-        lines += _LINES[min(_MOST, whole - first)].unpack_from(encoded, first * _LINE)
-    if rest or not lines:
-        lines.append(encoded[whole * _LINE :])
-    lines.append(b"")  # a line end after the last one too
-    return b"\r\n".join(lines)
+    """Encode in lines of 76 characters of base64 (RFC 2045, 6.8); no content is one empty line."""
+    return encodebytes(content).replace(b"\n", b"\r\n") or b"\r\n"

@@ -18,7 +18,7 @@ hidden: the length of a mail, when it was written, and that two jobs have the sa
 import binascii
 import re
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Self
 
@@ -62,11 +62,16 @@ class BrokenSeal(SealError):
     """The sealed text was changed or truncated, or belongs to another job."""
 
 
+def _decode(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 class KeyRing:
     """A ring of keys that seal and open mails.
 
     Args:
         text: one or more ``id:key``, separated by commas or white space; the first one seals.
+        decode: reads base64url without padding; a worker has a faster one.
 
     Raises:
         InvalidKeyRing: another form, a key of another length, an id twice, or ``cryptography`` is not installed.
@@ -76,14 +81,15 @@ class KeyRing:
         async with Producer.connect(url, seal=ring) as producer: ...
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, decode: Callable[[str], bytes] = _decode) -> None:
+        self._decode = decode
         self._keys = _read(text)
         self._first = next(iter(self._keys))
 
     @classmethod
-    def optional(cls, text: str | None) -> Self | None:
+    def optional(cls, text: str | None, *, decode: Callable[[str], bytes] = _decode) -> Self | None:
         """Return a ring, or None for no text: mails then travel unsealed."""
-        return cls(text) if text and text.strip() else None
+        return cls(text, decode=decode) if text and text.strip() else None
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -111,7 +117,7 @@ class KeyRing:
         Raises:
             UnknownSealKey, BrokenSeal: see there.
         """
-        key_id, encoded = _parts(payload)
+        key_id, encoded = _parts(payload, self._decode)
         key = self._keys.get(key_id)
         if key is None:
             raise UnknownSealKey(key_id)
@@ -141,14 +147,14 @@ def key_id_of(payload: Mapping[str, object]) -> str:
     return _parts(payload)[0]
 
 
-def _parts(payload: Mapping[str, object]) -> tuple[str, bytes]:
+def _parts(payload: Mapping[str, object], decode: Callable[[str], bytes] = _decode) -> tuple[str, bytes]:
     version, _, rest = str(payload.get(SEALED)).partition(".")
     key_id, _, text = rest.partition(".")
     if version != _VERSION or not _KEY_ID.match(key_id):
         raise BrokenSeal(SEALED, "has an unknown format; upgrade this process")
     try:
-        return key_id, urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
+        return key_id, decode(text)
+    except ValueError:
         raise BrokenSeal(SEALED, "is not base64; the job was changed") from None
 
 

@@ -60,11 +60,18 @@ def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
 def write_body(content: bytes) -> bytes:
     """Return the body with dots at line starts doubled (RFC 5321, 4.5.2) and a CRLF at its end.
 
-    It searches for dots because that is fastest: base64 has none.
+    Only the part up to the last dot is searched for line starts: in most mails it is the header, as base64 has none.
 
     Raises:
         MalformedMail: a dot follows a bare CR or LF, which some servers take for the end of the mail.
     """
+    end = content.rfind(b".") + 1
+    has_dots = content.startswith(b".") or content.find(b"\n.", 0, end) >= 0 or content.find(b"\r.", 0, end) >= 0
+    stuffed = _double_dots(content) if has_dots else content
+    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
+
+
+def _double_dots(content: bytes) -> bytes:
     pieces, start = [], 0
     at = content.find(b".")
     while at >= 0:
@@ -74,8 +81,7 @@ def write_body(content: bytes) -> bytes:
         elif content[at - 1] in b"\r\n":
             raise MalformedMail(Refusal("data", 554, "5.6.0 a dot after a bare CR or LF in the mail; not sent"))
         at = content.find(b".", at + 1)
-    stuffed = b".".join([*pieces, content[start:]]) if pieces else content
-    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
+    return b".".join([*pieces, content[start:]])
 
 
 def refused_recipients(letter: Letter, replies: Sequence[SMTPReply]) -> dict[str, Refusal]:

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _LONGEST_REPLY: Final = 32 * 1024
-_LOWEST_CODE, _HIGHEST_CODE = 200, 599
+_CODES: Final = {b"%d" % code: code for code in range(200, 600)}
+"""What a reply may begin with."""
 _PATIENCE: Final = 2.0
 """Seconds for which a group of commands waits for the replies to the group before it."""
 
@@ -58,7 +59,7 @@ class _CommandGroup:
 
     seconds: Sequence[float]
     finished: asyncio.Future[None]
-    replies: list[SMTPReply] = field(default_factory=list)
+    replies: list[SMTPReply]
 
 
 class SMTPProtocol(asyncio.Protocol):
@@ -81,7 +82,6 @@ class SMTPProtocol(asyncio.Protocol):
         self._rest = b""
         self._lines: list[bytes] = []
         self._size = 0
-        self._reply_count = 0
         self._groups: deque[_CommandGroup] = deque()
         self._held = b""
         self._deadline = math.inf
@@ -96,8 +96,9 @@ class SMTPProtocol(asyncio.Protocol):
     @property
     def quiet(self) -> bool:
         """True if the connection is open and no unsolicited reply has come."""
-        open_ = self.ended is None and not self.ending and not self._transport.is_closing()
-        return open_ and self.unsolicited is None
+        if self.ended is not None or self.ending or self.unsolicited is not None:
+            return False
+        return not self._transport.is_closing()
 
     @property
     def awaited(self) -> bool:
@@ -121,8 +122,12 @@ class SMTPProtocol(asyncio.Protocol):
         if not self.quiet:
             early = [self.unsolicited] if self.unsolicited else []
             raise RepliesInterrupted(early, self.ended or EOFError("the server sent an unsolicited reply"))
-        self._send(commands, held=held)
-        group = _CommandGroup(seconds, self._loop.create_future())
+        self._held = self._held + commands if self._held else commands
+        if held:
+            self._loop.call_soon(self._release)
+        else:
+            self._release()
+        group = _CommandGroup(seconds, self._loop.create_future(), [])
         self._groups.append(group)
         if len(self._groups) == 1:
             self._expect_within(seconds[0])
@@ -179,14 +184,18 @@ class SMTPProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Add received bytes, which hold replies or parts of them."""
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        before = self._reply_count
-        for line in lines:
-            self._add_line(line)
-        if self._size + len(self._rest) > _LONGEST_REPLY:
-            self._end(ValueError(f"the server's reply is longer than {_LONGEST_REPLY} bytes"))
-        elif self._reply_count > before and self._groups:
-            group = self._groups[0]
-            self._expect_within(group.seconds[len(group.replies)])
+        replies: list[SMTPReply] = []
+        fault = None
+        try:
+            for line in lines:
+                self._read_line(line, replies)
+            self._check_length(len(self._rest))
+        except ValueError as error:
+            fault = error
+        if replies:
+            self._add_replies(replies)
+        if fault is not None:
+            self._end(fault)
 
     def eof_received(self) -> bool:
         """Let asyncio close the connection when the server has closed its side."""
@@ -208,43 +217,54 @@ class SMTPProtocol(asyncio.Protocol):
 
     # Private
 
-    def _add_line(self, line: bytes) -> None:
-        code = line[:3]
-        self._size += len(line)
-        if self._size > _LONGEST_REPLY or not (code.isdigit() and _LOWEST_CODE <= int(code) <= _HIGHEST_CODE):
-            self._end(ValueError("the server's reply does not begin with a code from 200 to 599"))
-            return
+    def _read_line(self, line: bytes, replies: list[SMTPReply]) -> None:
+        """Add the reply that ends with this line.
+
+        Raises:
+            ValueError: it is no line of a reply, or the reply is too long.
+        """
+        code = _CODES.get(line[:3])
+        if code is None:
+            raise ValueError("the server's reply does not begin with a code from 200 to 599")
         text = line[4:].strip()
-        if line[3:4] == b"-":
+        if self._lines or line[3:4] == b"-":  # rare: most replies have one line
+            self._size += len(line)
+            self._check_length(0)
             self._lines.append(text)
-            return
-        if self._lines:  # rare: most replies have one line
-            text = b"\n".join([*self._lines, text])
+            if line[3:4] == b"-":
+                return
+            text = b"\n".join(self._lines)
             self._lines.clear()
-        self._size = 0
-        self._add_reply(SMTPReply(int(code), text.decode("utf-8", "replace")))
+            self._size = 0
+        elif len(line) > _LONGEST_REPLY:
+            self._check_length(len(line))
+        replies.append(SMTPReply(code, text.decode("utf-8", "replace")))
 
-    def _add_reply(self, reply: SMTPReply) -> None:
-        self._reply_count += 1
-        if not self._groups:
-            self.unsolicited = reply
-            return
-        group = self._groups[0]
-        group.replies.append(reply)
-        if len(group.replies) == len(group.seconds):
-            self._groups.popleft()
-            self._deadline = self._patient_until = math.inf
-            if not group.finished.done():
-                group.finished.set_result(None)
-            if self.ending:
-                self.abort()
+    def _check_length(self, more: int) -> None:
+        if self._size + more > _LONGEST_REPLY:
+            raise ValueError(f"the server's reply is longer than {_LONGEST_REPLY} bytes")
 
-    def _send(self, content: bytes, *, held: bool) -> None:
-        self._held += content
-        if held:
-            self._loop.call_soon(self._release)
-        else:
-            self._release()
+    def _add_replies(self, replies: list[SMTPReply]) -> None:
+        while replies and self._groups:
+            group = self._groups[0]
+            missing = len(group.seconds) - len(group.replies)
+            group.replies += replies[:missing]
+            replies = replies[missing:]
+            if len(group.replies) == len(group.seconds):
+                self._end_first_group()
+        if replies:
+            self.unsolicited = replies[-1]
+        if self._groups:
+            group = self._groups[0]
+            self._expect_within(group.seconds[len(group.replies)])
+
+    def _end_first_group(self) -> None:
+        group = self._groups.popleft()
+        self._deadline = self._patient_until = math.inf
+        if not group.finished.done():
+            group.finished.set_result(None)
+        if self.ending:
+            self.abort()
 
     def _release(self) -> None:
         held, self._held = self._held, b""
