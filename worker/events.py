@@ -5,6 +5,7 @@ are defined here alone, and a name that the table lacks stops the process at its
 later. No event carries an address, a subject, a body or a server's reply: ids, kinds, codes and times only.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cache
 
@@ -172,17 +173,21 @@ def emit(what: EventName, **fields: object) -> None:
         method, message = _cached_method(what)
     else:
         method, message = _log_method(what, structlog.get_logger("worker"))
-    method(message, event_name=str(what), **fields)
+    if method is not None:
+        method(message, event_name=str(what), **fields)
 
 
-LogMethod = tuple[Callable[..., object], str]
-"""The logger's method for an event's level, and the event's message."""
+LogMethod = tuple[Callable[..., object] | None, str]
+"""The logger's method for an event's level, None if that level is not logged, and the event's message."""
 
 
 @cache
 def _cached_method(what: EventName) -> LogMethod:
     """Return the log method of an event, cached: binding costs more than a line that is filtered out."""
-    return _log_method(what, structlog.get_logger("worker").bind())
+    logger = structlog.get_logger("worker").bind()
+    method, message = _log_method(what, logger)
+    level, _ = _EVENTS[what]
+    return method if logger.is_enabled_for(getattr(logging, level.upper())) else None, message
 
 
 def _log_method(what: EventName, logger: structlog.typing.FilteringBoundLogger) -> LogMethod:

@@ -75,6 +75,8 @@ KNOWN = {
     "worker Handler.upcasters": DEPLOYED + ": versions of a payload",
     "worker _cached_method": DEPLOYED + ": events in the source",
     "worker _script": DEPLOYED + ": scripts",
+    "worker _finish_keys": DEPLOYED + ": lanes",
+    "worker _claim_keys": DEPLOYED + ": lanes",
     "worker _context": DEPLOYED + ": certificates",
     "reports RefreshMemo._trees": DEPLOYED + ": the last result of each tree query",
     "reports RefreshMemo._etags": DEPLOYED + ": the last result of each report",

@@ -4,6 +4,7 @@ Every exception of a handler is a failure of its job, BaseException included: a 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -218,11 +219,7 @@ def _reject(rejection: Rejection, claim: Claim, handlers: Handlers) -> AttemptRe
 
 async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> AttemptResult:
     envelope = admitted.envelope
-    context = _context(handlers, attempt.claim, envelope) | {
-        "begin_effect": attempt.begin_effect,
-        "progress": attempt.progress,
-        "attempt": attempt,
-    }
+    context = _context(handlers, attempt, envelope)
     value, error = None, None
     emit(_JOB_STARTED)
     function = admitted.function
@@ -305,8 +302,9 @@ def _attempt_result(outcome: Outcome, result: bytes = b"", life: timedelta = tim
     return AttemptResult(outcome, parking_note(outcome) if outcome.why else result, life)
 
 
-def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, Any]:
+def _context(handlers: Handlers, attempt: Attempt, envelope: Envelope) -> dict[Any, Any]:
     """Return the handler's ``ctx``."""
+    claim = attempt.claim
     return {
         **handlers.context,
         "job_id": claim.id,
@@ -317,6 +315,9 @@ def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, 
         "unknown_effect": claim.effect,
         "limit": claim.limit,
         "lane": claim.lane,
+        "begin_effect": attempt.begin_effect,
+        "progress": attempt.progress,
+        "attempt": attempt,
     }
 
 
@@ -337,7 +338,6 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
     """Return arq's result as JSON, without the payload: the content of a job is not kept a second time."""
     if not keep or outcome.kind not in {"done", "suppressed", "dead", "dead+", "expired"}:
         return b""
-    now = round(datetime.now(UTC).timestamp() * 1000)
     content = {
         "t": claim.attempt,
         "f": envelope.kind,
@@ -347,7 +347,7 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         "s": outcome.kind in _SUCCESSES,
         "r": value if outcome.kind in _SUCCESSES else plain_text(outcome.reason),
         "st": claim.claimed_ms,
-        "ft": now,
+        "ft": round(time.time() * 1000),
         "q": claim.lane,
         "id": claim.id,
     }

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -251,15 +252,11 @@ class JobStore:
             raise
 
     def _finish_call(self, lane: Lane, ended: list[Completion]) -> tuple[list[str], list[Argument]]:
-        keys = lane.keys
-        names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
-        names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted, keys.cancelled]
-        names += [keys.parked, keys.progress]
-        arguments: list[Argument] = [lane.name, keys.tag]
+        arguments: list[Argument] = [lane.name, lane.keys.tag]
         for one in ended:
             arguments += [one.claim.id, one.claim.token, one.outcome, milliseconds(one.delay), one.result]
             arguments += [milliseconds(one.result_life), one.reason, one.claim.limit]
-        return names, arguments
+        return _finish_keys(lane.keys), arguments
 
     def _strays_call(self, lane: Lane) -> tuple[list[str], list[Argument]]:
         numbers = [number for known in self._strays.ranges for number in known]
@@ -272,14 +269,27 @@ class JobStore:
     def _claim_call(
         self, lane: Lane, count: int, number: int, *, is_behind_read: bool = False
     ) -> tuple[list[str], list[Argument]]:
-        keys = lane.keys
-        names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
-        names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
-        names += [keys.parked, keys.progress, keys.dataset]
-        known = data.id if (data := self._data.get(keys.tag)) else ""
+        tag = lane.keys.tag
+        known = data.id if (data := self._data.get(tag)) else ""
         claimant = self._claimant(number)
-        arguments: list[Argument] = [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit]
-        return names, [*arguments, known, int(is_behind_read)]
+        arguments: list[Argument] = [lane.name, tag, claimant, count, self._lease_ms, self._crash_limit]
+        return _claim_keys(lane.keys), [*arguments, known, int(is_behind_read)]
+
+
+@cache
+def _finish_keys(keys: LaneKeys) -> list[str]:
+    """Return KEYS of ``finish.lua``."""
+    names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
+    names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted, keys.cancelled]
+    return [*names, keys.parked, keys.progress]
+
+
+@cache
+def _claim_keys(keys: LaneKeys) -> list[str]:
+    """Return KEYS of ``claim.lua``."""
+    names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
+    names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
+    return [*names, keys.parked, keys.progress, keys.dataset]
 
 
 def _read_replies(
@@ -309,20 +319,21 @@ def _next_due(following: int, now: int) -> timedelta | None:
     return None if following < 0 else timedelta(milliseconds=following - now)
 
 
-def _read_claims(lane: Lane, reply: list[bytes | int], claimant: str) -> list[Claim]:
+def _read_claims(lane: Lane, reply: list[Any], claimant: str) -> list[Claim]:
     now, following = int(reply[0]), int(reply[1])
     lane.next_due = _next_due(following, now)
+    parts = iter(reply[2:])
     return [
         Claim(
             lane=lane.name,
-            id=bytes(reply[at]).decode(),
-            payload=bytes(reply[at + 1]),
-            attempt=int(reply[at + 2]),
-            due_ms=int(float(reply[at + 3])),
+            id=id_.decode(),
+            payload=payload,
+            attempt=attempt,
+            due_ms=int(due),
             claimed_ms=now,
-            effect=int(reply[at + 4]),
-            token=f"{claimant}:{int(reply[at + 2])}",
-            limit=bytes(reply[at + 5]).decode(),
+            effect=effect,
+            token=f"{claimant}:{attempt}",
+            limit=limit.decode(),
         )
-        for at in range(2, len(reply), 6)
+        for id_, payload, attempt, due, effect, limit in zip(*[parts] * 6, strict=True)
     ]

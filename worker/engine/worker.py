@@ -300,9 +300,12 @@ class Worker(ArqWorker):
         self._ceiling.notify_listeners()
 
     def _count(self, outcome: Outcome) -> None:
-        self.jobs_complete += outcome.kind in {"done", "suppressed"}
-        self.jobs_failed += outcome.kind in {"dead", "dead+", "expired"}
-        self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+", "park", "park+"}
+        if outcome.kind in {"done", "suppressed"}:
+            self.jobs_complete += 1
+        elif outcome.kind in {"dead", "dead+", "expired"}:
+            self.jobs_failed += 1
+        elif outcome.kind in {"retry", "retry+", "defer", "defer+", "park", "park+"}:
+            self.jobs_retried += 1
 
     def _freed(self, lane: Lane) -> None:
         lane.claimable = True

@@ -103,8 +103,11 @@ def decide_delivery(recipient: str, safety: Safety) -> DeliveryDecision:
 
 def decide_all(recipients: Iterable[str], safety: Safety) -> DeliveryDecision:
     """Decide where a mail to these addresses goes: past all of them as soon as one may not get it."""
-    decided = (decide_delivery(one, safety) for one in recipients)
-    return next((one for one in decided if not isinstance(one, DirectDelivery)), _DIRECT)
+    for one in recipients:
+        decided = decide_delivery(one, safety)
+        if decided is not _DIRECT:
+            return decided
+    return _DIRECT
 
 
 def redirect_mail(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:

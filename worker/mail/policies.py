@@ -138,17 +138,17 @@ class MailPolicies:
         recipient = original_recipients(mail.fields) if several else str(mail.fields.get("to"))
         addresses = envelope_of(mail.fields) if several else (recipient,)
         match decide_all(addresses, self.safety):
+            case DirectDelivery() if several:
+                return mail  # each recipient is looked up by suppress_some
+            case DirectDelivery():
+                found = await self._find_suppression(recipient, stream)
+                return mail if found is None else found
             case ModeHold(reason):
                 raise TryLater(reason, charged=False)
             case ModeRefusal(reason):
                 raise GiveUp(reason)
             case Redirection(to):
                 return replace(mail, fields={**redirect_mail(mail.fields, to), ORIGINAL: recipient})
-            case DirectDelivery() if several:
-                return mail  # each recipient is looked up by suppress_some
-            case DirectDelivery():
-                found = await self._find_suppression(recipient, stream)
-                return mail if found is None else found
 
     async def suppress_some(self, recipients: Recipients, stream: Stream) -> None:
         """Note which recipients of a mail to several are suppressed.

@@ -27,6 +27,10 @@ _OPTIONAL = (
     *("stream", "account", "unsubscribe", "thread", "headers", "attachments"),
     *("cc", "bcc", "alternatives", "calendar"),
 )
+_NEVER_NULL = ("message_id", "date", "to", "subject")
+_REQUIRED_NAMES = frozenset(name for name, _ in _REQUIRED)
+_USUAL_NAMES = _REQUIRED_NAMES | {"stream", "account", "unsubscribe", "thread", "calendar"}
+_USUAL_TYPES = frozenset(_TEXT_OR_NULL)
 _KINDS: Mapping[type, str] = {
     str: "text",
     NoneType: "null",
@@ -44,6 +48,8 @@ def check_shape(fields: Mapping[str, object]) -> None:
     Raises:
         GiveUp: a field is missing or has another type; the reason names it.
     """
+    if _is_usual(fields):
+        return
     for name, kinds in _REQUIRED:
         if not isinstance(fields.get(name, _ABSENT), kinds):
             raise _type_error(name, fields.get(name, _ABSENT), "text or null" if NoneType in kinds else "text")
@@ -53,6 +59,15 @@ def check_shape(fields: Mapping[str, object]) -> None:
     for name in _OPTIONAL:
         if (value := fields.get(name)) is not None:
             _check_optional(name, value)
+
+
+def _is_usual(fields: Mapping[str, object]) -> bool:
+    """Return True for a mail that has nothing but texts, whose types are checked together."""
+    return (
+        _USUAL_NAMES >= fields.keys() >= _REQUIRED_NAMES
+        and _USUAL_TYPES.issuperset(map(type, fields.values()))
+        and None not in map(fields.__getitem__, _NEVER_NULL)
+    )
 
 
 def _check_optional(name: str, value: object) -> None:

@@ -87,7 +87,7 @@ class AccountSender:
             raise AccountClosed(self.name, self.retry_delay, str(exhausted)) from None
         if self._gate is not None:
             self._gate.tempo.record_acceptance()
-            for recipient in letter.recipients:
+            for recipient in letter.recipients if self._gate.aside else ():
                 if recipient not in receipt.refused:
                     self._gate.aside.record_acceptance(domain_of(recipient))
         return receipt
@@ -98,7 +98,7 @@ class AccountSender:
         Raises:
             AccountClosed: all of them are.
         """
-        if self._gate is None:
+        if self._gate is None or not self._gate.aside:
             return
         found = None
         for domain in dict.fromkeys(map(domain_of, letter.recipients)):

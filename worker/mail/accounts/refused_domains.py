@@ -47,6 +47,9 @@ class RefusedDomains:
         self._first = first
         self._refused: dict[str, _DomainRefusal] = {}
 
+    def __len__(self) -> int:
+        return len(self._refused)
+
     def record_refusal(self, domain: str, reply: str) -> bool:
         """Record a refused mail; False if the domain's refusal is known, as for mails sent at the same time.
 

@@ -98,7 +98,7 @@ class Checkout:
             ConnectionsExhausted: other workers hold all permits.
         """
         while True:
-            pooled = await self._take()
+            pooled = self._pooled or await self._take()
             try:
                 return await pooled.connection.send_letter(letter, begin_effect, self._pass_on)
             except TurnLost as failure:

@@ -73,6 +73,7 @@ class SMTPConnection:
         self._on_end = on_end
         self._protocol: SMTPProtocol | None = None
         self._extensions: Mapping[str, str] = {}
+        self._pipelines = False
         self._took = math.inf, math.inf
         self.sent = 0
 
@@ -84,7 +85,8 @@ class SMTPConnection:
     @property
     def usable(self) -> bool:
         """True if it is open, no reply is still to come, and no unsolicited reply has come since the last mail."""
-        return self._protocol is not None and self._protocol.quiet and not self.awaited
+        protocol = self._protocol
+        return protocol is not None and not protocol.awaited and protocol.quiet
 
     async def open(self) -> None:
         """Connect, greet, start TLS, log in.
@@ -93,6 +95,7 @@ class SMTPConnection:
             MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_connection`.
         """
         self._protocol, self._extensions = await open_connection(self._server, self._on_end)
+        self._pipelines = "pipelining" in self._extensions
 
     async def send_letter(
         self,
@@ -160,14 +163,13 @@ class SMTPConnection:
         A refusal of MAIL behind another mail may be about the order of commands, so it raises TurnLost instead.
         """
         behind = protocol.awaited
-        seconds = [_SECONDS[stage] for stage in commands.stages]
         try:
-            if not self._pipelines:
-                replies = await self._send_one_by_one(protocol, letter, commands)
-            elif behind:
-                replies = await protocol.send_commands(b"".join(commands.lines), [_BEHIND_SECONDS, *seconds[1:]])
-            else:
+            if self._pipelines:
+                seconds = list(map(_SECONDS.__getitem__, commands.stages))
+                seconds[0] = _BEHIND_SECONDS if behind else seconds[0]
                 replies = await protocol.send_commands(b"".join(commands.lines), seconds)
+            else:
+                replies = await self._send_one_by_one(protocol, letter, commands)
         except RepliesInterrupted as end:
             if behind and not (end.replies and is_completion(end.replies[0])):
                 raise _turn_lost(end, dropped=protocol.ending) from end
@@ -182,10 +184,6 @@ class SMTPConnection:
             await self._reset(protocol, refusal, body_awaited=is_intermediate(replies[-1]))
             raise refusal
         return replies
-
-    @property
-    def _pipelines(self) -> bool:
-        return "pipelining" in self._extensions
 
     async def _send_one_by_one(
         self, protocol: SMTPProtocol, letter: Letter, commands: Commands

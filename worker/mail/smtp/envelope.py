@@ -37,7 +37,11 @@ class Commands:
     """Commands before the body, one per line, each with its stage."""
 
     lines: list[bytes] = field(repr=False)
-    stages: list[Stage]
+    stages: Sequence[Stage]
+
+
+_FOR_ONE: tuple[Stage, ...] = ("mail", "rcpt", "data")
+"""Stages of a mail to one recipient."""
 
 
 def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
@@ -53,14 +57,14 @@ def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
     size = f" SIZE={len(letter.content)}" if "size" in extensions else ""
     lines = [f"MAIL FROM:<{letter.sender}>{size}\r\n".encode("ascii")]
     lines += [f"RCPT TO:<{recipient}>\r\n".encode("ascii") for recipient in letter.recipients]
-    rcpt: Stage = "rcpt"
-    return Commands([*lines, b"DATA\r\n"], ["mail", *[rcpt] * len(letter.recipients), "data"])
+    stages = _FOR_ONE if len(letter.recipients) == 1 else ("mail", *_FOR_ONE[1:2] * len(letter.recipients), "data")
+    return Commands([*lines, b"DATA\r\n"], stages)
 
 
 def write_body(content: bytes) -> bytes:
     """Return the body with dots at line starts doubled (RFC 5321, 4.5.2) and a CRLF at its end.
 
-    Only the part up to the last dot is searched for line starts: in most mails it is the header, as base64 has none.
+    Only the part up to the last dot is searched for line starts: mostly the header, as base64 has no dots.
 
     Raises:
         MalformedMail: a dot follows a bare CR or LF, which some servers take for the end of the mail.

@@ -236,6 +236,8 @@ class SMTPPool:
 
     def _serve_waiting(self) -> None:
         """Hand idle connections to waiting mails; then open more for the rest."""
+        if not self._idle and self._open + len(self._opening) >= self._limit:
+            return
         while self._idle:
             if not self._idle[-1].connection.usable:
                 self._idle.pop().connection.close()

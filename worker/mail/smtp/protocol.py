@@ -87,6 +87,7 @@ class SMTPProtocol(asyncio.Protocol):
         self._deadline = math.inf
         self._patient_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self._writable: asyncio.Future[None] | None = None
         self.ended: BaseException | None = None
         self.ending = False
@@ -122,11 +123,7 @@ class SMTPProtocol(asyncio.Protocol):
         if not self.quiet:
             early = [self.unsolicited] if self.unsolicited else []
             raise RepliesInterrupted(early, self.ended or EOFError("the server sent an unsolicited reply"))
-        self._held = self._held + commands if self._held else commands
-        if held:
-            self._loop.call_soon(self._release)
-        else:
-            self._release()
+        self._send(commands, held=held)
         group = _CommandGroup(seconds, self._loop.create_future(), [])
         self._groups.append(group)
         if len(self._groups) == 1:
@@ -266,6 +263,13 @@ class SMTPProtocol(asyncio.Protocol):
         if self.ending:
             self.abort()
 
+    def _send(self, content: bytes, *, held: bool) -> None:
+        self._held = self._held + content if self._held else content
+        if held:
+            self._loop.call_soon(self._release)
+        else:
+            self._release()
+
     def _release(self) -> None:
         held, self._held = self._held, b""
         if held and self.ended is None:
@@ -290,17 +294,18 @@ class SMTPProtocol(asyncio.Protocol):
     def _expect_within(self, seconds: float) -> None:
         """Set the timeout of the next reply. One timer serves all: it moves only if it would fire too late."""
         self._deadline = self._loop.time() + seconds
-        self._set_timer()
+        if self._timer_at > self._deadline:
+            self._set_timer()
 
     def _set_timer(self) -> None:
         at = min(self._deadline, self._patient_until)
-        if self._timer is None or self._timer.when() > at:
+        if self._timer_at > at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(at, self._on_timer)
+            self._timer, self._timer_at = self._loop.call_at(at, self._on_timer), at
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer, self._timer_at = None, math.inf
         now = self._loop.time()
         if self._deadline <= now:
             self._overdue()

@@ -55,7 +55,7 @@ class WaitingMails(Generic[Resource]):
         lanes = self._lanes()
         if not lanes or (urgent_only and lanes[0] != URGENT):
             return None
-        lane = URGENT if urgent_only else lanes[0] if len(lanes) == 1 else self._shares.choose_lane(lanes)
+        lane = lanes[0] if urgent_only or len(lanes) == 1 else self._shares.choose_lane(lanes)
         queue = self._queues[lane]
         if not alone and queue[0] in self._alone:
             return None
