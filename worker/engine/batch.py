@@ -2,7 +2,8 @@
 
 Queries that arrive while a call is under way wait for its reply and then leave as one call. So a single mail pays
 a round trip, and a thousand concurrent ones share a few; a command for each costs more than the rest of sending a
-mail.
+mail. A query that finds no call under way leaves at once; those that came during a call may wait for some rounds
+of the event loop, since a fast server replies before the others of a busy worker come.
 
 Failures: the call fails, or returns a wrong number of replies; all its callers get that error. A failed call does
 not cancel its callers, and a cancelled caller does not affect the others of its batch.
@@ -11,6 +12,8 @@ not cancel its callers, and a cancelled caller does not affect the others of its
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from worker.engine.gathering import wait_while_busy
 
 ANSWER_SECONDS = 2.0
 """Timeout after which the server counts as away (a TimeoutError, which is an OSError)."""
@@ -38,13 +41,19 @@ class CallBatcher(Generic[BatchQuery, BatchReply]):
     Args:
         call: returns the replies to some queries, in their order.
         most: the largest number of queries in one call.
+        rounds: the largest number of rounds of a busy event loop for which queries that came during a call wait.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[BatchQuery]], Awaitable[Sequence[BatchReply]]], *, most: int = 500
+        self,
+        call: Callable[[Sequence[BatchQuery]], Awaitable[Sequence[BatchReply]]],
+        *,
+        most: int = 500,
+        rounds: int = 0,
     ) -> None:
         self._call = call
         self._most = most
+        self._rounds = rounds
         self._waiting: list[tuple[BatchQuery, asyncio.Future[BatchReply]]] = []
         self._calling: asyncio.Task[None] | None = None
 
@@ -62,6 +71,9 @@ class CallBatcher(Generic[BatchQuery, BatchReply]):
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(batch)
+                batch = []
+                if self._waiting:
+                    await wait_while_busy(rounds=self._rounds)
         finally:
             self._calling = None
             left, self._waiting = [*batch, *self._waiting], []

@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from producers.keys import LaneKeys
 
+_WELL_FILLED = 4
+"""A lane is well filled if less than the fourth part of its slots is free."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaneSlots:
@@ -139,6 +142,13 @@ class Lane:
     def needs_look(self) -> bool:
         """True if it was woken and has a free slot, regardless of the ceiling."""
         return self.claimable and self.free > 0
+
+    @property
+    def can_gather(self) -> bool:
+        """True if its next claim and outcomes can wait for others: none is due, or nearly all slots work."""
+        if self.needs_look:
+            return False
+        return self.free * _WELL_FILLED < self.slots or not (self.ended or self.has_more)
 
     @property
     def taken(self) -> int:

@@ -7,6 +7,10 @@ the next one before the jobs of a reply start. Between cycles the pump rests unt
 job becomes due, a lease may have lapsed, or a second is over (the safety poll, which also finds the jobs of stock
 arq producers).
 
+While nearly all slots of a lane work and nothing woke it, its ended jobs wait for others to end, as long as the
+event loop has other work (:mod:`worker.engine.gathering`). Not so under a ceiling, where the next free slot may be
+another lane's.
+
 Under a ceiling, lanes share the slots (:mod:`worker.engine.shared_slots`). While all slots are taken, the pump
 sends a claim of no job for a woken lane: so the lane is known to have work when the next slot becomes free, and
 its wake token passes to a worker with a free slot.
@@ -27,6 +31,7 @@ from redis.exceptions import RedisError
 
 import background
 from producers.rights import missing_right
+from worker.engine.gathering import wait_while_busy
 from worker.engine.lane import Claim, Completion, Lane, returned_unrun
 from worker.engine.shared_slots import SharedSlots
 from worker.engine.store import CycleResult, JobStore
@@ -45,6 +50,8 @@ _SAFETY_POLL = 1.0
 _TURNS_AT_ONCE = 2
 _LONGEST_PAUSE = 1.0
 _LANE_REST = 1.0
+_ROUNDS = 32
+"""For jobs to end before the next cycle of a busy worker: some milliseconds of other work."""
 
 Endings = list[tuple[Lane, list[Completion]]]
 ClaimCounts = list[tuple[Lane, int]]
@@ -150,6 +157,12 @@ class Pump:
         self._cycles.add(cycle)
         cycle.add_done_callback(self._cycle_over)
 
+    def _can_gather(self) -> bool:
+        """Return True if the next cycle can wait for more jobs to end."""
+        if not self.claiming or self._ceiling.is_limited:
+            return False
+        return any(lane.ended for lane in self._lanes) and all(lane.can_gather for lane in self._lanes)
+
     def _claim_counts(self) -> ClaimCounts:
         """Return the number of jobs to claim per lane; 0 for a woken lane while all slots are taken."""
         active, now = self._active_lanes, asyncio.get_running_loop().time()
@@ -231,7 +244,7 @@ class Pump:
         """Start the claimed jobs, and first the cycle on which Redis works meanwhile."""
         for claim in cycle.claims:
             self._by_name[claim.lane].running.add(claim)
-        if cycle.claims:
+        if cycle.claims and not self._can_gather():
             self._begin_cycle()
         for claim in cycle.claims:
             self._start(self._by_name[claim.lane], claim)
@@ -267,6 +280,7 @@ class Pump:
         timer = asyncio.get_running_loop().call_at(self._next_look(), self._kicked.set)
         await self._kicked.wait()
         timer.cancel()
+        await wait_while_busy(rounds=_ROUNDS, wanted=self._can_gather)
         self._kicked.clear()
 
     def _could_cycle(self) -> bool:

@@ -25,6 +25,7 @@ from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from producers.suppression import digest_of, domain_of
 from worker.engine.batch import ANSWER_SECONDS
+from worker.engine.gathering import wait_while_busy
 from worker.events import emit, event
 
 _MAIL_UNNOTED = event("mail.unnoted")
@@ -33,6 +34,8 @@ DAY = 86_400
 _BATCH = 500
 """Mails per call of the script."""
 _FIELDS = 4
+_ROUNDS = 32
+"""For notes to gather in a busy worker: some milliseconds of other work."""
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept: 128 bits, enough that no second address with the same digest can be found."""
 
@@ -77,6 +80,8 @@ class SentRegister:
             while self._waiting:
                 notes, self._waiting = self._waiting[: _FIELDS * _BATCH], self._waiting[_FIELDS * _BATCH :]
                 await self._write_batch(notes)
+                if self._waiting:
+                    await wait_while_busy(rounds=_ROUNDS)
         finally:
             self._writing = None
 
