@@ -84,6 +84,8 @@ class ReportsMachine(PartitionSteps):
         self.lab.do(self.lab.clear(self.now))
         self.ahead_us, self.redis_set_us = [to_us(self.now)], -1
         self.waited_us, self.interrupting = 0, False
+        self.set_back = ""
+        """The clock that was set back since everything was stored."""
 
     def teardown(self) -> None:
         self.lab.do(self._end())
@@ -217,7 +219,7 @@ class ReportsMachine(PartitionSteps):
     @rule(minutes=st.sampled_from([-3_000, -600, -90, -1, 1, 90, 600]))
     def the_database_s_clock_is_set(self, minutes: int) -> None:
         """Well before or after what is stored. Nobody waits: no time passes by it."""
-        if self.era < _LAST_ERA:
+        if self.era < _LAST_ERA and (minutes > 0 or self._is_set_back_alone("database")):
             as_ofs = [one.as_of for one in self._stored().values()]
             pick = min if minutes < 0 else max
             self.lab.do(self._set_database(pick([self.now, *as_ofs]) + timedelta(minutes=minutes)))
@@ -231,8 +233,19 @@ class ReportsMachine(PartitionSteps):
     @rule(seconds=st.sampled_from([-7_200, -25, 25, 7_200]))
     def redis_s_clock_is_set(self, seconds: int) -> None:
         """By a time server, or by a failover to another machine."""
+        if seconds < 0 and not self._is_set_back_alone("redis"):
+            return
         self.time.redis_us += seconds * 1_000_000
         self.redis_set_us = self.time.running_us
+
+    def _is_set_back_alone(self, clock: str) -> bool:
+        """Whether the other clock was not set back since everything was stored.
+
+        If both were, nothing shows which of two equal states is the later one (docs/reports.md).
+        """
+        alone = self.set_back in {"", clock}
+        self.set_back = clock if alone else self.set_back
+        return alone
 
     @rule(place=places)
     def a_due_date_passes(self, place: int) -> None:
@@ -251,12 +264,16 @@ class ReportsMachine(PartitionSteps):
 
     @rule(worker=workers, watched=st.booleans())
     def refresh(self, worker: int, watched: bool) -> None:  # noqa: FBT001  drawn by name
+        all_done = True
         for board in self.boards:
             self._tick()
             done = self.lab.do(self._refresh(self._awake(worker), board, watched=watched))
+            all_done = all_done and done
             if done or not self.paused:
                 assert done, "nobody was in the way, and yet there was no refresh"
                 self._require_done(board)
+        if all_done:
+            self.set_back = ""
 
     @rule(worker=workers, watched=st.booleans(), at=awaits, way=ways, place=places)
     def refresh_and_something_happens(self, worker: int, watched: bool, at: int, way: str, place: int) -> None:  # noqa: FBT001
@@ -283,6 +300,24 @@ class ReportsMachine(PartitionSteps):
         if self.paused:
             self.lab.do(self._resume())
             self._forget_failures()
+
+    @rule(worker=workers, changes=st.lists(st.tuples(places, st.integers(0, 5)), min_size=1, max_size=4))
+    def one_worker_refreshes_after_each_change(self, worker: int, changes: list[tuple[int, int]]) -> None:
+        """So it asks for some nodes: what it stored last is what is stored, and all marks are its own."""
+        self.refresh(worker, watched=True)
+        for place, what in changes:
+            match what:
+                case 0:
+                    self.a_row_goes("checkins", place)
+                case 1:
+                    self.a_row_changes("tasks", place, -place, place + 1)
+                case 2:
+                    self.a_due_date_passes(place)
+                case _:
+                    table = ("blockers", "checkins", "employees")[place % 3]
+                    self._write(self._row(table, self.company.node(place), -place, 0))
+            self.refresh(worker, watched=True)
+            self.all_is_as_it_must_be()
 
     @rule(worker=workers, watched=st.booleans(), at=st.integers(3, 35), place=places)
     def an_old_worker_wakes(self, worker: int, watched: bool, at: int, place: int) -> None:  # noqa: FBT001
@@ -519,7 +554,7 @@ class ReportsMachine(PartitionSteps):
                 lab_worker.lose_redis()
             case "flush":
                 self._lose_redis()
-            case "clock" if place % 2 or self.era >= _LAST_ERA:
+            case "clock" if place % 2 or self.era >= _LAST_ERA or not self._is_set_back_alone("database"):
                 await self._later(timedelta(hours=place))
             case "clock":
                 await self._set_database(self.now - timedelta(hours=place + 1))
