@@ -30,6 +30,7 @@ MORE_WHOLE = 2
 """Whole computations of a board that a replayed day does not have: at midnight, and at one start of a worker."""
 _WARM = 6
 """Rounds after which the server has settled on the plans of its statements."""
+_WALKS = 3
 _MANY = 20
 """Nodes of a refresh that shows what each further node costs."""
 _SOME, _MORE = "one node", f"{_MANY} nodes"
@@ -103,7 +104,7 @@ class DayCosts:
             await self._refresh_all(_MORE)
             await self._company.check_in(random.choice(nodes))
             await self._refresh_all(Computed.COMPARED, every=timedelta(0))
-            if number >= 0:
+            if 0 <= number < _WALKS:
                 await self._walk()
         for name, values in self._took.items():
             print_row(f"database work of one {name}, ms of processor time", values)

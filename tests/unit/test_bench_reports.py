@@ -119,3 +119,10 @@ def test_a_report_without_a_query_for_some_nodes_is_computed_whole() -> None:
     whole = replace(REPORT, sql_of_nodes="")
     told = replay({"sales": Board("sales", (whole,))}, day(SOON), CHEAP)
     assert told.whole == {("sales", Why.DECLARED): 1}
+
+
+def test_a_node_is_asked_for_once_when_its_instant_is_reached() -> None:
+    written, reached = [Touch(SOON + timedelta(minutes=5), 7)], [Touch(SOON, 8)]
+    told = replay(BOARDS, WorkingDay(BEGIN, END, TREE, {"shop.orders": written}, {"sales": reached}), CHEAP)
+    assert told.computed == {("sales", Computed.NODES): 2}
+    assert told.nodes == {"sales": 2}
