@@ -36,7 +36,8 @@ has its own tenant, and stops the measurement if it computes otherwise than it i
     check-in          what a refresh of each board costs after a check-in at some leaf: processor time of its
                       process and of Postgres, documents written; the ratios are medians of the rounds' ratios.
                       Memory of these processes before and after their first refresh, and at the end
-    living            write to readable and idle, as above
+    living            write to readable and idle, as above; first the first write after a whole computation, whose
+                      cost still sets the pace
     bulk              refreshes after an UPDATE of 500,000 check-ins, and after a subtree of some 3,000 nodes was
                       moved; what is stored then is compared with sets that a new process computes
     chain             2,000 nodes in a row: refreshes after a check-in at the last one, and after that check-in was

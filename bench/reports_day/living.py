@@ -10,6 +10,7 @@ import orjson
 from bench.reports_day.rows import print_row
 from local.demo.company_postgres import Company
 from producers import Producer
+from reports.cost import KEPT
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
 from worker.reports.refresh_context import RefreshContext
@@ -32,20 +33,40 @@ class Living:
         """Print the figures; the tenant's triggers are installed."""
         async with Producer.connect(self._url, tenant=self._refresher.tenant, budget=2) as producer:
             prober = Prober(self._refresher, producer)
-            leaf = await self._company.leaf()
-            times = []
-            for _ in range(rounds):
-                await self._until_quiet(prober)
-                before = await self._stored()
-                await self._company.check_in(leaf)
-                began = time.perf_counter()
-                while (await self._stored())["as_of_us"] == before["as_of_us"]:
-                    await self._turn(prober)
-                times.append(time.perf_counter() - began)
             debounce = self._refresher.boards["management"].debounce.total_seconds()
+            times = [await self._write_to_readable(prober) for _ in range(rounds)]
             computed = (await self._stored())["computed"]
             print_row(f"write to readable with a debounce of {debounce:g} s ({computed}), s", times)
             await self._idle(prober)
+
+    async def settle(self) -> None:
+        """Refresh until no whole computation weighs on the pace: none among the latest costs, and none to pay off.
+
+        The first one is printed: how long a write waits while it does.
+        """
+        async with Producer.connect(self._url, tenant=self._refresher.tenant, budget=2) as producer:
+            first = await self._write_to_readable(Prober(self._refresher, producer))
+        print_row("write to readable, the first after a whole computation, s", [first])
+        leaf = await self._company.leaf()
+        for _ in range(KEPT):
+            await self._company.check_in(leaf)
+            for board in self._refresher.boards.values():
+                await refresh_board(self._refresher, board)
+        rests = [
+            (await self._stored(name))["debt_ms"] / 1000 / report.max_db_share
+            for name, report in self._refresher.reports.items()
+        ]
+        await asyncio.sleep(max(rests))
+
+    async def _write_to_readable(self, prober: Prober) -> float:
+        """Return the seconds from a commit to the stored set."""
+        await self._until_quiet(prober)
+        before = await self._stored()
+        await self._company.check_in(await self._company.leaf())
+        began = time.perf_counter()
+        while (await self._stored())["as_of_us"] == before["as_of_us"]:
+            await self._turn(prober)
+        return time.perf_counter() - began
 
     async def _idle(self, prober: Prober) -> None:
         await self._until_quiet(prober)
@@ -77,7 +98,7 @@ class Living:
             await asyncio.sleep(wait.total_seconds())
         return look.asked
 
-    async def _stored(self) -> dict[str, Any]:
-        key = f"momentus:{{reports}}:snapshot:{self._refresher.tenant}:management"
+    async def _stored(self, report: str = "management") -> dict[str, Any]:
+        key = f"momentus:{{reports}}:snapshot:{self._refresher.tenant}:{report}"
         meta: dict[str, Any] = orjson.loads(await self._redis.hget(key, "_meta"))
         return meta
