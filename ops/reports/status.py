@@ -125,7 +125,7 @@ def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
             yield f"{one.report}: was never computed; start a worker with MOMENTUS_POSTGRES_DSN"
         if one.distrusted is not None:
             yield (
-                f"{one.report}: its query for some nodes gave something else than the whole at "
+                f"{one.report}: its query for some nodes failed, or gave something else than the whole, at "
                 f"{one.distrusted:%Y-%m-%d %H:%M:%S} UTC, so that the whole is computed for a day; "
                 "see ./run ops reports check, and whether something writes to its tables without triggers"
             )
