@@ -13,7 +13,7 @@ from client.reference import PAGES, exported_names
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = ROOT / "client/package"
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "client/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_FRAMEWORKS = ("momentus_client.django",)
 """Modules without a page: they can be imported only where their framework is installed."""
 IMPORT = re.compile(r"^from (momentus_client[a-z_.]*) import ([A-Za-z_, ]+)", re.MULTILINE)

@@ -1,31 +1,26 @@
-"""Header fields, encoded without Python's ``email`` package and checked after encoding.
+"""Text of header fields, encoded without Python's ``email`` package.
 
 Python's own ``email`` package decodes encoded-words in its input and writes the result unchecked: before 3.11.10
 a task title such as ``=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=`` became a real ``Bcc`` line (CVE-2024-6923,
 cpython#121650). So nothing here decodes: text is refused when it holds a control character or something that
-looks like an encoded-word, everything outside printable ASCII is written as base64 encoded-words (RFC 2047), and
-every finished field is verified line by line.
+looks like an encoded-word, and everything outside printable ASCII is written as base64 encoded-words (RFC 2047).
+The finished fields are verified line by line (`header_block.py`).
 """
 
 import re
 import unicodedata
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from .errors import UnsafeHeader
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
-_NAME = re.compile(r"[!-9;-~]+\Z")
-_NAMES = re.compile(r"(?:[!-9;-~]+\n)+\Z")
-_FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
-_BLOCK = re.compile(r"(?:[!-9;-~]+: [\x20-\x7e]+(?:\r\n[ \t][\x21-\x7e][\x20-\x7e]*)*\r\n)+\Z")
-_FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
 
 _WORD_BYTES = 39
 """39 bytes are 52 of base64, 64 with ``=?utf-8?b?`` and ``?=``: a line with the longest name before it, or the
 space of a folded one, stays within the 76 allowed (RFC 2047, 2)."""
-_LINE_BYTES = 998
+LINE_BYTES = 998
 """The longest line a server must take, without CR LF (RFC 5322, 2.1.1)."""
 
 
@@ -55,48 +50,10 @@ def encode_text(text: str) -> str:
         >>> encode_text("Reunión")
         '=?utf-8?b?UmV1bmnDs24=?='
     """
-    if _PLAIN.match(text) and "=?" not in text and len(text) <= _LINE_BYTES - 80:
+    if _PLAIN.match(text) and "=?" not in text and len(text) <= LINE_BYTES - 80:
         return text
     words = (f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(text))
     return "\r\n ".join(words)
-
-
-def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return the header as bytes, without the empty line that ends it.
-
-    Args:
-        fields: name and encoded value, in order.
-
-    Raises:
-        UnsafeHeader: a value brings its own line, is too long or is not ASCII: a fault of this package, or an
-            attack that passed the earlier checks. Either way the mail is not sent.
-    """
-    written = list(fields)
-    block = "".join([f"{name}: {value}\r\n" for name, value in written])
-    if len(block) <= _LINE_BYTES and _is_sound(block, written):
-        return block.encode("ascii")
-    return b"".join([_checked_field(name, value) for name, value in written])
-
-
-def _is_sound(block: str, written: Sequence[tuple[str, str]]) -> bool:
-    """Apply the checks of :func:`_checked_field` to all fields at once, and check that none was added."""
-    begun = block.count("\r\n") - block.count("\r\n ") - block.count("\r\n\t")
-    if begun != len(written) or not _BLOCK.match(block):
-        return False
-    names = "\n".join([name for name, _ in written])
-    return _NAMES.match(f"{names}\n") is not None
-
-
-def _checked_field(name: str, value: str) -> bytes:
-    """Return one field; each line after the first must be a continuation, or it would be another field."""
-    encoded = f"{name}: {value}".encode("ascii", "replace")
-    if value and len(encoded) <= _LINE_BYTES and _PLAIN.match(value) and _NAME.match(name):
-        return encoded + b"\r\n"  # one line, like nearly every field
-    first, *folded = encoded.split(b"\r\n")
-    too_long = any(len(line) > _LINE_BYTES for line in (first, *folded))
-    if too_long or not value.isascii() or not _FIELD.match(first) or not all(map(_FOLDED.match, folded)):
-        raise UnsafeHeader(name, "the finished header field is malformed; the mail was not built")
-    return encoded + b"\r\n"
 
 
 def _pieces(text: str) -> Iterable[bytes]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .calendar import method_of
-from .header import encode_text, header_block
+from .header import encode_text
+from .header_block import header_block
 from .mime import Part, attachment_part, multipart, text_part
 from .recipients import address_list, envelope_of, has_several, mailbox_text, recipient_fields
 from .stream import AutoSubmitted

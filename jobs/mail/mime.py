@@ -15,7 +15,7 @@ from pybase64 import b64decode, encodebytes
 from .attached import MAIL, content_type, unencoded_mail
 from .errors import UnsafeHeader
 from .file_types import OCTET_STREAM
-from .header import header_block
+from .header_block import header_block
 
 _TEXT_HEADS: Mapping[str, bytes] = {
     kind: f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()

@@ -30,7 +30,7 @@ from worker.engine.runner import STOP_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDDEN = {".git", ".venv", ".uv", ".momentus", ".hypothesis", "__pycache__", "dist"}
-DOCUMENTS = [path for folder in (ROOT, ROOT / "docs") for path in sorted(folder.glob("*.md"))]
+DOCUMENTS = [path for folder in (ROOT, ROOT / "client", ROOT / "docs") for path in sorted(folder.glob("*.md"))]
 NOW = [path for path in DOCUMENTS if path.name not in {"CHANGELOG.md", "decisions.md"}]
 """Those that say what is; the other two say what was as well."""
 CODE = re.compile(r"`([^`\n]+)`")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from jobs import UnsafeHeader
-from jobs.mail.header import encode_text, header_block, refuse_unsafe
+from jobs.mail.header import encode_text, refuse_unsafe
+from jobs.mail.header_block import header_block
 
 CONTROLS = ["\r\n", "\n", "\r", "\0", "\t", "\x0b", "\x1f", "\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ud800"]
 PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]))

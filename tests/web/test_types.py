@@ -13,6 +13,7 @@ from tests.web.frameworks import APPLICATIONS, interpreter, run
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = (
     "README.md",
+    "client/README.md",
     "docs/django.md",
     "docs/frameworks.md",
     "docs/jobs.md",

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from jobs.mail.header import header_block
+from jobs.mail.header_block import header_block
 from jobs.mail.letter import Letter
 from jobs.mail.recipients import envelope_of
 
