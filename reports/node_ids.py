@@ -100,6 +100,24 @@ def _name_of(value: object) -> str:
     return f"of another type than other ids ({kind})" if kind else f"of the type {type_in_sql(value)}"
 
 
+def is_shown_form(node_id: NodeId, kind: IdKind) -> bool:
+    """Return True if an id of this kind is written as documents show it.
+
+    >>> is_shown_form("b3", IdKind.TEXT), is_shown_form("b3 ", IdKind.TEXT)
+    (True, False)
+    >>> is_shown_form("D5A0C1F2-0000-4000-8000-00000000000A", IdKind.UUID)
+    False
+    """
+    if isinstance(node_id, int):
+        return True
+    if kind is IdKind.TEXT:
+        return not fault_of(node_id)
+    try:
+        return str(UUID(node_id)) == node_id
+    except ValueError:
+        return False
+
+
 def id_json(node_id: NodeId) -> bytes:
     """Return an id as JSON.
 

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from reports import Report
 from reports.day import Day
 from reports.last_set import LastSet
-from reports.node_ids import IdKind, NodeId
+from reports.node_ids import IdKind, NodeId, is_shown_form
 from reports.pace import KnownSet
 from reports.taken_marks import TakenMarks
 
@@ -99,7 +99,7 @@ def refresh_scope(  # noqa: PLR0911  one for each rule
         return RefreshScope(None, Why.DISTRUSTED if distrusted else Why.FIRST)
     if why := _of_another_state(last, marks, stored, digest) or _of_another_time(last, now, day):
         return RefreshScope(None, why)
-    if marks.everything:
+    if marks.everything or _concern_all(last.report, marks):
         return RefreshScope(None, Why.EVERYTHING)
     reached = last.deadlines.reached(now)
     if not marks.count and not reached:
@@ -153,15 +153,27 @@ def query_digest(report: Report) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def _concern_all(report: Report, marks: TakenMarks) -> bool:
+    """Return True if a mark is of a table whose rows may count for any node of the report.
+
+    It names nodes only because another report of the board declares a column of that table.
+    """
+    return any(source in marks.nodes and source not in report.node_columns for source in report.sources)
+
+
 def _named(last: LastSet, marks: TakenMarks) -> frozenset[NodeId] | None:
     """Return the nodes that marks of the report's sources name; None if one of them is not known.
 
-    Rows of a node that the tree leaves out count for nobody.
+    Rows of a node that the tree leaves out count for nobody. A text that is no id as documents show it may be
+    another form of one that counts, as a UUID in capitals is.
     """
     tree = last.tree
     texts = {text for source in last.report.sources for text in marks.nodes.get(source, ())}
     ids = _ids(texts, tree.kind)
-    if ids is None or any(one not in tree.nodes and not tree.leaves_out(one) for one in ids):
+    if ids is None:
+        return None
+    strangers = (one for one in ids if one not in tree.nodes)
+    if any(not tree.leaves_out(one) or not is_shown_form(one, tree.kind) for one in strangers):
         return None
     return frozenset(one for one in ids if one in tree.nodes)
 

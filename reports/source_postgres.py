@@ -106,12 +106,10 @@ _MARKS = f"""
 WITH taken AS (
     DELETE FROM momentus.dirty WHERE board = $1 RETURNING source, to_jsonb(dirty) -> 'nodes' AS nodes
 )
-SELECT source, node, (SELECT count(*) FROM taken) AS marks
+SELECT source, node, coalesce(jsonb_typeof(nodes) = 'array', false) AS named, (SELECT count(*) FROM taken) AS marks
 FROM taken
-LEFT JOIN LATERAL jsonb_array_elements_text(
-    CASE jsonb_typeof(nodes) WHEN 'array' THEN nodes ELSE '[null]' END
-) AS node ON true
-GROUP BY source, node
+LEFT JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(nodes) WHEN 'array' THEN nodes END) AS node ON true
+GROUP BY source, node, named
 LIMIT {MOST_NODES + 1}
 """  # noqa: S608  a constant
 """Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh.

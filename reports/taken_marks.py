@@ -14,7 +14,7 @@ class TakenMarks:
 
     Attributes:
         count: number of marks.
-        nodes: texts of the ids that marks name, by declared source.
+        nodes: texts of the ids that marks name, by declared source; none for rows that have no node.
         everything: True if a mark names no nodes, so that each may have changed.
         former: low 32 bits of the transaction that took up the board's marks before; None: none is known.
     """
@@ -30,17 +30,19 @@ class TakenMarks:
 
 
 def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMarks:
-    """Return the marks of a query whose rows have source, node (or null) and the number of all marks.
+    """Return the marks of a query whose rows have source, node (or null), and the number of all marks.
 
-    >>> read_marks([{"source": "shop.orders", "node": "7", "marks": 3}], 12).nodes
+    A row with no node is of marks for rows that have none, if it is ``named``, else of marks that name no nodes.
+
+    >>> read_marks([{"source": "shop.orders", "node": "7", "named": True, "marks": 3}], 12).nodes
     {'shop.orders': frozenset({'7'})}
     """
     if not rows:
         return TakenMarks(former=former)
     named: dict[str, set[str]] = {}
     for row in rows:
-        if row["node"] is not None:
-            named.setdefault(row["source"], set()).add(row["node"])
-    everything = len(rows) > MOST_NODES or any(row["node"] is None for row in rows)
+        if row["named"]:
+            named.setdefault(row["source"], set()).update([] if row["node"] is None else [row["node"]])
+    everything = len(rows) > MOST_NODES or not all(row["named"] for row in rows)
     nodes = {source: frozenset(ids) for source, ids in named.items()}
     return TakenMarks(int(rows[0]["marks"]), nodes, everything, former)

@@ -72,7 +72,7 @@ class Shop:
         role = await self.database.fetchval("SELECT current_user")
         await self.database.execute(install_script(tenant, boards, role=role))
 
-    async def order(self, amount: int, *, node: int = 2, at: Any = None) -> int:
+    async def order(self, amount: int, *, node: int | None = 2, at: Any = None) -> int:
         """One more order; the number of its transaction."""
         async with self.database.transaction():
             await self.database.execute(ORDER, node, amount, at)

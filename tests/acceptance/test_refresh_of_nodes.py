@@ -10,6 +10,7 @@ import pytest
 from reports import Report
 from reports.keys import audit
 from reports.refresh_scope import Why
+from reports.tree_rules import LEAVE_OUT, TreeRules
 from tests.boards import Shop, report, shop
 from worker.reports.refresh import refresh_board
 
@@ -224,6 +225,79 @@ async def test_a_query_for_some_nodes_that_fails_by_itself_is_told_once_and_the_
         await it.rest_ends()
         assert (await refresh(it))["computed"] is Why.DISTRUSTED
         assert await it.total() == 12
+
+
+async def test_a_row_without_a_node_counts_for_none_and_no_node_is_asked_for(it: Shop) -> None:
+    await it.order(7, node=None)
+    facts = await refresh(it)
+    assert (facts["computed"], facts["changed"]) == (Why.NODES, 0)
+    await it.database.execute("UPDATE shop.orders SET node_id = 3 WHERE node_id IS NULL")
+    assert (await refresh(it))["computed"] is Why.NODES
+    assert [await it.total(node=node) for node in (1, 2, 3)] == [13, 5, 8]
+
+
+async def test_a_table_for_which_only_another_report_of_the_board_declares_a_column_concerns_all_nodes(
+    database: str, valkey_url: str
+) -> None:
+    """A report counts the orders of each node's customers, wherever they ordered."""
+    of_customers = (
+        "SELECT home AS node_id, sum(amount) AS amount FROM shop.customers JOIN shop.orders ON at = born "
+        "WHERE home {} GROUP BY home"
+    )
+    bought = keyed(
+        "bought",
+        sql=of_customers.format("IS NOT NULL"),
+        sql_of_nodes=of_customers.format("= ANY($1)"),
+        parameters=(),
+        sql_of_nodes_parameters=("nodes",),
+        sources=("shop.customers", "shop.nodes", "shop.orders"),
+        node_columns={"shop.customers": "home"},
+    )
+    async with shop(database, valkey_url, keyed(), bought) as it:
+        day = await it.database.fetchval("SELECT timestamptz '2026-11-01'")
+        await it.database.execute("CREATE TABLE shop.customers (home bigint, born timestamptz)")
+        await it.database.execute("INSERT INTO shop.customers VALUES (3, $1)", day)
+        await it.install()
+        await it.order(5, at=day)
+        await refresh(it)
+        await it.order(7, node=2, at=day)
+        assert (await refresh(it))["computed"] is Why.NODES
+        assert [await it.total("bought", node=node) for node in (1, 2, 3)] == [12, 0, 12]
+
+
+UUIDS = """
+CREATE TABLE shop.places (id uuid PRIMARY KEY, parent_id uuid, name text, kind text);
+INSERT INTO shop.places VALUES ('d5a0c1f2-0000-4000-8000-00000000000a', NULL, 'all', 'shop');
+CREATE TABLE shop.tickets (place text);
+"""
+FORMS = ("D5A0C1F2-0000-4000-8000-00000000000A", "{d5a0c1f2-0000-4000-8000-00000000000a}")
+
+
+@pytest.mark.parametrize("written", FORMS)
+async def test_an_id_in_another_form_is_not_taken_for_one_that_the_tree_leaves_out(
+    database: str, valkey_url: str, written: str
+) -> None:
+    counted = "SELECT place::uuid AS node_id, count(*) AS amount FROM shop.tickets WHERE place::uuid {} GROUP BY 1"
+    tickets = keyed(
+        tree="SELECT id, parent_id, name, kind FROM shop.places",
+        tree_rules=TreeRules(orphans=LEAVE_OUT),
+        sql=counted.format("IS NOT NULL"),
+        sql_of_nodes=counted.format("= ANY($1)"),
+        parameters=(),
+        sql_of_nodes_parameters=("nodes",),
+        sources=("shop.places", "shop.tickets"),
+        node_columns={"shop.tickets": "place"},
+    )
+    async with shop(database, valkey_url, tickets) as it:
+        await it.database.execute(UUIDS)
+        await it.install()
+        await refresh(it)
+        await it.database.execute("INSERT INTO shop.tickets VALUES ($1)", "d5a0c1f2-0000-4000-8000-00000000000b")
+        assert (await refresh(it))["computed"] is Why.NODES
+        await it.database.execute("INSERT INTO shop.tickets VALUES ($1)", written)
+        assert (await refresh(it))["computed"] is Why.UNKNOWN_NODE
+        stored = await it.field("d5a0c1f2-0000-4000-8000-00000000000a")
+        assert stored["data"]["total"] == {"amount": 1}
 
 
 async def test_a_former_installation_s_marks_lead_to_the_whole(database: str, valkey_url: str) -> None:

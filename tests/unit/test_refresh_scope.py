@@ -10,6 +10,7 @@ import pytest
 from reports.bounds import DEFAULT
 from reports.day import Day
 from reports.last_set import LastSet, compute_whole
+from reports.node_ids import IdKind
 from reports.pace import KnownSet
 from reports.refresh_scope import RefreshScope, Why, distrusted_since, query_digest, refresh_scope
 from reports.taken_marks import MOST_NODES, TakenMarks, read_marks
@@ -128,6 +129,23 @@ def test_marks_of_nodes_that_the_tree_leaves_out_ask_for_nothing() -> None:
     assert scope(last, marks(3, 5_000)).nodes == frozenset({3})
 
 
+def test_a_text_that_is_no_id_as_documents_show_it_leads_to_the_whole_even_if_strangers_are_left_out() -> None:
+    last = last_set()
+    rules = TreeRules(orphans=LEAVE_OUT)
+    last.tree = grow_tree([Node("b3", None, "all", "all")], rules)
+    assert scope(last, marks("b3", "c4")).nodes == frozenset({"b3"})
+    assert scope(last, marks("b3 ")).why is Why.UNKNOWN_NODE
+    last.tree = replace(last.tree, kind=IdKind.UUID)
+    assert scope(last, marks("D5A0C1F2-0000-4000-8000-00000000000A")).why is Why.UNKNOWN_NODE
+    assert scope(last, marks("d5a0c1f2-0000-4000-8000-00000000000a")).why is Why.NODES
+
+
+def test_a_mark_of_a_table_for_which_another_report_declares_a_column_leads_to_the_whole() -> None:
+    last = last_set()
+    last.report = replace(last.report, sources=(*last.report.sources, "shop.else"))
+    assert scope(last, marks(3, source="shop.else")).why is Why.EVERYTHING
+
+
 def test_a_query_that_differed_from_the_whole_is_not_used_for_a_day_nor_another_one_for_its_sake() -> None:
     known = replace(KNOWN, distrusted=NOON, distrusted_query=query_digest(KEYED))
     assert distrusted_since(KEYED, known, None, NOON + 23 * 60 * MINUTE) == NOON
@@ -137,14 +155,22 @@ def test_a_query_that_differed_from_the_whole_is_not_used_for_a_day_nor_another_
 
 
 def test_more_nodes_than_are_read_count_as_all() -> None:
-    rows: list[dict[str, Any]] = [{"source": TASKS, "node": str(one), "marks": 1} for one in range(MOST_NODES + 1)]
+    rows: list[dict[str, Any]] = [
+        {"source": TASKS, "node": str(one), "named": True, "marks": 1} for one in range(MOST_NODES + 1)
+    ]
     assert read_marks(rows, 1).everything
     assert not read_marks(rows[1:], 1).everything
 
 
+def test_a_mark_of_rows_without_a_node_counts_for_none() -> None:
+    rows: list[dict[str, Any]] = [{"source": TASKS, "node": None, "named": True, "marks": 2}]
+    assert read_marks(rows, 1) == TakenMarks(2, {TASKS: frozenset()}, former=1)
+    assert scope(last_set(), replace(read_marks(rows, 1), former=77)) == RefreshScope(frozenset(), Why.NODES)
+
+
 def test_a_mark_without_nodes_counts_as_all() -> None:
     rows: list[dict[str, Any]] = [
-        {"source": TASKS, "node": "7", "marks": 2},
-        {"source": "shop.nodes", "node": None, "marks": 2},
+        {"source": TASKS, "node": "7", "named": True, "marks": 2},
+        {"source": "shop.nodes", "node": None, "named": False, "marks": 2},
     ]
     assert read_marks(rows, 1) == TakenMarks(2, {TASKS: frozenset({"7"})}, everything=True, former=1)
