@@ -265,13 +265,19 @@ habits = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("part", range(3))
+@settings(max_examples=50, deadline=None)
 @given(
     habits=habits, stopped=st.sets(st.integers(0, 23), max_size=6), lost=st.sets(st.integers(0, 23), max_size=3)
 )
 def test_what_became_of_each_mail_is_known_whatever_befalls_its_neighbours(
-    habits: list[tuple[str, str, int]], stopped: set[int], lost: set[int]
+    part: int, habits: list[tuple[str, str, int]], stopped: set[int], lost: set[int]
 ) -> None:
+    """In parts, so that a busy machine ends each within a test's time: asyncio swallows the alarm of a timeout.
+
+    The alarm breaks off whatever callback runs, which may be the end of a connection.
+    """
+    del part  # each draws examples of its own
     asyncio.run(_whatever(habits, stopped, lost))
 
 
