@@ -106,7 +106,9 @@ _MARKS = f"""
 WITH taken AS (
     DELETE FROM momentus.dirty WHERE board = $1 RETURNING source, to_jsonb(dirty) -> 'nodes' AS nodes
 )
-SELECT source, node, coalesce(jsonb_typeof(nodes) = 'array', false) AS named, (SELECT count(*) FROM taken) AS marks
+SELECT
+    source, convert_to(node, 'SQL_ASCII') AS node, coalesce(jsonb_typeof(nodes) = 'array', false) AS named,
+    (SELECT count(*) FROM taken) AS marks
 FROM taken
 LEFT JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(nodes) WHEN 'array' THEN nodes END) AS node ON true
 GROUP BY source, node, named
@@ -114,7 +116,8 @@ LIMIT {MOST_NODES + 1}
 """  # noqa: S608  a constant
 """Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh.
 
-Tables of a former installation have no column ``nodes``, which JSON tells without an error.
+Tables of a former installation have no column ``nodes``, which JSON tells without an error. Nodes are sent as
+bytes: in a database with the encoding SQL_ASCII a text need not be UTF-8, and one such row would stop the board.
 """
 _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 

@@ -30,11 +30,11 @@ class TakenMarks:
 
 
 def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMarks:
-    """Return the marks of a query whose rows have source, node (or null), and the number of all marks.
+    """Return the marks of a query whose rows have source, node (bytes or null), and the number of all marks.
 
     A row with no node is of marks for rows that have none, if it is ``named``, else of marks that name no nodes.
 
-    >>> read_marks([{"source": "shop.orders", "node": "7", "named": True, "marks": 3}], 12).nodes
+    >>> read_marks([{"source": "shop.orders", "node": b"7", "named": True, "marks": 3}], 12).nodes
     {'shop.orders': frozenset({'7'})}
     """
     if not rows:
@@ -42,7 +42,12 @@ def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMa
     named: dict[str, set[str]] = {}
     for row in rows:
         if row["named"]:
-            named.setdefault(row["source"], set()).update([] if row["node"] is None else [row["node"]])
+            named.setdefault(row["source"], set()).update(_texts(row["node"]))
     everything = len(rows) > MOST_NODES or not all(row["named"] for row in rows)
     nodes = {source: frozenset(ids) for source, ids in named.items()}
     return TakenMarks(int(rows[0]["marks"]), nodes, everything, former)
+
+
+def _texts(node: bytes | None) -> list[str]:
+    """Return the text of a node; one that is not UTF-8 becomes one that is no id."""
+    return [] if node is None else [node.decode(errors="replace")]

@@ -1,10 +1,13 @@
 """A refresh that asks for the nodes that changes have named stores what a computation of the whole would store."""
 
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from reports import Report
@@ -298,6 +301,42 @@ async def test_an_id_in_another_form_is_not_taken_for_one_that_the_tree_leaves_o
         assert (await refresh(it))["computed"] is Why.UNKNOWN_NODE
         stored = await it.field("d5a0c1f2-0000-4000-8000-00000000000a")
         assert stored["data"]["total"] == {"amount": 1}
+
+
+@pytest.fixture
+async def ascii_database(postgres_dsn: str) -> AsyncIterator[str]:
+    """A database that takes any bytes for text."""
+    name = f"test_{secrets.token_hex(8)}"
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    yield urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+async def test_a_node_that_is_not_utf_8_holds_up_no_report_of_its_board(
+    ascii_database: str, valkey_url: str
+) -> None:
+    counted = "SELECT 1::bigint AS node_id, count(*) AS amount FROM shop.notes WHERE place {}"
+    notes = keyed(
+        "notes",
+        sql=counted.format("IS NOT NULL"),
+        sql_of_nodes=counted.format("= ANY($1::text[])"),
+        parameters=(),
+        sql_of_nodes_parameters=("nodes",),
+        sources=("shop.nodes", "shop.notes"),
+        node_columns={"shop.notes": "place"},
+    )
+    async with shop(ascii_database, valkey_url, keyed(), notes) as it:
+        await it.database.execute("CREATE TABLE shop.notes (place text)")
+        await it.install()
+        await refresh(it)
+        await it.database.execute(r"INSERT INTO shop.notes VALUES (E'M\xe1laga'), (repeat(E'\xc3\xa1', 40))")
+        await it.order(5)
+        assert (await refresh(it))["computed"] is Why.NODES
+        assert [await it.total(), await it.total("notes")] == [5, 2]
 
 
 async def test_a_former_installation_s_marks_lead_to_the_whole(database: str, valkey_url: str) -> None:

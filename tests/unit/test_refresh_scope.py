@@ -156,7 +156,7 @@ def test_a_query_that_differed_from_the_whole_is_not_used_for_a_day_nor_another_
 
 def test_more_nodes_than_are_read_count_as_all() -> None:
     rows: list[dict[str, Any]] = [
-        {"source": TASKS, "node": str(one), "named": True, "marks": 1} for one in range(MOST_NODES + 1)
+        {"source": TASKS, "node": b"%d" % one, "named": True, "marks": 1} for one in range(MOST_NODES + 1)
     ]
     assert read_marks(rows, 1).everything
     assert not read_marks(rows[1:], 1).everything
@@ -170,7 +170,7 @@ def test_a_mark_of_rows_without_a_node_counts_for_none() -> None:
 
 def test_a_mark_without_nodes_counts_as_all() -> None:
     rows: list[dict[str, Any]] = [
-        {"source": TASKS, "node": "7", "named": True, "marks": 2},
+        {"source": TASKS, "node": b"7", "named": True, "marks": 2},
         {"source": "shop.nodes", "node": None, "named": False, "marks": 2},
     ]
     assert read_marks(rows, 1) == TakenMarks(2, {TASKS: frozenset({"7"})}, everything=True, former=1)
