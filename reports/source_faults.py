@@ -103,12 +103,17 @@ def _names_too_few(row: Mapping[str, Any], board: str, columns: Sequence[str]) -
     """Return True if marks could name nodes of a column, and do not."""
     if row["apart"]:
         return False
-    marks = list(_marks(row, board))
+    marks, handed = list(_marks(row, board)), _handed(row)
     return any(
-        _events(mark for mark in marks if mark.column == column) & _ROWS != _ROWS
+        _events(mark for mark in marks if mark.column == column) & handed != handed
         for column in columns
         if column in row["notable"]
     )
+
+
+def _handed(row: Mapping[str, Any]) -> int:
+    """Return the events of which a trigger of the table is handed all rows."""
+    return _ROWS & ~_UPDATE if row["partitioned"] else _ROWS
 
 
 def _events(marks: Iterable[_Mark]) -> int:
@@ -133,4 +138,4 @@ def _all_marks(row: Mapping[str, Any]) -> Iterator[_Mark]:
             continue
         for board, source, column in zip(arguments[::3], arguments[1::3], arguments[2::3], strict=True):
             if not column or function == mark_nodes(column):
-                yield _Mark(events, board, source, column)
+                yield _Mark(events & _handed(row), board, source, column)

@@ -8,6 +8,7 @@
 --   kind       why its changes leave no mark, whatever triggers it has; null: they may leave one
 --   triggers   the tenant's: function, arguments, and events as bits of tgtype, 0 if it does not always fire
 --   columns    those of $4 that the table has; notable: those whose nodes can be noted (notable.sql)
+--   partitioned  true if a MERGE may move its rows to another partition; no trigger is handed these
 --   apart      true if statements on it reach rows of foreign tables, which no trigger is handed
 --   written    changes with the source's catalogue rows: statements like ATTACH, DROP, TRUNCATE or ALTER TABLE may
 --              change rows without firing a trigger
@@ -40,6 +41,7 @@ part AS (
         member.source,
         class.oid,
         format('%s.%s', namespace.nspname, class.relname) AS name,
+        class.relkind = 'p' AS partitioned,
         CASE
             WHEN class.relkind = 'S' THEN 'sequence'
             WHEN class.relkind = 'v' AND class.oid < 16384 THEN 'system'
@@ -86,6 +88,7 @@ SELECT
     part.oid,
     part.name,
     part.kind,
+    part.partitioned,
     of_tenant.functions,
     of_tenant.arguments,
     of_tenant.events,

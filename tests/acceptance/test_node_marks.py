@@ -115,7 +115,38 @@ WRITES: dict[str, tuple[str, str, str, object]] = {
         "INSERT INTO shop.orders_2 (node_id) VALUES (2)",
         {"2"},
     ),
-    "a row moves to another partition": (PARTITIONED, ROWS, "UPDATE shop.orders SET node_id = 3", {"2", "3"}),
+    "a row moves to another partition": (PARTITIONED, ROWS, "UPDATE shop.orders SET node_id = 3", EVERY),
+    "a row of a partition is updated by the partition's name": (
+        PARTITIONED,
+        ROWS,
+        "UPDATE shop.orders_2 SET amount = 6",
+        {"2"},
+    ),
+    "a row of the partitioned table is deleted": (
+        PARTITIONED,
+        ROWS,
+        "DELETE FROM shop.orders WHERE node_id = 3",
+        {"3"},
+    ),
+    "a merge moves a row to another partition, which no trigger is handed": (
+        PARTITIONED,
+        ROWS,
+        (
+            "MERGE INTO shop.orders USING (VALUES (2)) AS new (node) ON node_id = node "
+            "WHEN MATCHED THEN UPDATE SET node_id = 3"
+        ),
+        EVERY,
+    ),
+    "a merge moves one row and changes another in its place": (
+        PARTITIONED,
+        ROWS,
+        (
+            "MERGE INTO shop.orders USING (VALUES (2), (3)) AS new (node) ON node_id = node "
+            "WHEN MATCHED THEN UPDATE SET node_id = 3, amount = 9 "
+            "WHEN NOT MATCHED THEN INSERT (node_id) VALUES (node)"
+        ),
+        EVERY,
+    ),
     "rows go to a partition that was attached later": (
         PARTITIONED,
         "ALTER TABLE shop.orders ATTACH PARTITION shop.late FOR VALUES IN (7)",
@@ -263,6 +294,28 @@ TAMPERED = {
         "ALTER TABLE shop.orders ENABLE ALWAYS TRIGGER momentus_default.update"
     ),
 }
+
+
+HANDED_UPDATES = """
+CREATE OR REPLACE TRIGGER momentus_default.truncate AFTER TRUNCATE ON shop.orders
+    FOR EACH STATEMENT EXECUTE FUNCTION momentus.mark_dirty('default:shop');
+CREATE TRIGGER momentus_default.update AFTER UPDATE ON shop.orders
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION momentus.mark_nodes:node_id('default:shop', 'shop.orders', 'node_id');
+ALTER TABLE shop.orders ENABLE ALWAYS TRIGGER momentus_default.truncate;
+ALTER TABLE shop.orders ENABLE ALWAYS TRIGGER momentus_default.update;
+"""
+
+
+async def test_updates_of_a_partitioned_table_that_are_marked_by_their_rows_prove_nothing(database: str) -> None:
+    async with marked_shop(database, PARTITIONED) as connection:
+        found = await proof(connection)
+        assert (found.kind, found.whole) == ("marks", ())
+        await connection.execute(quoted(HANDED_UPDATES))
+        found = await proof(connection)
+        assert (found.kind, found.why) == ("snapshot", (FORMER,))
+        await install(connection)
+        assert (await proof(connection)).kind == "marks"
 
 
 @pytest.mark.parametrize("change", TAMPERED)
