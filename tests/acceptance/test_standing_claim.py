@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -19,6 +21,7 @@ from tests.support import eventually
 from worker.engine import LaneSlots, Worker, pump, wake
 from worker.engine.handler import handler
 from worker.engine.standing_claim import StandingClaim
+from worker.engine.store import CycleResult
 from worker.engine.wake import Wake
 
 pytestmark = pytest.mark.on_cluster_too
@@ -27,9 +30,11 @@ KEYS = LaneKeys(LANE)
 _HOUR = timedelta(hours=1)
 
 
-def worker_for(url: str, coroutine: Callable[..., Any], *, slots: int = 10, **options: Any) -> Worker:
+def worker_for(
+    url: str, coroutine: Callable[..., Any], *, slots: int = 10, kind: str = Note.kind, **options: Any
+) -> Worker:
     return Worker(
-        [handler(coroutine, kind=Note.kind)],
+        [handler(coroutine, kind=kind)],
         redis_url=url,
         handle_signals=False,
         lanes=[LaneSlots(LANE, slots)],
@@ -246,6 +251,55 @@ async def test_a_job_that_comes_while_its_worker_stops_goes_back_uncharged(
     assert not await redis.exists(KEYS.history(receipt.id))
 
 
+async def test_a_pump_at_its_end_leaves_no_read_that_would_take_a_job(
+    valkey_url: str, redis: Redis, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake, "_BLOCK_SECONDS", 3600)
+    worker = worker_for(valkey_url, Runs().take)
+    (shard,) = worker.shards
+    reader = asyncio.create_task(shard.wake.run())
+    begun = asyncio.Event()
+    pumping = asyncio.create_task(shard.pump.run(begun.is_set))
+    await eventually(lambda: somebody_reads(redis))
+    assert not shard.wake.standing.stands  # it began before the limits were declared
+    shard.pump.claiming = False
+    begun.set()
+    shard.pump.end_rest()
+    await pumping  # as one primary's pump on a cluster, while jobs of another primary's lanes still run
+    await eventually(lambda: nobody_waits(redis))
+    receipt = await producer.send(Note("later"))
+    assert await redis.zscore(KEYS.leases, receipt.id) is None
+    assert await redis.llen(KEYS.wake) == 1
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    await shard.close()
+
+
+async def nobody_waits(redis: Redis) -> bool:
+    return all("b" not in client["flags"] for client in await redis.client_list())
+
+
+async def test_a_reply_that_is_read_too_late_starts_no_job(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def send() -> None:
+        async with Producer.connect(valkey_url, budget=5) as producer:
+            await producer.send(Note("late"))
+
+    runs = Runs()
+    monkeypatch.setattr(wake, "_BLOCK_SECONDS", 3600)
+    monkeypatch.setattr(wake, "_WATCHDOG_SECONDS", 0.2)
+    async with standing(valkey_url, runs.take, lease=_HOUR) as worker:
+        replies: list[CycleResult] = []
+        monkeypatch.setattr(wake_of(worker).standing, "on_reply", replies.append)
+        with ThreadPoolExecutor() as elsewhere:  # this loop stands still meanwhile, as if the worker was paused
+            elsewhere.submit(asyncio.run, send()).result()
+            time.sleep(wake._BLOCK_SECONDS_SHORT + 0.5)  # noqa: ASYNC251  the pause itself
+        await eventually(lambda: runs.attempts)  # returned, and claimed by a cycle
+    assert not any(reply.claims for reply in replies)
+    assert runs.attempts == {"late": [1]}
+
+
 @pytest.mark.usefixtures("_long_reads")
 async def test_the_slot_of_a_standing_claim_serves_a_job_that_falls_due(
     valkey_url: str, redis: Redis, producer: Producer
@@ -276,7 +330,7 @@ async def test_a_lane_runs_no_more_jobs_than_it_has_slots(valkey_url: str, produ
 
 @pytest.mark.parametrize("options", [{"slots": 1}, {"max_running": 5}])
 async def test_none_stands_for_the_last_slot_or_under_a_ceiling(
-    valkey_url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+    valkey_url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     runs = Runs()
     placed: list[Any] = []
@@ -308,6 +362,22 @@ async def test_a_held_lane_gives_nothing_to_a_standing_claim(
         await redis.hdel(KEYS.holds, f"lane:{LANE}")
         await redis.lpush(KEYS.wake, "1")
         await eventually(lambda: runs.attempts)
+
+
+@pytest.mark.usefixtures("_long_reads")
+async def test_a_released_job_does_not_go_to_a_standing_claim_of_a_worker_that_cannot_run_it(
+    valkey_url: str, redis: Redis, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs()
+    monkeypatch.setattr(pump, "_SAFETY_POLL", 3600)
+    async with running(worker_for(valkey_url, runs.take, kind="other.kind")) as unable:
+        receipt = await producer.send(Note("new feature"))
+        await eventually(lambda: redis.hexists(KEYS.parked, receipt.id))
+        await stands(unable)
+        async with running(worker_for(valkey_url, runs.take)):
+            await eventually(lambda: runs.attempts)
+    assert runs.attempts == {"new feature": [1]}
+    assert len(await redis.lrange(KEYS.history(receipt.id), 0, -1)) == 1  # parked once
 
 
 async def token_is_taken(redis: Redis) -> bool:

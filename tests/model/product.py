@@ -115,7 +115,7 @@ class Product:
     def release_parked(self, lane: str, kind: str, version: int) -> int:
         """How many parked jobs a worker that knows this kind lets go."""
         keys = LaneKeys(lane)
-        names = [keys.queue, keys.parked, keys.wake]
+        names = [keys.queue, keys.parked]
         cursor, released = self._run(self._store._release_parked, names, [0, 1_000, kind, version])
         assert cursor == b"0", "more than a page"
         return cast("int", released)

@@ -484,20 +484,20 @@ class QueueModel:
         if job is None or job.parked is None:
             return "not parked", ""
         self._remember(job_id, 0, "unparked")
-        self._let_go(now, job)
+        job.parked, job.due = None, now
+        self.woken.add(job.lane)
         return "unparked", job.lane
 
     def release_parked(self, now: int, lane: str, kind: str, version: int) -> int:
-        """A worker starts that knows one kind up to a version; how many jobs that lets go."""
+        """A worker starts that knows one kind up to a version; how many jobs that lets go.
+
+        It claims them itself, and wakes no worker that may not know them.
+        """
         needs = {f"{kind}@{known}" for known in range(version + 1)}
         able = [job for job in self.queued(lane) if job.parked and job.parked["needs"] in needs]
         for job in able:
-            self._let_go(now, job)
+            job.parked, job.due = None, now
         return len(able)
-
-    def _let_go(self, now: int, job: Job) -> None:
-        job.parked, job.due = None, now
-        self.woken.add(job.lane)
 
     def hold(self, lane: str, until: int | None) -> None:
         """Claim nothing of the lane until then, or until it is released."""

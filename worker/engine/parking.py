@@ -2,9 +2,9 @@
 
 A job without a handler here is parked: it keeps its attempts, stays in its queue with a due time in the far
 future, and has a note with the reason and the ``kind@version`` that it needs. A worker releases the parked jobs
-that it can run at its start, when it reaches Redis again, and once a minute: during a deployment, a worker that
-still cannot run a released job may claim and park it again. Without any release, a worker claims the job again
-after an hour.
+that it can run at its start, when it reaches Redis again, and once a minute, and claims them itself: no wake-up
+tells other workers. During a deployment, a worker that still cannot run a released job may find it all the same
+and park it again. Without any release, a worker claims the job again after an hour.
 
 Jobs that wait for an operator (:class:`.outcome.Park`) are released by ``ops unpark`` only.
 """
@@ -52,7 +52,7 @@ class Parking:
 
     Args:
         release: releases the jobs of one lane that a worker can run; returns their number.
-        freed: called after jobs of a lane were released.
+        freed: called after jobs of a lane were released, to claim them: no other worker is woken.
     """
 
     def __init__(

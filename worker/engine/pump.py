@@ -110,12 +110,14 @@ class Pump:
             self._kicked.set()
 
     async def run(self, finished: Callable[[], bool]) -> None:
-        """Alternate cycles and rests until ``finished`` returns True."""
+        """Alternate cycles and rests until ``finished`` returns True; then no read waits for more jobs either."""
         while not finished():
             self._mark_due()
             self._end_read()
             self._begin_cycle()
             await self._rest(finished)
+        await self._wake.watch_keys(frozenset())
+        self._wake.end_read()
         for cycle in self._cycles:
             cycle.cancel()
         await asyncio.gather(*self._cycles, return_exceptions=True)

@@ -226,8 +226,8 @@ class JobStore:
         await self._in_time(self._progress.run(self._link.call, keys, [claim.id, claim.token, content]))
 
     async def release_parked(self, lane: Lane, abilities: Mapping[str, int]) -> int:
-        """Release the lane's parked jobs that these abilities can run, and return their number."""
-        keys = [lane.keys.queue, lane.keys.parked, lane.keys.wake]
+        """Release the lane's parked jobs that these abilities can run, to be claimed here; return their number."""
+        keys = [lane.keys.queue, lane.keys.parked]
         known = [part for ability in abilities.items() for part in ability]
         cursor, released = b"0", 0
         while True:

@@ -3,7 +3,8 @@
 A full lane is left out of the read, so that its token goes to a worker that can use it. When a lane gets a free
 slot during the read, another connection ends the read (CLIENT UNBLOCK), and it is restarted with that lane. A
 watchdog ends a read that exceeds its own time limit: after a reconnect the server may never reply to it
-(taskforcesh/bullmq 6.0.7 was released for that fault).
+(taskforcesh/bullmq 6.0.7 was released for that fault), and a worker that was paused meanwhile must not start a job
+whose lease may have lapsed.
 
 Behind the read stands a claim, so that the job comes with the token (:mod:`worker.engine.standing_claim`).
 
@@ -103,10 +104,10 @@ class Wake:
         if not self._wanted:
             self._changed.clear()
             await self._changed.wait()
-        async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
-            if not self._numbered or self._listener.connection != self._numbered:
+        if not self._numbered or self._listener.connection != self._numbered:
+            async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
                 await self._number()
-            replies = await self._read()
+        replies = await self._read()
         if looked_at := self.standing.read_replies(replies[1:]):
             await asyncio.sleep(0)  # a job starts before the next read is written
         if isinstance(replies[0], Exception):
@@ -139,7 +140,8 @@ class Wake:
         claim = self.standing.place(keys) if self._can_end else []
         seconds = _BLOCK_SECONDS if self._can_end and not claim else _BLOCK_SECONDS_SHORT
         try:
-            return await self._listener.call_many([("BLPOP", *keys, seconds), *claim])
+            async with asyncio.timeout(seconds + _WATCHDOG_SECONDS):
+                return await self._listener.call_many([("BLPOP", *keys, seconds), *claim])
         except BaseException:
             self._listener.drop()  # or a read that nobody waits for takes a token, and a job with it
             self.standing.lose_replies()

@@ -4,17 +4,18 @@
 --
 -- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time (ms)
 -- KEYS[2]  momentus:{group}:parked:<lane>  HASH  job id -> JSON {why, needs, reason}
--- KEYS[3]  momentus:{group}:wake:<lane>    LIST  at most one token
 -- ARGV[1]  cursor: "0" at first, then the cursor that the last call returned
 -- ARGV[2]  approximate number of jobs to scan
 -- ARGV[3…] two per ability: a kind, or "envelope", and the newest version of it that the worker knows
 --
 -- Returns  {cursor, released}: the cursor of the next call, "0" after the last page; the number of released jobs
 --
+-- No token is left: it could wake a worker that cannot run the jobs, which would park them again. The caller claims.
+--
 -- Invariant: jobs that wait for an operator stay. An unreadable note, or one without a waiting job, is deleted; if the
 -- worker cannot run the job after all, it parks it again.
 
-local queue, parked, wake = KEYS[1], KEYS[2], KEYS[3]
+local queue, parked = KEYS[1], KEYS[2]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local known = {}
@@ -44,8 +45,5 @@ for at = 1, #page[2], 2 do
       released = released + 1
     end
   end
-end
-if released > 0 and redis.call('LLEN', wake) == 0 then
-  redis.call('LPUSH', wake, '1')
 end
 return {page[1], released}
