@@ -37,6 +37,11 @@ class Board:
         return {source: tuple(sorted(columns)) for source, columns in sorted(found.items())}
 
     @property
+    def is_kept(self) -> bool:
+        """True if a worker that refreshed it need not compute the whole the next time."""
+        return any(report.sql_of_nodes for report in self.reports)
+
+    @property
     def calls(self) -> tuple[str, ...]:
         """Names of the functions that its queries may call, in lower case."""
         queries = {sql for report in self.reports for sql in (report.sql, report.tree, report.valid_until)}

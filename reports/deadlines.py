@@ -60,8 +60,12 @@ class Deadlines:
             heapq.heappop(queue)
         return queue[0][0] if queue else None
 
+    def is_reached(self, now: datetime) -> bool:
+        """Return True if the instant of any node is not later than this one."""
+        return (first := self.earliest) is not None and first <= now
+
     def reached(self, now: datetime) -> list[NodeId]:
         """Return the nodes whose instant is not later than this one. It stays theirs until another is noted."""
-        if (first := self.earliest) is None or first > now:
+        if not self.is_reached(now):
             return []
         return [node for node, instant in self._of.items() if instant <= now]

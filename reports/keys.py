@@ -44,6 +44,11 @@ def prober(tenant: str, report: str = "") -> str:
     return f"momentus:{{reports}}:prober:{tenant}" + (f":{report}" if report else "")
 
 
+def keeper(tenant: str, board: str) -> str:
+    """Return the key of a STRING: the worker that keeps the last sets of a board."""
+    return f"momentus:{{reports}}:keeper:{tenant}:{board}"
+
+
 def changed(tenant: str) -> str:
     """Return the channel on which each stored set is announced, JSON ``{"report", "gen"}``."""
     return f"momentus:{{reports}}:changed:{tenant}"

@@ -44,6 +44,10 @@ class RefreshMemo:
         """Return the report's last set, and keep it no longer, since a refresh changes it in place."""
         return self._last.pop(report, None)
 
+    def is_reached(self, reports: Sequence[str], now: datetime) -> bool:
+        """Return True if time has changed rows of one of these reports since its last set."""
+        return any(last.deadlines.is_reached(now) for name in reports if (last := self._last.get(name)))
+
     def distrust(self, report: str, at: datetime) -> None:
         """Note that the report's query for some nodes failed."""
         self._distrusted[report] = at

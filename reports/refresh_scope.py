@@ -47,6 +47,7 @@ class Why(StrEnum):
 
 
 _COMPARABLE = frozenset({Why.COMPARED, Why.UNASKED})
+_AT_OWN_PACE = frozenset({Why.FIRST, Why.TIME, Why.COMPARED, Why.UNASKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ class RefreshScope:
         """True if the whole must be equal to the kept set."""
         return self.why in _COMPARABLE
 
+    @property
+    def is_at_own_pace(self) -> bool:
+        """True if the whole was computed now and then, so that its cost says nothing of the next refresh."""
+        return self.why in _AT_OWN_PACE
 
-def refresh_scope(  # noqa: PLR0911  one for each rule
+
+def refresh_scope(  # noqa: PLR0911, PLR0913  one for each rule
     last: LastSet | None,
     marks: TakenMarks,
     stored: KnownSet,
@@ -81,6 +87,7 @@ def refresh_scope(  # noqa: PLR0911  one for each rule
     day: Day,
     digest: str,
     every: timedelta,
+    asked: bool,
     distrusted: bool = False,
 ) -> RefreshScope:
     """Decide what a refresh of a watched report asks for.
@@ -92,6 +99,7 @@ def refresh_scope(  # noqa: PLR0911  one for each rule
         now: instant of this refresh.
         day: day around it.
         digest: digest of the catalogue in this state.
+        asked: True if a mark, or an instant of a report of the board, is the reason for the refresh.
         every: interval at which the whole is computed as well, and compared.
         distrusted: True if the query for some nodes is not used.
     """
@@ -101,13 +109,12 @@ def refresh_scope(  # noqa: PLR0911  one for each rule
         return RefreshScope(None, why)
     if marks.everything or _concern_all(last.report, marks):
         return RefreshScope(None, Why.EVERYTHING)
-    reached = last.deadlines.reached(now)
-    if not marks.count and not reached:
+    if not asked:
         return RefreshScope(None, Why.UNASKED)
     named = _named(last, marks)
     if named is None:
         return RefreshScope(None, Why.UNKNOWN_NODE)
-    nodes = named.union(reached)
+    nodes = named.union(last.deadlines.reached(now))
     if len(nodes) > max(FEWEST, LARGEST_PART * len(last.tree.nodes)):
         return RefreshScope(None, Why.MANY)
     return RefreshScope(nodes, Why.COMPARED if now - last.whole_at >= every else Why.NODES)

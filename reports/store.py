@@ -18,6 +18,7 @@ from reports import Report
 from reports.compress import Compressor
 from reports.declarations import Declarations
 from reports.document import Document, microseconds, milliseconds
+from reports.keepers import Keepers
 from reports.keys import audit, changed, closed, prober, snapshot, staged, staging, wanted
 from reports.last_set import ChangedDocuments, LastSet
 from reports.memo import etags_of
@@ -101,6 +102,7 @@ class NewSet:
         costs: cost of the latest refreshes in ms, this one included.
         day: date of a closed day; empty: the current set.
         keep: time for which it is kept; zero: without limit.
+        at_own_pace: True if its cost says nothing of the next refresh.
         stored: the stored set, if it need not be read again to find what changed.
         last: what this worker keeps of the new set; None: nothing.
     """
@@ -115,6 +117,7 @@ class NewSet:
     day: str = ""
     keep: timedelta = timedelta(0)
     stored: StoredSet | None = None
+    at_own_pace: bool = False
     last: LastSet | None = None
 
 
@@ -154,6 +157,7 @@ class ReportStore:
         self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
         self._time = redis.register_script(_TIME)
         self.declarations = Declarations(redis, tenant=tenant)
+        self.keepers = Keepers(redis, tenant=tenant)
 
     async def read_clock(self) -> ClockReading:
         """Read Redis's clock; on a cluster, that of the server that stores reports. Raises RedisError."""

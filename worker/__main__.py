@@ -425,6 +425,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshConte
         finally:
             prober.cancel()
             await asyncio.gather(prober, return_exceptions=True)
+            await store.keepers.release_boards()
             await outbox.close()
             await source.close()
             await redis.aclose()

@@ -175,9 +175,10 @@ class _Kept:
 
     def _refresh(self, now: datetime, marks: TakenMarks, told: Replayed) -> None:
         scopes = []
+        asked = marks.count > 0 or any(one.is_reached(now) for one in self._reports)
         for one in self._reports:
             former = self.known[one.report.name]
-            scope, cost = one.refresh(marks, former, now)
+            scope, cost = one.refresh(marks, former, now, asked=asked)
             rested = now - former.as_of
             debt = debt_after(former.debt, rested=rested, share=one.report.max_db_share, cost=cost)
             self.known[one.report.name] = self._stored(one, now, debt)
@@ -236,24 +237,30 @@ class _KeptReport:
         place = bisect_right(self._flips, now, key=lambda flip: flip.at)
         return self._flips[place].at if place < len(self._flips) else self._whole_day.end
 
-    def refresh(self, marks: TakenMarks, stored: KnownSet, now: datetime) -> tuple[RefreshScope, timedelta]:
+    def is_reached(self, now: datetime) -> bool:
+        """Return True if time has changed rows of the report."""
+        return self._last.deadlines.is_reached(now)
+
+    def refresh(
+        self, marks: TakenMarks, stored: KnownSet, now: datetime, *, asked: bool
+    ) -> tuple[RefreshScope, timedelta]:
         """Return what a refresh asks for, and what it costs."""
-        scope = self._scope(marks, stored, now)
+        scope = self._scope(marks, stored, now, asked=asked)
         asked_for_some = not scope.is_whole or scope.nodes is not None
         cost_ms = next(self._some) if asked_for_some else 0.0
         if scope.is_whole:
             cost_ms += next(self._whole)
             self._last.whole_at = now
-        self.ring = with_latest(self.ring, cost_ms)
+        self.ring = self.ring if scope.is_at_own_pace else with_latest(self.ring, cost_ms)
         self._note(now, self._last.deadlines.reached(now))
         self._last.as_of, self._last.valid_until = now, self.valid_until(now)
         return scope, timedelta(milliseconds=cost_ms)
 
-    def _scope(self, marks: TakenMarks, stored: KnownSet, now: datetime) -> RefreshScope:
+    def _scope(self, marks: TakenMarks, stored: KnownSet, now: datetime, *, asked: bool) -> RefreshScope:
         if not self.report.sql_of_nodes:
             return RefreshScope(None, Why.DECLARED)
         return refresh_scope(
-            self._last, marks, stored, now=now, day=self._whole_day, digest="", every=_WHOLE_EVERY
+            self._last, marks, stored, now=now, day=self._whole_day, digest="", every=_WHOLE_EVERY, asked=asked
         )
 
     def _note(self, now: datetime, nodes: Iterable[NodeId]) -> None:

@@ -15,7 +15,8 @@ from reports.keys import audit
 from reports.refresh_scope import Why
 from reports.tree_rules import LEAVE_OUT, TreeRules
 from tests.boards import Shop, report, shop
-from worker.reports.refresh import refresh_board
+from worker.engine import TryLater
+from worker.reports.refresh import refresh_board, refresh_report
 
 
 def query(where: str, amount: str = "sum(amount) AS amount") -> str:
@@ -375,3 +376,29 @@ async def test_an_installation_without_the_column_of_nodes_is_read(database: str
         await it.order(5)
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert (outcome.failed, outcome.marks) == ({}, 1)
+
+
+async def test_a_board_goes_to_the_worker_that_keeps_its_sets_until_that_one_is_gone(
+    it: Shop, valkey_url: str
+) -> None:
+    """Other workers leave its refreshes to it; it need not compute the whole."""
+
+    def job(of: Shop, age: float = 0.0) -> Awaitable[dict[str, object]]:
+        context = {"refresher": of.refresher, "age": timedelta(seconds=age)}
+        return refresh_report(context, of.refresher.tenant, "sales")
+
+    async with shop(it.dsn, valkey_url, keyed()) as other:
+        await it.order(1)
+        await job(it)
+        with pytest.raises(TryLater, match="another worker keeps its sets") as left:
+            await job(other, age=2)
+        assert (left.value.after, left.value.charged) == (timedelta(milliseconds=500), False)
+        await it.order(1)
+        assert (await job(it))["reports"]["sales"]["computed"] is Why.NODES  # type: ignore[index]
+        await it.refresher.store.keepers.release_boards()
+        await it.order(1)
+        assert (await job(other))["reports"]["sales"]["computed"] is Why.FIRST  # type: ignore[index]
+        with pytest.raises(TryLater):
+            await job(it)
+        assert await job(it, age=10)  # the other one has not come
+        assert await it.total() == 9

@@ -54,7 +54,14 @@ def marks(*nodes: object, source: str = TASKS, **changes: Any) -> TakenMarks:
 
 
 def scope(last: LastSet | None, taken: TakenMarks, known: KnownSet = KNOWN, **changes: Any) -> RefreshScope:
-    given: dict[str, Any] = {"now": NOON + MINUTE, "day": TODAY, "digest": "d1", "every": 60 * MINUTE} | changes
+    given: dict[str, Any] = {
+        "now": NOON + MINUTE,
+        "day": TODAY,
+        "digest": "d1",
+        "every": 60 * MINUTE,
+        "asked": bool(taken.count),
+    }
+    given |= changes
     return refresh_scope(last, taken, known, **given)
 
 
@@ -68,7 +75,7 @@ def test_marks_of_tables_that_the_report_does_not_read_ask_for_nothing() -> None
 
 def test_a_node_whose_instant_is_reached_is_asked_for_as_well() -> None:
     assert scope(last_set(), marks(3), now=NOON + 5 * MINUTE).nodes == frozenset({3, 7})
-    assert scope(last_set(), marks(), now=NOON + 5 * MINUTE) == RefreshScope(frozenset({7}), Why.NODES)
+    assert scope(last_set(), marks(), now=NOON + 5 * MINUTE, asked=True) == RefreshScope(frozenset({7}), Why.NODES)
 
 
 def test_after_an_hour_the_whole_is_computed_and_compared_with_the_nodes() -> None:

@@ -56,6 +56,7 @@ async def compute_set(
     stored: KnownSet,
     marks: TakenMarks | None,
     digest: str | None,
+    asked: bool,
 ) -> ComputedSet:
     """Compute a report's set.
 
@@ -63,6 +64,7 @@ async def compute_set(
         stored: the set that is stored.
         marks: marks that were taken up in this transaction; None: not every change leaves one.
         digest: digest of the catalogue in this state.
+        asked: True if a mark, or an instant of a report of the board, is the reason for the refresh.
 
     Raises:
         InvalidRows, InvalidTree: the rows do not fit the report.
@@ -82,6 +84,7 @@ async def compute_set(
         day=day,
         digest=digest,
         every=refresher.whole_every,
+        asked=asked,
         distrusted=distrusted is not None,
     )
     if former is None or scope.nodes is None:

@@ -94,6 +94,7 @@ class Prober:
         await self._refresher.store.declare_reports(
             self._refresher.reports
         )  # each time: Redis may have been emptied
+        await self._refresher.store.keepers.renew_leases()
         mine = await self._refresher.store.take_prober_lease(self._me, self._refresher.reports, lasting=_LEASE)
         if mine is None:
             return _SLOWEST

@@ -54,6 +54,10 @@ _REPORT_FAILED = event("report.failed")
 _REPORT_DIFFERENT = event("report.different")
 
 _ANOTHER_REFRESH = timedelta(milliseconds=200)
+_NEXT_WORKER, _LONGEST_NEXT_WORKER = timedelta(milliseconds=50), timedelta(seconds=1)
+"""Waits of a job that this worker leaves to the board's keeper; each time another idle worker claims it."""
+_KEEPER_COMES = timedelta(seconds=10)
+"""Age of a job after which another worker takes the board over, as from one that claims nothing."""
 _SHORTEST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=200), timedelta(seconds=30)
 """Waits of a job that only another worker can do."""
 
@@ -107,6 +111,7 @@ async def refresh_report(
     if report not in refresher.reports:
         return await _elsewhere(refresher, report, wait)
     board = refresher.board_of(refresher.reports[report])
+    await _require_keeper(refresher, board, context.get("age", timedelta(0)))
     outcome = await refresh_board(refresher, board, scope=scope)
     if outcome.reports:
         await close_days(refresher, board, now=outcome.as_of)
@@ -124,6 +129,17 @@ def wait_for_another_worker(age: timedelta) -> timedelta:
     [0.2, 3.0, 30.0]
     """
     return min(max(age, _SHORTEST_WAIT), _LONGEST_WAIT)
+
+
+async def _require_keeper(refresher: RefreshContext, board: Board, age: timedelta) -> None:
+    """Leave a board to the worker that keeps its last sets, unless that one has not come for long.
+
+    Raises:
+        TryLater: another worker keeps them.
+    """
+    if board.is_kept and not await refresher.store.keepers.take_board(board.name, by_force=age >= _KEEPER_COMES):
+        wait = min(max(age / 4, _NEXT_WORKER), _LONGEST_NEXT_WORKER)
+        raise TryLater("board: another worker keeps its sets and will take the job", after=wait, charged=False)
 
 
 async def _elsewhere(refresher: RefreshContext, report: str, wait: timedelta) -> dict[str, object]:
@@ -222,6 +238,8 @@ async def _refresh_all(
     """
     outcome.as_of = snapshot.began
     outcome.resting = tuple(name for name, one in stored.items() if one.failure.rests(snapshot.at))
+    reached = snapshot.memo.is_reached([report.name for report in board.reports], snapshot.as_of)
+    asked = reached or (marks is not None and marks.count > 0)
     offset_us = await _compare_clocks(refresher, snapshot)
     digest = await _digest(refresher, board, snapshot)
     await snapshot.note_catalogue(board.name, digest if board.sources else None)
@@ -233,7 +251,9 @@ async def _refresh_all(
         try:
             async with snapshot.part(lazily=True):  # many reports ask for nothing
                 sets.append(
-                    await _compute(refresher, report, snapshot, stored[report.name], digest, offset_us, marks)
+                    await _compute(
+                        refresher, report, snapshot, stored[report.name], digest, offset_us, marks, asked=asked
+                    )
                 )
         except Exception as error:
             if snapshot.lost and isinstance(error, DATABASE_FAULTS):
@@ -275,10 +295,14 @@ async def _compute(
     digest: str | None,
     offset_us: int | None,
     marks: TakenMarks | None,
+    *,
+    asked: bool,
 ) -> NewSet:
     """Return the report's new set, ready to be stored."""
     spent = snapshot.spent
-    computed = await compute_set(refresher, report, snapshot, stored=stored.last, marks=marks, digest=digest)
+    computed = await compute_set(
+        refresher, report, snapshot, stored=stored.last, marks=marks, digest=digest, asked=asked
+    )
     cost_ms = (snapshot.spent - spent) * 1000
     tree = computed.tree
     of_tree = await off_loop(lambda: tree.digest, nodes=0 if tree.has_digest else len(tree.nodes))
@@ -295,6 +319,7 @@ async def _compute(
         meta=meta,
         share=report.max_db_share,
         stored=_with_scopes(stored, computed.former),
+        at_own_pace=computed.scope.is_at_own_pace,
         last=computed.last,
     )
 

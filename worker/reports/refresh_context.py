@@ -94,9 +94,9 @@ async def publish_set(
             began = fence_instant(new, stored.last, database_kept=True)
         if began is None:
             return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
-        change = await off_loop(partial(set_change, stored, new.documents), nodes=len(new.documents))
+        change = await off_loop(partial(set_change, stored, new.documents), nodes=_compared(new))
         cost = float(str(new.meta["cost_ms"]))
-        costs = with_latest(stored.costs, cost)
+        costs = stored.costs if new.at_own_pace else with_latest(stored.costs, cost)
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
         ready = replace(new, began=began, meta=meta, costs=costs)
         state = await store.publish_set(ready, stored, change)
@@ -112,6 +112,11 @@ async def publish_set(
     raise TryLater(
         f"report: other workers stored newer sets of it {_PUBLISH_TRIES} times; the job is retried", charged=False
     )
+
+
+def _compared(new: NewSet) -> int:
+    """Return the number of documents that are compared with the stored ones."""
+    return len(new.documents.changed if isinstance(new.documents, ChangedDocuments) else new.documents)
 
 
 def _debt_ms(new: NewSet, stored: StoredSet, cost_ms: float) -> float:
