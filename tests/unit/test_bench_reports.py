@@ -108,11 +108,11 @@ def test_time_asks_for_its_node_if_a_column_says_it_and_for_the_whole_if_a_query
     assert told.whole == {("sales", Why.TIME): 2}
 
 
-def test_a_report_whose_board_is_refreshed_for_the_time_of_another_looks_at_all_of_its_own() -> None:
+def test_a_report_whose_board_is_refreshed_for_the_time_of_another_asks_for_nothing_of_its_own() -> None:
     boards = {"sales": Board("sales", (REPORT, replace(REPORT, name="stock")))}
     told = replay(boards, day(flips=(SOON,)), {**CHEAP, "stock": CHEAP["sales"]})
-    assert told.whole == {("stock", Why.UNASKED): 1}
-    assert told.computed == {("sales", Computed.WHOLE): 1}
+    assert told.whole == {}
+    assert told.computed == {("sales", Computed.NODES): 1}
 
 
 def test_a_report_without_a_query_for_some_nodes_is_computed_whole() -> None:
