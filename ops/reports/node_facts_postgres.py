@@ -39,6 +39,9 @@ JOIN pg_class AS relation ON relation.oid = coalesce(pg_partition_root(read.oid)
 JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
 """
 _INDEX_USED = "SELECT set_config('enable_seqscan', 'off', true)"
+_NAME = re.compile(r"[\w$]+")
+_NAME_OF_ANY = re.compile(r'([\w$]+)"? = ANY')
+"""Names that a plan's conditions compare with an array."""
 _RANGES = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _FIT = {
     IdKind.INTEGER: frozenset(_RANGES),
@@ -173,9 +176,8 @@ async def _scans(connection: Any, report: Report, values: list[object]) -> set[t
     for scan in scans:
         source = sources.get(scan["table"], "")
         if column := report.node_columns.get(source):
-            named = rf'(?<![\w$]){re.escape(column)}(?![\w$])"?'
-            if not re.search(named, scan["index"]):
-                found.add((source, bool(re.search(rf"{named} = ANY", scan["filter"]))))
+            if column not in _NAME.findall(scan["index"]):
+                found.add((source, column in _NAME_OF_ANY.findall(scan["filter"])))
     return found
 
 
