@@ -175,9 +175,9 @@ async def _scans(connection: Any, report: Report, values: list[object]) -> set[t
     found = set()
     for scan in scans:
         source = sources.get(scan["table"], "")
-        if column := report.node_columns.get(source):
-            if column not in _NAME.findall(scan["index"]):
-                found.add((source, column in _NAME_OF_ANY.findall(scan["filter"])))
+        column = report.node_columns.get(source)
+        if column and column not in _NAME.findall(scan["index"]):
+            found.add((source, column in _NAME_OF_ANY.findall(scan["filter"])))
     return found
 
 
