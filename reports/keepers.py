@@ -1,4 +1,4 @@
-"""Which worker keeps the last sets of a board, so that its next refresh goes to that one.
+"""Leases of boards: the worker that keeps the last sets of each, to which its next refresh goes.
 
 A worker that refreshed a board keeps what it stored (`reports.last_set`) and asks for changed nodes alone; any
 other would compute the whole, and then the former one as well. So each board has one worker in Redis, by a lease

@@ -40,7 +40,7 @@ JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
 """
 _INDEX_USED = "SELECT set_config('enable_seqscan', 'off', true)"
 _NAME = re.compile(r"[\w$]+")
-_NAME_OF_ANY = re.compile(r'([\w$]+)"? = ANY')
+_NAME_OF_ANY = re.compile(r'(?<![\w$])([\w$]+)"? = ANY')
 """Names that a plan's conditions compare with an array."""
 _RANGES = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _FIT = {

@@ -84,6 +84,7 @@ KNOWN = {
     "reports RefreshMemo._catalogues": DEPLOYED + ": boards",
     "reports RefreshMemo._last": DEPLOYED + ": the last set of each report",
     "reports RefreshMemo._distrusted": DEPLOYED + ": reports",
+    "reports Keepers._boards": DEPLOYED + ": boards",
     "reports RolledUp._own": ONE_VALUE,
     "reports RolledUp._merged": ONE_VALUE,
     "reports Deadlines._of": ONE_VALUE,
