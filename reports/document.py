@@ -36,7 +36,7 @@ class Document:
 def write_documents(
     report: Report, tree: Tree, totals: Mapping[NodeId, Totals], *, as_of: datetime, bounds: ReportBounds = DEFAULT
 ) -> dict[NodeId, Document]:
-    """Write a document for every node that has totals.
+    """Write a document for every node that has totals, in the tree's order if all have.
 
     JSON is assembled from parts that are each written once: the node's part for all reports of a board, and the
     parts that all documents of a report share.
@@ -55,8 +55,8 @@ def write_documents(
     nodes = tree.nodes_json_of_texts if as_texts else tree.nodes_json
     documents = {}
     written = 0
-    for node_id, of_node in totals.items():
-        data = _data(nodes[node_id], _told(of_node, report.as_text))
+    for node_id in tree.nodes if len(totals) == len(tree.nodes) else totals:
+        data = _data(nodes[node_id], _told(totals[node_id], report.as_text))
         etag = hashlib.blake2b(data, digest_size=8).hexdigest()
         scope = id_json(str(node_id) if as_texts else node_id)
         body = b"%b%b%b%b}" % (before, scope, between, data)

@@ -208,7 +208,8 @@ async def the_whole_life(url: str, organisation: str, smtp_sink: MailSink) -> No
         await a_manager_reads_and_logs_out(url, port)
         depth = await read_depth(redis, tenant="default")
         assert depth.conserved
-        assert len(depth.workers) == 1
+        assert [("reports" in one.lanes, len(one.lanes) > 1) for one in depth.workers].count((True, False)) == 1
+        assert len(depth.workers) == 2  # mails, and the process for reports that belongs to it
         code, said, complaints = await ops(url, "depth", "--json")
         assert (code, complaints) == (0, "")
         assert json.loads(said)["conserved"]
