@@ -42,6 +42,11 @@ class Board:
         return any(report.sql_of_nodes for report in self.reports)
 
     @property
+    def named_with_reports(self) -> str:
+        """Name with those of its reports: workers may have different reports of one board."""
+        return ":".join([self.name, *sorted(report.name for report in self.reports)])
+
+    @property
     def calls(self) -> tuple[str, ...]:
         """Names of the functions that its queries may call, in lower case."""
         queries = {sql for report in self.reports for sql in (report.sql, report.tree, report.valid_until)}

@@ -45,7 +45,7 @@ def prober(tenant: str, report: str = "") -> str:
 
 
 def keeper(tenant: str, board: str) -> str:
-    """Return the key of a STRING: the worker that keeps the last sets of a board."""
+    """Return the key of a STRING: the worker that keeps the last sets of a board, named with its reports."""
     return f"momentus:{{reports}}:keeper:{tenant}:{board}"
 
 

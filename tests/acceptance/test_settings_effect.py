@@ -37,7 +37,10 @@ from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
 from producers import Producer, Receipt
 from producers.keys import LaneKeys, catalogue
+from reports import load_reports
+from reports.boards import boards_of
 from reports.keys import snapshot
+from reports.triggers import install_script
 from settings import each_field
 from tests.certificates import make_certificates
 from tests.dkim_verifier import verifies
@@ -697,6 +700,44 @@ async def test_as_many_reports_are_computed_at_once_as_was_set(
     async with run_of(valkey_url, ScriptedSmtp(), tmp_path, **settings, **mailless) as run:
         for proof in PROOFS["reporting"]:
             await proof(run)
+
+
+PROVED["REPORTS__WHOLE_EVERY"] = "test_a_report_is_computed_whole_and_compared_as_often_as_was_set"
+
+BY_NODE = REPORT.replace(
+    "-- [freshness]",
+    """-- sources = ["retail.shops", "retail.orders"]
+--
+-- [nodes]
+-- "retail.orders" = "shop_id"
+--
+-- [freshness]""",
+).replace(
+    "SELECT id AS shop_id, {found} AS found FROM retail.shops WHERE :now::timestamptz IS NOT NULL",
+    "SELECT shop_id, max(amount) AS found FROM retail.orders WHERE shop_id = ANY(:nodes) GROUP BY shop_id",
+)
+
+
+async def test_a_report_is_computed_whole_and_compared_as_often_as_was_set(
+    valkey_url: str, database: str, tmp_path: Path
+) -> None:
+    await write_reports(database, tmp_path, slow=())
+    for name in ("zones", "wide", "heavy"):
+        (tmp_path / f"{name}.sql").unlink()
+    (tmp_path / "orders.sql").write_text(BY_NODE.format(name="orders"))
+    reports = load_reports(tmp_path, shipped="off")
+    async with asyncpg.create_pool(database, min_size=1) as connection:
+        await connection.execute("CREATE TABLE retail.orders (shop_id bigint, amount bigint)")
+        await connection.execute(install_script("default", boards_of(reports), role="momentus"))
+        settings = {"POSTGRES_DSN": database, "REPORTS__PATH": str(tmp_path), "REPORTS__SHIPPED": "off"}
+        async with run_of(valkey_url, ScriptedSmtp(), tmp_path, REPORTS__WHOLE_EVERY="1s", **settings) as run:
+
+            async def is_compared() -> bool:
+                await connection.execute("INSERT INTO retail.orders VALUES (1, 7)")
+                meta = await run.redis.hget(snapshot("default", "orders"), "_meta")
+                return meta is not None and orjson.loads(meta)["computed"] == "compared"
+
+            await eventually(is_compared)  # by default an hour later
 
 
 PROVED["READER__SHARE_PORT"] = "test_two_readers_share_a_port_of_the_address_that_they_were_given"

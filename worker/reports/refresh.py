@@ -137,7 +137,9 @@ async def _require_keeper(refresher: RefreshContext, board: Board, age: timedelt
     Raises:
         TryLater: another worker keeps them.
     """
-    if board.is_kept and not await refresher.store.keepers.take_board(board.name, by_force=age >= _KEEPER_COMES):
+    if board.is_kept and not await refresher.store.keepers.take_board(
+        board.named_with_reports, by_force=age >= _KEEPER_COMES
+    ):
         wait = min(max(age / 4, _NEXT_WORKER), _LONGEST_NEXT_WORKER)
         raise TryLater("board: another worker keeps its sets and will take the job", after=wait, charged=False)
 
