@@ -44,7 +44,7 @@ class Board:
     @property
     def named_with_reports(self) -> str:
         """Name with those of its reports: workers may have different reports of one board."""
-        return ":".join([self.name, *sorted(report.name for report in self.reports)])
+        return "+".join([self.name, *sorted(report.name for report in self.reports)])
 
     @property
     def calls(self) -> tuple[str, ...]:
