@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -43,11 +44,12 @@ WHERE pid = $1 AND state = 'idle in transaction' AND query LIKE '%momentus_secon
 
 
 @pytest.fixture
-async def connection(database: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def connection(database: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     connected = await asyncpg.connect(database)
     await connected.execute("CREATE TABLE shop AS SELECT n, n % 7 AS kind FROM generate_series(1, 20000) AS n")
     await connected.execute("CREATE SEQUENCE run; ANALYZE shop")
-    return connected
+    yield connected
+    await connected.close()
 
 
 @pytest.mark.parametrize("sql", QUERIES.values(), ids=QUERIES)
