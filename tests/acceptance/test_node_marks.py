@@ -12,7 +12,9 @@ from reports.catalogue_postgres import Proof, read_catalogue
 from reports.triggers import install_script, uninstall_script
 from tests.boards import SCHEMA, report
 
-both_servers = pytest.mark.parametrize("database", ["embedded", "machine"], indirect=True)
+both_servers = pytest.mark.parametrize(
+    "database", ["embedded", pytest.param("machine", marks=pytest.mark.long)], indirect=True
+)
 EVERY = "every node"
 FORMER = "the trigger of shop.orders is disabled or not the current one; run ./run ops reports install again"
 ROWS = "INSERT INTO shop.orders (node_id, amount) VALUES (2, 5), (3, 5), (NULL, 5)"

@@ -90,7 +90,7 @@ async def test_the_process_for_reports_does_not_outlive_a_killed_worker(
         await eventually(lambda: not is_running(pid))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 async def test_a_worker_that_is_told_to_stop_ends_after_its_process_for_reports(
     database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path, number: signal.Signals
 ) -> None:

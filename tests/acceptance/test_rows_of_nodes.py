@@ -82,7 +82,7 @@ async def nodes_of(connection: Any, report: Report) -> list[Any]:
     return [row["id"] for row in await connection.fetch(report.tree)]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
 async def test_shipped_reports_return_some_nodes_as_among_all_of_an_invented_organisation(
     connection: Any, seed: int
 ) -> None:
