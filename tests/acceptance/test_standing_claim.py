@@ -255,12 +255,14 @@ async def test_a_pump_at_its_end_leaves_no_read_that_would_take_a_job(
     valkey_url: str, redis: Redis, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wake, "_BLOCK_SECONDS", 3600)
+    monkeypatch.setattr(StandingClaim, "place", lambda *_: [])  # as while the limits are not declared
     worker = worker_for(valkey_url, Runs().take)
     (shard,) = worker.shards
     reader = asyncio.create_task(shard.wake.run())
     begun = asyncio.Event()
     pumping = asyncio.create_task(shard.pump.run(begun.is_set))
     await eventually(lambda: somebody_reads(redis))
+    assert not shard.wake.standing.stands
     shard.pump.claiming = False
     begun.set()
     shard.pump.end_rest()
