@@ -33,6 +33,7 @@ CALLS = (_FOLDER / "calls.sql").read_text(encoding="utf-8")
 _INSTALL = (_FOLDER / "install.sql").read_text(encoding="utf-8")
 _MARK_NODES = (_FOLDER / "mark_nodes.sql").read_text(encoding="utf-8")
 _NODES_COLUMN = (_FOLDER / "nodes_column.sql").read_text(encoding="utf-8")
+_DROP_TRIGGERS = (_FOLDER / "drop_triggers.sql").read_text(encoding="utf-8")
 _WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")
 _UNINSTALL = (_FOLDER / "uninstall.sql").read_text(encoding="utf-8")
 _HEAD = (
@@ -117,9 +118,9 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
         f"GRANT USAGE ON SCHEMA momentus TO {quote_identifier(role)};",
         f"GRANT SELECT, DELETE ON momentus.dirty TO {quote_identifier(role)};",
         f"GRANT SELECT, INSERT, UPDATE ON momentus.boards TO {quote_identifier(role)};",
+        _filled(_DROP_TRIGGERS, TENANT=quote_literal(tenant)),
         _filled(
             _WATCH,
-            TENANT=quote_literal(tenant),
             TRIGGER=quote_literal(trigger_name(tenant)),
             SOURCES=", ".join(map(_row, wanted)),
             NOTABLE=_NOTABLE,
@@ -132,8 +133,8 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
 
 def uninstall_script(tenant: str) -> str:
     """Return the SQL that ``ops reports uninstall`` runs; it removes all of the tenant from the database."""
-    remove = _filled(_UNINSTALL, TENANT=quote_literal(tenant))
-    return "\n".join([_HEAD.format(tenant, "remove"), remove, "COMMIT;", ""])
+    remove = [_filled(script, TENANT=quote_literal(tenant)) for script in (_DROP_TRIGGERS, _UNINSTALL)]
+    return "\n".join([_HEAD.format(tenant, "remove"), *remove, "COMMIT;", ""])
 
 
 def quote_identifier(name: str) -> str:

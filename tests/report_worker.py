@@ -29,14 +29,27 @@ SELECT node_id, sum(amount) AS amount FROM shop.orders WHERE at <= :now GROUP BY
 """
 
 
-def sales_worker(url: str, dsn: str, folder: Path) -> Process:
-    """Write the report into an empty folder and return the process to supervise."""
-    (folder / "trees").mkdir()
+SALES_OF_NODES = _SALES.replace(
+    "-- [freshness]", '-- [nodes]\n-- "shop.orders" = "node_id"\n-- [freshness]'
+).replace("WHERE at", "WHERE node_id = ANY(:nodes) AND at")
+"""The same report, which can be asked for some nodes."""
+
+
+def sales_worker(
+    url: str, dsn: str, folder: Path, *, report: str = _SALES, name: str = "worker", **more: str
+) -> Process:
+    """Write the report into a folder and return the process to supervise.
+
+    Args:
+        more: further settings, by their names without prefix.
+    """
+    (folder / "trees").mkdir(exist_ok=True)
     (folder / "trees" / "nodes.sql").write_text(_TREE, encoding="utf-8")
-    (folder / "sales.sql").write_text(_SALES, encoding="utf-8")
+    (folder / "sales.sql").write_text(report, encoding="utf-8")
     settings = {"REDIS_URL": url, "POSTGRES_DSN": dsn, "REPORTS__PATH": str(folder), "REPORTS__SHIPPED": "off"}
+    settings |= more
     return Process(
-        name="worker",
+        name=name,
         argv=[sys.executable, "-m", "worker"],
         environment={f"MOMENTUS_{name}": value for name, value in settings.items()},
         ready=worker_ready(url),

@@ -1,6 +1,6 @@
--- Remove the tenant's triggers and marks, and what install.sql made unless another tenant's triggers still use it.
+-- Remove the tenant's marks, and what install.sql made unless another tenant's triggers still use it.
 --
--- Words between per cent signs: TENANT is the tenant. Returns nothing.
+-- Words between per cent signs: TENANT is the tenant, which has no triggers now. Returns nothing.
 
 DO $block$
 DECLARE
@@ -9,17 +9,6 @@ BEGIN
     IF to_regnamespace('momentus') IS NULL OR to_regclass('momentus.dirty') IS NULL THEN
         RETURN;
     END IF;
-    FOR one IN
-        SELECT pg_trigger.tgrelid::regclass AS place, pg_trigger.tgname AS name
-        FROM pg_trigger
-        JOIN pg_proc AS function ON function.oid = pg_trigger.tgfoid
-        WHERE NOT pg_trigger.tgisinternal AND function.pronamespace = 'momentus'::regnamespace
-            AND (function.proname = 'mark_dirty' OR starts_with(function.proname, 'mark_nodes:'))
-            AND starts_with(encode(pg_trigger.tgargs, 'escape'), %TENANT% || ':')
-        ORDER BY pg_trigger.tgrelid
-    LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', one.name, one.place);
-    END LOOP;
     DELETE FROM momentus.boards WHERE starts_with(board, %TENANT% || ':');
     DELETE FROM momentus.dirty WHERE starts_with(board, %TENANT% || ':');
     FOR one IN

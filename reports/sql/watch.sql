@@ -1,16 +1,17 @@
--- Create the tenant's triggers on all tables through which rows of its sources can be written, and on no other.
+-- Create the tenant's triggers on all tables through which rows of its sources can be written. It has none now.
 --
--- Words between per cent signs: TENANT is the tenant; TRIGGER what its triggers' names begin with; SOURCES triples of
--- source, board's key and column with the node for which a row counts ('' for none); NOTABLE the text of notable.sql.
+-- Words between per cent signs: TRIGGER is what the names of its triggers begin with; SOURCES triples of source, board's
+-- key and column with the node for which a row counts ('' for none); NOTABLE the text of notable.sql.
 --
 -- A statement trigger fires for the table that the statement names, so partitions, children and their parents each
 -- have one. Views and foreign tables cannot have one; "ops reports check" explains the consequence.
 -- ALWAYS: a session that loads data with session_replication_role = 'replica' leaves its mark as well.
 --
 -- A table without such a column has one trigger. Otherwise each event has its own, which is handed the rows: Postgres
--- hands a trigger of several events none. Nodes are noted only if each has one text in the column (notable.sql). Rows of foreign tables cannot be handed over, and statements that reach one would fail.
--- Nor are rows that a MERGE moves to another partition (seen in 15 and 18): neither as updated, nor as deleted. So an
--- UPDATE of a partitioned table, whose triggers a MERGE fires, leaves a mark without nodes.
+-- hands a trigger of several events none. Nodes are noted only if each has one text in the column (notable.sql).
+-- Rows of foreign tables cannot be handed over, and statements that reach one would fail. Nor are rows that a MERGE
+-- moves to another partition (seen in 15 and 18): neither as updated, nor as deleted. So an UPDATE of a partitioned
+-- table, whose triggers a MERGE fires, leaves a mark without nodes.
 
 DO $block$
 DECLARE
@@ -20,17 +21,6 @@ DECLARE
     name text;
     place integer;
 BEGIN
-    FOR one IN
-        SELECT pg_trigger.tgrelid::regclass AS place, pg_trigger.tgname AS name
-        FROM pg_trigger
-        JOIN pg_proc AS function ON function.oid = pg_trigger.tgfoid
-        WHERE NOT pg_trigger.tgisinternal AND function.pronamespace = 'momentus'::regnamespace
-            AND (function.proname = 'mark_dirty' OR starts_with(function.proname, 'mark_nodes:'))
-            AND starts_with(encode(pg_trigger.tgargs, 'escape'), %TENANT% || ':')
-        ORDER BY pg_trigger.tgrelid
-    LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', one.name, one.place);
-    END LOOP;
     FOR one IN
         WITH RECURSIVE wanted (source, board, "column") AS (VALUES %SOURCES%),
         below (source, oid) AS (

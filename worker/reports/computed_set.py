@@ -1,9 +1,11 @@
 """Computation of a report's set in one database state: of the whole, or of the nodes that changes have named."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from reports import Report
 from reports.day import Day, day_around
@@ -19,7 +21,7 @@ from reports.source_postgres import QUERY_FAULTS, DatabaseSnapshot
 from reports.sql_words import value_in_sql
 from reports.taken_marks import TakenMarks
 from reports.tree import Tree
-from worker.reports.refresh_context import RefreshContext, compute_documents
+from worker.reports.refresh_context import compute_documents
 
 _QUERY_FAULTS = (UnaskedNode, *QUERY_FAULTS)
 """Errors that the query for some nodes may have where that for all has none."""
@@ -48,153 +50,146 @@ class ComputedSet:
     differing: tuple[NodeId, ...] = ()
 
 
-async def compute_set(
-    refresher: RefreshContext,
-    report: Report,
-    snapshot: DatabaseSnapshot,
-    *,
-    stored: KnownSet,
-    marks: TakenMarks | None,
-    digest: str | None,
-    asked: bool,
-) -> ComputedSet:
-    """Compute a report's set.
+@dataclass(frozen=True, slots=True)
+class SetComputation:
+    """Computation of one report in one state of the database.
 
-    Args:
+    Attributes:
         stored: the set that is stored.
-        marks: marks that were taken up in this transaction; None: not every change leaves one.
-        digest: digest of the catalogue in this state.
-        asked: True if a mark, or an instant of a report of the board, is the reason for the refresh.
-
-    Raises:
-        InvalidRows, InvalidTree: the rows do not fit the report.
-        DATABASE_FAULTS: the database refused a query.
+        zone: time zone of the report's days.
     """
-    day = day_around(snapshot.as_of, refresher.zone_of(report))
-    if marks is None or digest is None or not report.sql_of_nodes:
-        why = Why.UNMARKED if report.sql_of_nodes else Why.DECLARED
-        return await _compute_unkept(refresher, report, snapshot, RefreshScope(None, why), stored, day)
-    former = snapshot.memo.take_last(report.name)
-    distrusted = distrusted_since(report, stored, snapshot.memo.distrusted(report.name), snapshot.as_of)
-    scope = refresh_scope(
-        former,
-        marks,
-        stored,
-        now=snapshot.as_of,
-        day=day,
-        digest=digest,
-        every=refresher.whole_every,
-        asked=asked,
-        distrusted=distrusted is not None,
-    )
-    if former is None or scope.nodes is None:
-        return await _compute_whole(report, snapshot, day, digest, scope, stored, former, distrusted)
-    changed = await _change(report, snapshot, former, scope.nodes, day)
-    if not scope.is_whole:
-        until = await _valid_until(snapshot, report, day, former)
-        return ComputedSet(changed, former.tree, until, scope, former, former)
-    return await _compute_whole(report, snapshot, day, digest, scope, stored, former, distrusted)
 
+    report: Report
+    snapshot: DatabaseSnapshot
+    stored: KnownSet
+    zone: ZoneInfo
 
-async def _compute_unkept(
-    refresher: RefreshContext,
-    report: Report,
-    snapshot: DatabaseSnapshot,
-    scope: RefreshScope,
-    stored: KnownSet,
-    day: Day,
-) -> ComputedSet:
-    """Compute the whole, and keep nothing of it but the rows with their ETags."""
-    tree = await snapshot.tree(report)
-    _require_same_ids(stored, tree)
-    zone = refresher.zone_of(report)
-    documents = await compute_documents(snapshot, report, now=snapshot.as_of, zone=zone)
-    return ComputedSet(documents, tree, await _valid_until(snapshot, report, day), scope)
+    @property
+    def day(self) -> Day:
+        """Day around the instant of the state."""
+        return day_around(self.snapshot.as_of, self.zone)
 
+    async def compute(
+        self, marks: TakenMarks | None, digest: str | None, *, asked: bool, whole_every: timedelta
+    ) -> ComputedSet:
+        """Compute the report's set.
 
-async def _compute_whole(
-    report: Report,
-    snapshot: DatabaseSnapshot,
-    day: Day,
-    digest: str,
-    scope: RefreshScope,
-    stored: KnownSet,
-    former: LastSet | None,
-    distrusted: datetime | None,
-) -> ComputedSet:
-    """Compute the whole, keep it, and compare it with what was kept if that is of the same state."""
-    tree = await snapshot.tree(report)
-    _require_same_ids(stored, tree)
-    rows = await snapshot.rows(report, now=snapshot.as_of, day=day)
-    compute = partial(
-        compute_whole,
-        report,
-        tree,
-        rows,
-        as_of=snapshot.as_of,
-        day=day,
-        digest=digest,
-        bounds=snapshot.bounds,
-    )
-    last, documents = await off_loop(compute, nodes=len(tree.nodes))
-    last.xid = snapshot.xid
-    until = await _valid_until(snapshot, report, day, last)
-    differing: tuple[NodeId, ...] = ()
-    if former is not None and scope.is_comparable:
-        differing = tuple(await off_loop(partial(differing_nodes, former, documents), nodes=len(tree.nodes)))
-    since = snapshot.as_of if differing else distrusted
-    as_stored = former if scope.nodes is None else None  # else it has been changed
-    return ComputedSet(documents, tree, until, scope, as_stored, last, since, differing)
+        Args:
+            marks: marks that were taken up in this transaction; None: not every change leaves one.
+            digest: digest of the catalogue in this state.
+            asked: True if a mark, or an instant of a report of the board, is the reason for the refresh.
+            whole_every: interval at which the whole is computed as well, and compared.
 
+        Raises:
+            InvalidRows, InvalidTree: the rows do not fit the report.
+            DATABASE_FAULTS: the database refused a query.
+        """
+        if not self.report.sql_of_nodes:
+            return await self._compute_unkept(Why.DECLARED)
+        if marks is None or digest is None:
+            return await self._compute_unkept(Why.UNMARKED)
+        memo, now = self.snapshot.memo, self.snapshot.as_of
+        former = memo.take_last(self.report.name)
+        distrusted = distrusted_since(self.report, self.stored, memo.distrusted(self.report.name), now)
+        scope = refresh_scope(
+            former,
+            marks,
+            self.stored,
+            now=now,
+            day=self.day,
+            digest=digest,
+            every=whole_every,
+            asked=asked,
+            distrusted=distrusted is not None,
+        )
+        if former is not None and scope.nodes is not None:
+            changed = await self._change(former, scope.nodes)
+            if not scope.is_whole:
+                return ComputedSet(changed, former.tree, await self._valid_until(former), scope, former, former)
+        whole = await self._compute_whole(scope, digest)
+        differing = await self._compare(former, whole.documents) if former and scope.is_comparable else ()
+        return replace(
+            whole,
+            former=former if scope.nodes is None else None,  # else it is no longer as it was stored
+            distrusted=now if differing else distrusted,
+            differing=differing,
+        )
 
-async def _change(
-    report: Report, snapshot: DatabaseSnapshot, last: LastSet, nodes: frozenset[NodeId], day: Day
-) -> ChangedDocuments:
-    """Ask for some nodes and bring the kept set up to date. Its query is distrusted if it fails by itself."""
-    try:
-        rows = await snapshot.rows(last.query, now=snapshot.as_of, day=day, nodes=nodes) if nodes else []
-        change = partial(last.change, rows, nodes, as_of=snapshot.as_of, bounds=snapshot.bounds)
-        changed = await off_loop(change, nodes=sum(len(last.tree.paths[node]) for node in nodes))
-    except _QUERY_FAULTS:
-        snapshot.memo.distrust(report.name, snapshot.as_of)
-        raise
-    last.xid = snapshot.xid
-    return changed
+    async def _compute_unkept(self, why: Why) -> ComputedSet:
+        """Compute the whole, and keep nothing of it but the rows with their ETags."""
+        tree = await self._tree()
+        documents = await compute_documents(self.snapshot, self.report, now=self.snapshot.as_of, zone=self.zone)
+        return ComputedSet(documents, tree, await self._valid_until(), RefreshScope(None, why))
 
+    async def _compute_whole(self, scope: RefreshScope, digest: str) -> ComputedSet:
+        """Compute the whole and what is to be kept of it."""
+        snapshot, tree = self.snapshot, await self._tree()
+        rows = await snapshot.rows(self.report, now=snapshot.as_of, day=self.day)
+        compute = partial(
+            compute_whole,
+            self.report,
+            tree,
+            rows,
+            as_of=snapshot.as_of,
+            day=self.day,
+            digest=digest,
+            bounds=snapshot.bounds,
+        )
+        last, documents = await off_loop(compute, nodes=len(tree.nodes))
+        last.xid = snapshot.xid
+        return ComputedSet(documents, tree, await self._valid_until(last), scope, last=last)
 
-def _require_same_ids(stored: KnownSet, tree: Tree) -> None:
-    if stored.stored:
-        require_same_kind(stored.ids, tree.kind)
+    async def _change(self, last: LastSet, nodes: frozenset[NodeId]) -> ChangedDocuments:
+        """Ask for some nodes and bring the kept set up to date. Its query is distrusted if it fails by itself."""
+        snapshot = self.snapshot
+        try:
+            rows = await snapshot.rows(last.query, now=snapshot.as_of, day=self.day, nodes=nodes) if nodes else []
+            change = partial(last.change, rows, nodes, as_of=snapshot.as_of, bounds=snapshot.bounds)
+            changed = await off_loop(change, nodes=sum(len(last.tree.paths[node]) for node in nodes))
+        except _QUERY_FAULTS:
+            snapshot.memo.distrust(self.report.name, snapshot.as_of)
+            raise
+        last.xid = snapshot.xid
+        return changed
 
+    async def _compare(self, kept: LastSet, whole: Mapping[NodeId, Document]) -> tuple[NodeId, ...]:
+        """Return the nodes of which the kept set and the whole differ."""
+        return tuple(await off_loop(partial(differing_nodes, kept, whole), nodes=len(whole)))
 
-async def _valid_until(
-    snapshot: DatabaseSnapshot, report: Report, day: Day, last: LastSet | None = None
-) -> datetime | None:
-    """Return the instant at which time itself changes the numbers; None if there is none.
+    async def _tree(self) -> Tree:
+        """Return the report's tree.
 
-    Args:
-        last: set with the instants of its nodes; None: they are asked for.
+        Raises:
+            IdsChanged: its ids are of another type than those of the stored set.
+        """
+        tree = await self.snapshot.tree(self.report)
+        if self.stored.stored:
+            require_same_kind(self.stored.ids, tree.kind)
+        return tree
 
-    Raises:
-        InvalidRows: the report's query returned something other than a later instant.
-    """
-    until = await _instant(snapshot, report, day, last)
-    if last is not None:
-        last.valid_until = until
-    return until
+    async def _valid_until(self, last: LastSet | None = None) -> datetime | None:
+        """Return the instant at which time itself changes the numbers, and note it; None if there is none.
 
+        Args:
+            last: set with the instants of its nodes; None: they are asked for.
 
-async def _instant(snapshot: DatabaseSnapshot, report: Report, day: Day, last: LastSet | None) -> datetime | None:
-    if report.next_midnight:
-        return day.end
-    if not report.valid_until:
-        return None
-    if last is not None and report.valid_until_column:
-        until = last.deadlines.earliest
-    else:
-        until = await snapshot.valid_until(report, now=snapshot.as_of, day=day)
-    if is_never(until):
-        return None
-    if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
-        raise InvalidRows(f"valid_until: {value_in_sql(until)} must be a timestamptz later than :now, or null")
-    return until
+        Raises:
+            InvalidRows: the report's query returned something other than a later instant.
+        """
+        until: datetime | None = await self._next_instant(last)
+        if is_never(until):
+            until = None
+        elif not isinstance(until, datetime) or until.tzinfo is None or until <= self.snapshot.as_of:
+            raise InvalidRows(f"valid_until: {value_in_sql(until)} must be a timestamptz later than :now, or null")
+        if last is not None:
+            last.valid_until = until
+        return until
+
+    async def _next_instant(self, last: LastSet | None) -> Any:  # noqa: ANN401  the query's
+        if self.report.next_midnight:
+            return self.day.end
+        if not self.report.valid_until:
+            return None
+        if last is not None and self.report.valid_until_column:
+            return last.deadlines.earliest
+        return await self.snapshot.valid_until(self.report, now=self.snapshot.as_of, day=self.day)

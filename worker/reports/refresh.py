@@ -43,7 +43,7 @@ from reports.taken_marks import TakenMarks
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
-from worker.reports.computed_set import ComputedSet, compute_set
+from worker.reports.computed_set import ComputedSet, SetComputation
 from worker.reports.history import close_days
 from worker.reports.refresh_context import RefreshContext, publish_set
 
@@ -302,9 +302,8 @@ async def _compute(
 ) -> NewSet:
     """Return the report's new set, ready to be stored."""
     spent = snapshot.spent
-    computed = await compute_set(
-        refresher, report, snapshot, stored=stored.last, marks=marks, digest=digest, asked=asked
-    )
+    computation = SetComputation(report, snapshot, stored.last, refresher.zone_of(report))
+    computed = await computation.compute(marks, digest, asked=asked, whole_every=refresher.whole_every)
     cost_ms = (snapshot.spent - spent) * 1000
     tree = computed.tree
     of_tree = await off_loop(lambda: tree.digest, nodes=0 if tree.has_digest else len(tree.nodes))
