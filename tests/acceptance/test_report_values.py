@@ -117,7 +117,7 @@ async def test_an_error_that_nobody_foresaw_fails_one_report_and_lets_it_rest(
         raise RecursionError("too deep")
 
     async with shop(database, valkey_url, report(), report("other")) as it:
-        monkeypatch.setattr("worker.reports.computed_set.day_around", broken)
+        monkeypatch.setattr("worker.reports.computed_set.compute_documents", broken)
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert outcome.failed == dict.fromkeys(("sales", "other"), "RecursionError: too deep")
         assert (await refresh_board(it.refresher, it.refresher.boards["shop"])).resting == ("sales", "other")
