@@ -347,7 +347,8 @@ class DatabaseSnapshot:
             seconds = take_execution_time(rows)
             return rows
         finally:
-            self.spent += time.perf_counter() - began if seconds is None else seconds
+            waited = time.perf_counter() - began  # never less, unless the server's clock was set meanwhile
+            self.spent += waited if seconds is None else min(max(0.0, seconds), waited)
 
     async def _fetch(self, sql: str, *arguments: QueryArgument, scope: str = "", sent: str = "") -> Any:  # noqa: ANN401  records
         await self._begin_part()

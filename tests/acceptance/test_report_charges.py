@@ -42,6 +42,16 @@ WHERE pid = $1 AND state = 'idle in transaction' AND query LIKE '%momentus_secon
     AND clock_timestamp() - state_change > interval '0.2 s'
 """
 
+SET_WHILE_IT_RUNS = """
+CREATE SCHEMA clock;
+CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT pg_catalog.clock_timestamp() + interval '{step}'
+$$;
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database());
+END $$;
+"""
+
 
 @pytest.fixture
 async def connection(database: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
@@ -163,3 +173,14 @@ async def test_a_query_that_the_server_cancels_is_charged(database: str, valkey_
                 await state.rows(slow, now=state.at, day=DAY)
         await source.close()
     assert state.spent >= 0.3
+
+
+@pytest.mark.parametrize("step", ["1 hour", "-1 hour"])
+async def test_a_clock_that_is_set_while_a_query_runs_is_no_cost(database: str, valkey_url: str, step: str) -> None:
+    connected = await asyncpg.connect(database)
+    await connected.execute(SET_WHILE_IT_RUNS.format(step=step))
+    await connected.close()
+    async with shop(database, valkey_url) as it, it.refresher.source.snapshot() as state:
+        began = time.perf_counter()
+        await read_rows(state)
+        assert 0 <= state.spent <= time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""A clock of the database that the machine sets: ``now()`` and ``clock_timestamp()`` of every query read it.
+"""A clock of the database that the machine sets, which all functions read that tell a query what time it is.
 
 Functions of these names in a schema that is searched before ``pg_catalog`` take the place of the real ones, so
 that the product's own SQL runs unchanged. Like the real one, ``now()`` stands still within a transaction. The
@@ -28,6 +28,9 @@ END
 $$;
 CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
     SELECT timestamptz 'epoch' + last_value * interval '1 microsecond' FROM clock.instant
+$$;
+CREATE FUNCTION clock.statement_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT clock.clock_timestamp()
 $$;
 DO $$ BEGIN
     EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database());
