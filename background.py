@@ -22,6 +22,8 @@ import structlog
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a failed task starts again; each pause is twice the previous one."""
+CANCEL_AGAIN: Final = 1.0
+"""Seconds after which a task that did not end is cancelled again."""
 _HERE: Final = PurePath(__file__).parent
 
 FAULTS: Final = Counter[str]()
@@ -55,6 +57,21 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def stop_tasks(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks until each has ended; a fault with which one ends is not raised.
+
+    A cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, by which redis-py writes its commands,
+    returns the result of work that ends in the same round of the loop, and the task goes on (CPython issue 86296).
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN)
+    for task in tasks:
+        task.cancelled() or task.exception()
 
 
 def start_once(name: str, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":

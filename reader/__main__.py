@@ -45,7 +45,6 @@ from settings import Settings, load_or_exit
 GRACE_S = 5
 """Seconds in which a stopping reader lets requests finish. None takes that long, but a client may be slow to
 read."""
-_CANCEL_AGAIN_S = 0.1
 
 CONNECTIONS = 4096
 """Largest number of connections, including idle ones and streams of hints; one more is refused."""
@@ -150,17 +149,10 @@ async def _serve(
     host, port, *_ = listening.getsockname()
     logger.info("the reader listens", host=host, port=port)
     await stopped.wait()
-    await _end(hearing)
+    await background.stop_tasks(hearing)
     reader.end_streams()
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)
     logger.info("the reader stops", drained=finished)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel the task until it has ended: redis-py, while it connects, may mistake it for a timeout."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 def _give_up(reason: str) -> NoReturn:

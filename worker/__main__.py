@@ -423,8 +423,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshConte
         try:
             yield refresher
         finally:
-            prober.cancel()
-            await asyncio.gather(prober, return_exceptions=True)
+            await background.stop_tasks(prober)
             await store.keepers.release_boards()
             await outbox.close()
             await source.close()

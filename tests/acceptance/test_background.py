@@ -133,7 +133,9 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     assert set(background.FAULTS.values()) == {1}
     background.FAULTS.clear()
     before, failing.sites = failing.sites, set()
-    parts = {site for site in before if site[0] == "worker/engine/worker.py"}  # they begin once signals are handled
+    parts = {
+        site for site in before if site[0] == "worker/engine/worker.py"
+    }  # they begin once signals are handled
     reports = asyncio.create_task(
         worker_process._work(settings.model_copy(update={"mail": MailSettings()}), OwnJobs())
     )
@@ -274,4 +276,29 @@ async def test_a_clock_whose_redis_comes_later_ticks_when_it_is_there(
     clock.cancel()
     await asyncio.gather(clock, return_exceptions=True)
     await link.close()
+    assert not background.FAULTS
+
+
+async def test_a_task_that_lost_a_cancellation_is_cancelled_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `asyncio.wait_for` of Python 3.11 loses one that comes together with the result."""
+    monkeypatch.setattr(background, "CANCEL_AGAIN", 0.01)
+    lost = 0
+
+    async def lose_two() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost > 2:
+                    raise
+
+    async def fail() -> None:
+        raise RuntimeError
+
+    losing, failing = background.start_task("losing", lose_two), asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await background.stop_tasks(losing, failing)
+    assert (lost, losing.cancelled(), failing.done()) == (3, True, True)
     assert not background.FAULTS

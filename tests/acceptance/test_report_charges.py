@@ -176,7 +176,9 @@ async def test_a_query_that_the_server_cancels_is_charged(database: str, valkey_
 
 
 @pytest.mark.parametrize("step", ["1 hour", "-1 hour"])
-async def test_a_clock_that_is_set_while_a_query_runs_is_no_cost(database: str, valkey_url: str, step: str) -> None:
+async def test_a_clock_that_is_set_while_a_query_runs_is_no_cost(
+    database: str, valkey_url: str, step: str
+) -> None:
     connected = await asyncpg.connect(database)
     await connected.execute(SET_WHILE_IT_RUNS.format(step=step))
     await connected.close()

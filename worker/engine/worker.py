@@ -239,9 +239,7 @@ class Worker(ArqWorker):
         try:
             await asyncio.gather(*(shard.pump.run(partial(self._finished, shard)) for shard in self.shards))
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await background.stop_tasks(*beside)
             for shard in self.shards:
                 shard.renewal.stop()
             if all(shard.idle for shard in self.shards):

@@ -34,8 +34,7 @@ async def apply_mode_hold(link: Link, mode: Mode) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await background.stop_tasks(task)
 
 
 async def _set_hold(link: Link, mode: Mode) -> None:

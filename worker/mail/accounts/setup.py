@@ -5,7 +5,6 @@ of its name. An account whose secret cannot be read gets all of them too, so tha
 message that names the setting.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -182,9 +181,7 @@ async def run_accounts(
     finally:
         for sender in senders:
             await sender.pool.close()
-        for task in keeping:
-            task.cancel()
-        await asyncio.gather(*keeping, return_exceptions=True)
+        await background.stop_tasks(*keeping)
 
 
 def limit_of(account: Account) -> Limit:
