@@ -130,6 +130,8 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
     connection, attempt = await _open_any(dsn, **options)
     try:
         pooled = await _is_pooled(connection)
+        if not pooled and (longest := options.get("command_timeout")):
+            await connection.execute(f"SET statement_timeout = {round(longest * 1000)}")
     except TimeoutError as error:
         raise give_up_connection(connection) from error
     except asyncpg.PostgresConnectionError as error:  # a pooler accepts without a server, too
@@ -139,8 +141,6 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
         connection.terminate()
         raise
     if not pooled:
-        if longest := options.get("command_timeout"):
-            await connection.execute(f"SET statement_timeout = {round(longest * 1000)}")
         return connection
     await connection.close(timeout=_SECONDS)
     return await _open(dsn, seconds=_SECONDS, statement_cache_size=0, **attempt, **options)

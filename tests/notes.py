@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from redis.asyncio import Redis
+
+from tests.support import eventually
 from worker.engine import Worker
 
 LANE = "mail.normal"
@@ -42,3 +45,16 @@ async def running(worker: Worker) -> AsyncIterator[Worker]:
         worker.handle_sig(signal.SIGTERM)
         await task
         await worker.close()
+
+
+async def looked_at(worker: Worker, redis: Redis) -> None:
+    """Wait until the worker has looked at its lane for every token that there was.
+
+    A blocking read with a claim behind it may stand again: it takes what comes later.
+    """
+    pump, lane = worker.shards[0].pump, worker.lanes[0]
+
+    async def is_over() -> bool:
+        return not (await redis.exists(lane.keys.wake) or pump._in_flight or lane.claimable)
+
+    await eventually(is_over)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from jobs import Policy
 from producers import Producer, QueueFull, Receipt
 from producers.keys import LaneKeys
-from tests.notes import Note, running
+from tests.notes import Note, looked_at, running
 from tests.support import eventually
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
@@ -473,7 +473,7 @@ async def test_a_held_lane_waits_until_it_is_released(valkey_url: str, redis: Re
     )
     async with working(valkey_url, take) as worker:
         await producer.send(Note("patient"))
-        await eventually(lambda: worker.shards[0].pump.idle and not worker.lanes[0].has_more)
+        await looked_at(worker, redis)
         assert await redis.zcard(KEYS.leases) == 0
         await redis.hdel(KEYS.holds, f"lane:{LANE}")
         await redis.lpush(KEYS.wake, "1")

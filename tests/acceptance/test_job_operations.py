@@ -27,7 +27,7 @@ from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.counts import count_of
-from tests.notes import running
+from tests.notes import looked_at, running
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import GiveUp, LaneSlots, Limit, Limits, Rate, TryLater, Worker
@@ -582,7 +582,7 @@ async def test_a_paused_lane_waits_until_it_is_resumed_and_says_why(
     assert (code, told["what"], told["held"]) == (0, "held", {"until": None, "reason": "wrong figures"})
     async with working(valkey_url, does) as worker:
         receipt = await producer.send(Note("patient"))
-        await eventually(lambda: worker.shards[0].pump.idle and not worker.lanes[0].has_more)
+        await looked_at(worker, redis)
         lane = await lane_of(redis)
         assert (lane.ready, lane.why, lane.drain.state, does.seen) == (1, "held", "held", [])
         code, out, _ = await ops(valkey_url, "depth")

@@ -23,7 +23,7 @@ from producers import Producer
 from producers.envelope import read_envelope
 from producers.keys import LaneKeys
 from producers.link import Link
-from tests.notes import Note, running
+from tests.notes import Note, looked_at, running
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import LaneLimit, LaneSlots, Limit, Limits, Rate, Window, Worker
@@ -737,7 +737,7 @@ async def test_limits_are_defined_anew_for_a_server_that_lost_them_and_kept_wher
     ):
         limits = Limits(redis, KEYS.tag)
         await eventually(lambda: redis.hexists(KEYS.limits, "account:a"))
-        await eventually(lambda: worker.shards[0].pump.idle)  # it has been told so, too
+        await looked_at(worker, redis)  # it has been told so, too
         await valkey.restart()
         await limits.define(Limit("account:b", concurrency=7))
         await eventually(lambda: redis.hexists(KEYS.limits, "account:a"))

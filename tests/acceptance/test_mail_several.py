@@ -255,10 +255,14 @@ async def test_who_has_the_mail_is_remembered_when_a_worker_ends_in_the_next_att
     valkey_url: str, producer: Producer, redis: Redis
 ) -> None:
     async with Choosy(said={BOB: [FULL], LUIS: [NO_USER]}) as server:
+
+        async def wait_from_the_second_on() -> None:
+            if server.commands.count("DATA") > 1:
+                await asyncio.Event().wait()
+
+        server.before["dot"] = wait_from_the_second_on
         receipt = await producer.send(mail())
         async with delivering(valkey_url, server, grace=timedelta(0)):
-            await eventually(lambda: server.mails)
-            server.before["dot"] = asyncio.Event().wait
             await eventually(lambda: server.commands.count("DATA") == 2)
             await eventually(lambda: redis.hexists(KEYS.effects, receipt.id))
         del server.before["dot"]

@@ -1,7 +1,10 @@
 """A query or a connection that the server ends: the reason is in words, and its report fails like any other."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -10,10 +13,11 @@ import asyncpg
 import pytest
 
 from reports import source_postgres
-from reports.connection_postgres import NoAnswer
+from reports.connection_postgres import NoAnswer, connect
 from reports.source_postgres import DatabaseSnapshot, Source
 from tests.boards import Shop, report, shop
 from tests.faulty_proxy import FaultyProxy
+from tests.reports_model.interrupt import interrupted
 from tests.standby import replay, standby
 from tests.support import eventually
 from worker.reports.refresh import refresh_board
@@ -25,6 +29,7 @@ BEGIN
 END $$
 """
 ASLEEP = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"
+NONE_OF_IT = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'cancelled')"
 SLOW = "SELECT node_id, sum(amount) AS amount, pg_sleep(60) FROM shop.orders WHERE at <= $1 GROUP BY node_id"
 
 
@@ -137,3 +142,30 @@ async def words_of_the_end(it: Shop, end: Callable[[DatabaseSnapshot], Awaitable
     except asyncpg.InterfaceError as error:
         return str(error)
     raise AssertionError("nothing was raised")
+
+
+async def test_a_connection_whose_opening_is_cancelled_at_any_point_is_closed(database: str) -> None:
+    opened = None
+    for at in range(1, 99):
+        opening = connect(database, application="cancelled", command_timeout=5)
+        work = asyncio.create_task(wrapped(interrupted(opening, at=at, meanwhile=cancel_itself)))
+        with suppress(asyncio.CancelledError):
+            opened = await work
+        if opened is not None:
+            break
+    assert opened is not None
+    assert at > 3
+    other = await asyncpg.connect(database)
+    await opened.close()
+    await eventually(lambda: other.fetchval(NONE_OF_IT))
+    await other.close()
+
+
+async def wrapped(work: Awaitable[asyncpg.Connection[asyncpg.Record]]) -> asyncpg.Connection[asyncpg.Record]:
+    return await work
+
+
+async def cancel_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
