@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import PurePath
 from traceback import extract_tb
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -59,7 +59,7 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def stop_tasks(*tasks: "asyncio.Task[None]") -> None:
+async def stop_tasks(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks until each has ended; a fault with which one ends is not raised.
 
     A cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, by which redis-py writes its commands,

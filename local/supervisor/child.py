@@ -21,6 +21,7 @@ from enum import Enum
 from secrets import SystemRandom
 from typing import Any, Protocol
 
+import background
 from local.supervisor.output import Log, Output
 from local.supervisor.process import (
     AbandonDecision,
@@ -252,10 +253,8 @@ def _since(moment: float | None) -> timedelta | None:
 
 
 async def _result_or_cancel(task: asyncio.Task[float]) -> float | None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        return await task
-    return None
+    await background.stop_tasks(task)
+    return None if task.cancelled() else task.result()
 
 
 async def _finish_reading(output: asyncio.Task[None]) -> None:

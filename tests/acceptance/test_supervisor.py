@@ -194,6 +194,26 @@ async def test_code_2_at_the_start_is_given_up_at_once_with_the_reason(lines: Li
     assert lines.all == [("worker", "MOMENTUS_REDIS_URL is no URL")]
 
 
+async def test_the_end_of_a_process_is_seen_though_its_check_loses_the_cancellation(lines: Lines) -> None:
+    """As `asyncio.wait_for` of Python 3.11 may, by which redis-py writes its commands."""
+    lost: list[BaseException] = []
+
+    async def lose_one(_pid: int) -> bool:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            if lost:
+                raise
+            lost.append(error)
+        return False
+
+    wrong = replace(script("worker", "exit 2"), ready=lose_one, ready_within=timedelta(days=1))
+    with pytest.raises(ProcessFailed, match="code 2"):
+        async with Supervisor([wrong], log=lines):
+            pass
+    assert lost
+
+
 async def test_a_program_that_does_not_exist_is_given_up() -> None:
     with pytest.raises(ProcessFailed, match=r"could not be started: .*no-such-program"):
         async with Supervisor([Process(name="ghost", argv=["/no-such-program"])]):
