@@ -19,7 +19,7 @@ from sessions.quick_load import QuickLoad
 from sessions.token import new_token, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("reader", "producers", "sessions", "reports", "worker", "jobs")
+ROOMS = ("reader", "producers", "sessions", "reports", "ledger", "worker", "jobs")
 MIB = 1 << 20
 GROWING = {"dict", "OrderedDict", "defaultdict", "set", "Counter", "WeakKeyDictionary", "WeakValueDictionary"}
 CACHES = {"cache", "lru_cache"}

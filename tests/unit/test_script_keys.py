@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("producers", "sessions", "worker", "ops", "reader", "jobs", "reports")
+ROOMS = ("producers", "sessions", "worker", "ops", "reader", "jobs", "reports", "ledger")
 SCRIPTS = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.lua"))
 BY_NUMBER = re.compile(r"(?<!#)\bKEYS\[")
 BOUNDED = re.compile(r"unpack\(KEYS, \d+, [^,]+\)")

@@ -1,0 +1,175 @@
+"""The ledger's schema in Postgres: its numbered migrations, and who may use it.
+
+``sql/NNN_*.sql`` are the migrations, run in order of their numbers and never changed once they were released.
+``momentus_ledger.version`` holds the latest that was run. A schema whose number is higher than the code's latest
+was made by a newer deployment: this code refuses it, because it does not know what the newer one needs.
+
+The functions take a connection of asyncpg. Each is one transaction, waits at most a second for any lock, and
+changes nothing if it raises; the scripts are the same that ``./run ops db ... --dry-run`` prints.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from reports.connection_postgres import Connection
+from reports.triggers import quote_identifier
+
+SCHEMA = "momentus_ledger"
+AHEAD = 7
+"""Days after today for which partitions are made."""
+_FOLDER = Path(__file__).parent / "sql"
+_HEAD = "BEGIN READ WRITE;\nSET LOCAL lock_timeout = '1s';\n"
+MIGRATIONS = {int(file.name[:3]): file.read_text(encoding="utf-8") for file in sorted(_FOLDER.glob("[0-9]*.sql"))}
+"""The migrations by number, from 1 without a gap."""
+LATEST = max(MIGRATIONS)
+"""Number of the latest migration of this build."""
+_INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
+_BACKEND = (
+    f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",
+    f"GRANT SELECT ON {SCHEMA}.version TO %s;",
+    f"GRANT INSERT ON {SCHEMA}.jobs, {SCHEMA}.pending TO %s;",
+)
+_WORKER = (
+    f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",
+    f"GRANT SELECT ON {SCHEMA}.version TO %s;",
+    f"GRANT SELECT, INSERT, DELETE ON {SCHEMA}.jobs, {SCHEMA}.pending, {SCHEMA}.effects, {SCHEMA}.ends TO %s;",
+    f"GRANT UPDATE ON {SCHEMA}.pending TO %s;  -- FOR UPDATE SKIP LOCKED needs it",
+    f"GRANT EXECUTE ON FUNCTION {SCHEMA}.make_partitions(integer) TO %s;",
+)
+
+
+class SchemaFault(RuntimeError):
+    """The ledger's schema cannot be used as it is; the message says what to do."""
+
+
+class SchemaMissing(SchemaFault):
+    """The database has no ledger."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{SCHEMA}: the database has no ledger; run ./run ops db install")
+
+
+class SchemaOlder(SchemaFault):
+    """The schema has fewer migrations than the code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{SCHEMA}.version: {number}, and this build needs {LATEST}; run ./run ops db upgrade")
+
+
+class SchemaNewer(SchemaFault):
+    """The schema was made by a newer deployment."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"{SCHEMA}.version: {number} is newer than {LATEST}, the latest that this build knows; "
+            "use the build that installed it, or a later one"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """The ledger's schema as a database has it.
+
+    Attributes:
+        number: the latest migration that was run; None: no ledger is installed.
+        last_day: the last day that has a partition; None: there is none.
+    """
+
+    number: int | None
+    last_day: date | None = None
+
+    def demand(self) -> None:
+        """Return if this build can use the schema. Raises SchemaMissing, SchemaOlder, SchemaNewer."""
+        if self.number is None:
+            raise SchemaMissing
+        if self.number < LATEST:
+            raise SchemaOlder(self.number)
+        if self.number > LATEST:
+            raise SchemaNewer(self.number)
+
+
+def install_script(state: SchemaState, *, backends: Sequence[str] = (), workers: Sequence[str] = ()) -> str:
+    """Return the SQL that brings a schema to this build's latest migration, and grants rights; repeatable.
+
+    Args:
+        state: what :func:`read_state` found.
+        backends: roles that may stage jobs, and read nothing.
+        workers: roles that may read, record ends and hand over jobs.
+
+    Raises:
+        SchemaNewer: the schema was made by a newer deployment.
+    """
+    done = state.number or 0
+    if done > LATEST:
+        raise SchemaNewer(done)
+    lines = [_HEAD, *(text for number, text in MIGRATIONS.items() if number > done)]
+    if done < LATEST:
+        lines.append(f"DELETE FROM {SCHEMA}.version;\nINSERT INTO {SCHEMA}.version (number) VALUES ({LATEST});")  # noqa: S608  ours
+    lines.append(f"SELECT {SCHEMA}.make_partitions({AHEAD});")
+    lines += [grant % quote_identifier(role) for role in backends for grant in _BACKEND]
+    lines += [grant % quote_identifier(role) for role in workers for grant in _WORKER]
+    return "\n".join([*lines, "COMMIT;", ""])
+
+
+def uninstall_script() -> str:
+    """Return the SQL that removes the ledger with all that it has recorded."""
+    return f"{_HEAD}DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;\nCOMMIT;\n"
+
+
+async def read_state(connection: Connection) -> SchemaState:
+    """Return which ledger the database has. Raises DATABASE_FAULTS."""
+    found = await connection.fetchrow(_INSTALLED)
+    if not found["exists"]:
+        return SchemaState(None)
+    number = await connection.fetchval(f"SELECT number FROM {SCHEMA}.version")  # noqa: S608  ours
+    return SchemaState(number, found["last_day"])
+
+
+async def check(connection: Connection) -> SchemaState:
+    """Return the schema's state if this build can use it.
+
+    Raises:
+        SchemaMissing, SchemaOlder, SchemaNewer: it cannot; the message says what to do.
+        DATABASE_FAULTS: the database did not answer, or refused.
+    """
+    state = await read_state(connection)
+    state.demand()
+    return state
+
+
+async def install(connection: Connection, *, backends: Sequence[str] = (), workers: Sequence[str] = ()) -> None:
+    """Install the ledger or bring it to the latest migration, and grant rights to roles.
+
+    Raises:
+        SchemaNewer: the schema was made by a newer deployment.
+        DATABASE_FAULTS: the database refused, or a lock was not free within a second; nothing was changed.
+    """
+    await _run(connection, install_script(await read_state(connection), backends=backends, workers=workers))
+
+
+async def uninstall(connection: Connection) -> None:
+    """Remove the ledger and all that it has recorded. Raises DATABASE_FAULTS."""
+    await _run(connection, uninstall_script())
+
+
+async def make_partitions(connection: Connection, ahead: int = AHEAD) -> int:
+    """Make the partitions of the days to come, and return how many tables are new.
+
+    A worker calls it now and then; without one, rows of later days go to the DEFAULT partition.
+
+    Raises:
+        DATABASE_FAULTS: also if a lock was not free within 200 ms; the next call tries again.
+    """
+    return int(await connection.fetchval(f"SELECT {SCHEMA}.make_partitions($1)", ahead))
+
+
+async def _run(connection: Connection, script: str) -> None:
+    """Run a script that is one transaction, and leave none open if it fails."""
+    try:
+        await connection.execute(script)
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise

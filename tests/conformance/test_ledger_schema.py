@@ -1,0 +1,119 @@
+"""The ledger's schema is installed once, refused when it is newer, and removed without a trace."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from ledger.schema import (
+    AHEAD,
+    LATEST,
+    MIGRATIONS,
+    SchemaMissing,
+    SchemaNewer,
+    SchemaOlder,
+    check,
+    install,
+    make_partitions,
+    read_state,
+    uninstall,
+)
+from tests.ledgers import ledger_of
+
+
+@pytest.fixture
+async def plain(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert list(MIGRATIONS) == list(range(1, LATEST + 1))
+
+
+async def test_a_database_without_a_ledger_says_so(plain: asyncpg.Connection) -> None:
+    with pytest.raises(SchemaMissing, match="ops db install"):
+        await check(plain)
+
+
+async def test_an_installation_can_be_repeated(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await install(connection)
+        state = await check(connection)
+        assert (state.number, state.last_day) == (LATEST, today() + timedelta(days=AHEAD))
+
+
+async def test_a_schema_of_a_newer_deployment_is_refused_by_its_number(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await connection.execute("UPDATE momentus_ledger.version SET number = 99")
+        with pytest.raises(SchemaNewer, match="99 is newer"):
+            await check(connection)
+        with pytest.raises(SchemaNewer, match="99 is newer"):
+            await install(connection)
+
+
+async def test_an_older_schema_is_to_be_upgraded(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await connection.execute("UPDATE momentus_ledger.version SET number = 0")
+        with pytest.raises(SchemaOlder, match="ops db upgrade"):
+            await check(connection)
+
+
+async def test_an_uninstallation_leaves_nothing(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await uninstall(connection)
+        assert (await read_state(connection)).number is None
+        left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'momentus%'"
+        assert await connection.fetchval(left) == 0
+
+
+async def test_a_failed_installation_leaves_nothing_and_no_transaction(plain: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.UndefinedObjectError, match="nobody"):
+        await install(plain, backends=["nobody"])
+    assert not plain.is_in_transaction()
+    assert (await read_state(plain)).number is None
+
+
+async def test_a_row_goes_to_the_partition_of_its_day_and_that_of_a_distant_day_is_kept_too(database: str) -> None:
+    async with ledger_of(database) as connection:
+        for day in (today(), date(2099, 1, 1)):
+            await connection.execute(
+                "INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) VALUES ($1, 'a', 'l', 'k', '{}')",
+                day,
+            )
+        rows = await connection.fetch(
+            "SELECT tableoid::regclass::text AS part FROM momentus_ledger.jobs ORDER BY day"
+        )
+        assert [row["part"] for row in rows] == [
+            f"momentus_ledger.jobs_{today():%Y_%m_%d}",
+            "momentus_ledger.jobs_default",
+        ]
+
+
+async def test_partitions_are_made_ahead_beside_a_writer_and_never_twice(database: str) -> None:
+    async with ledger_of(database) as connection:
+        assert await make_partitions(connection) == 0
+        writer = await asyncpg.connect(database)
+        async with writer.transaction():
+            await writer.execute(
+                "INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) VALUES ($1, 'a', 'l', 'k', '{}')",
+                today(),
+            )
+            assert await make_partitions(connection, AHEAD + 1) == 3
+        await writer.close()
+        assert (await check(connection)).last_day == today() + timedelta(days=AHEAD + 1)
+
+
+async def test_a_day_whose_rows_are_already_kept_elsewhere_gets_no_partition(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await connection.execute(
+            "INSERT INTO momentus_ledger.ends (day, id, state) VALUES ($1, 'a', 'done')",
+            today() + timedelta(days=AHEAD + 1),
+        )
+        assert await make_partitions(connection, AHEAD + 1) == 2
