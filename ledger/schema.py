@@ -30,6 +30,7 @@ _BACKEND = (
     f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",
     f"GRANT SELECT ON {SCHEMA}.version TO %s;",
     f"GRANT INSERT ON {SCHEMA}.jobs, {SCHEMA}.pending TO %s;",
+    f"GRANT EXECUTE ON FUNCTION {SCHEMA}.stage, {SCHEMA}.stage_mail TO %s;",
 )
 _WORKER = (
     f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",

@@ -25,7 +25,7 @@ CREATE TABLE momentus_ledger.jobs (
     due_at timestamptz,                         -- NULL: at once
     expires_at timestamptz,
     life_ms bigint,                             -- time to run in, counted from due_at; NULL: the policy's
-    key text NOT NULL DEFAULT '',               -- SHA-256 of the caller's key, in hexadecimal, the first 32 digits
+    key text NOT NULL DEFAULT '',               -- SHA-256 of the caller's key, in hexadecimal
     fingerprint text NOT NULL DEFAULT '',       -- of the content that the key stands for, likewise
     window_ms bigint NOT NULL DEFAULT 0,        -- for how long the key is remembered
     limit_key text NOT NULL DEFAULT '',

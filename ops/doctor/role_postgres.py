@@ -29,7 +29,8 @@ SELECT
     (
         SELECT min(format('%s.%s', namespace.nspname, class.relname))
         FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-        WHERE class.relkind IN ('r', 'p') AND class.oid >= 16384 AND namespace.nspname <> 'momentus'
+        WHERE class.relkind IN ('r', 'p') AND class.oid >= 16384
+            AND namespace.nspname NOT IN ('momentus', 'momentus_ledger')
             AND class.relpersistence <> 't' AND has_schema_privilege(namespace.oid, 'usage')
             AND has_table_privilege(class.oid, 'insert, update, delete, truncate')
     ) AS writes,
