@@ -99,7 +99,7 @@ _PRODUCER = (
     Grant(f"{_QUEUES} {_each('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
     Grant(_each("blocked:*"), "zrange zrem"),
     Grant(
-        _each("counters", "minute:*", "limited", "keyed", "next"),
+        _each("counters", "minute:*", "limited", "keyed", "next", "ledger", "ended"),
         "hget hmget hset hdel hlen hkeys hincrby pexpire",
     ),
     Grant(_each("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),

@@ -14,7 +14,7 @@ _TYPES: Mapping[str, str] = {
     **dict.fromkeys(
         ("counters", "lapses", "effects", "holds", "crons", "next", "parked", "progress", "dataset"), "hash"
     ),
-    **dict.fromkeys(("limits", "buckets", "limited", "turns", "keyed"), "hash"),
+    **dict.fromkeys(("limits", "buckets", "limited", "turns", "keyed", "ledger", "ended"), "hash"),
     "wake": "list",
 }
 

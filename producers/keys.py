@@ -163,6 +163,16 @@ class LaneKeys:
         return f"momentus:{self.tag}:dataset"
 
     @property
+    def ledger(self) -> str:
+        """HASH of live jobs of the ledger, job id to the day (since 1970) of its row in Postgres."""
+        return f"momentus:{self.tag}:ledger"
+
+    @property
+    def ended(self) -> str:
+        """HASH of ended jobs of the ledger, job id to JSON, until Postgres has their ends."""
+        return f"momentus:{self.tag}:ended"
+
+    @property
     def workers(self) -> str:
         """ZSET of worker ids by the time (ms) at which they last reported."""
         return f"momentus:{self.tag}:workers"

@@ -26,11 +26,12 @@ from ops.mail.trace import Trace, add_id, instant_of, trace_mail
 from ops.mail.words import UNCERTAIN, UNCERTAIN_HEADS
 from ops.table import table
 from producers.keys import LaneKeys
+from producers.link.script import read_script
 
 KEEP = timedelta(days=3)
 """The time for which a mail resolved as accepted can still be traced."""
 _KEYS = LaneKeys(MAIL_LANES[0])
-_SCRIPT = (Path(__file__).parent / "scripts" / "resolve.lua").read_text(encoding="utf-8")
+_SCRIPT = read_script(Path(__file__).parent / "scripts", "resolve")
 _MOST = 1000
 
 

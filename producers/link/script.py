@@ -15,11 +15,12 @@ from redis.exceptions import NoScriptError, ResponseError
 from .command import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "claim": ("blocked", "unique", "uncertain", "window", "limits", "turns", "claim_limits"),
+    "claim": ("blocked", "unique", "uncertain", "ledger", "window", "limits", "turns", "claim_limits"),
     "erase": ("unique",),
-    "finish": ("blocked", "unique", "uncertain"),
-    "revive": ("unique",),
-    "take_out": ("blocked", "unique", "uncertain"),
+    "finish": ("blocked", "unique", "uncertain", "ledger"),
+    "resolve": ("ledger",),
+    "revive": ("unique", "ledger"),
+    "take_out": ("blocked", "unique", "uncertain", "ledger"),
     "limits_change": ("blocked",),
     "limits_state": ("window", "limits"),
     "reroute": ("blocked",),

@@ -17,8 +17,8 @@
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, and of each lane arq:queue:{group}:<lane> and momentus:{group}:<what>:<lane>,
--- what being leases, retrying, dead, parked and wake; and what blocked.lua, unique.lua and uncertain.lua name, which stand before
--- this.
+-- what being leases, retrying, dead, parked and wake; and what blocked.lua, unique.lua, uncertain.lua and ledger.lua
+-- name, which stand before this.
 --
 -- Returns  {what, lane}, where what is
 --            "gone"      it was taken out and counted under ARGV[3]
@@ -38,6 +38,8 @@ local adopted, following, cancelled, progress = KEYS[4], KEYS[5], KEYS[6], KEYS[
 local tag, id, event = ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local has_ledger -- known before anything is written
 
 -- A recompute that was asked for while this one ran.
 local function queue_next(lane, queue, wake)
@@ -67,16 +69,19 @@ local function adopt(lane)
   end
 end
 
-local function forget(lane)
+local function forget(lane, note)
   redis.call('SREM', adopted, id)
   redis.call('SREM', cancelled, id)
   redis.call('HDEL', lapses, id)
   redis.call('HDEL', progress, id)
   require_blocked().leave(tag, lane, id, now)
-  if redis.call('HDEL', effects, id) == 1 then
+  local is_uncertain = redis.call('HDEL', effects, id) == 1
+  if is_uncertain then
     require_uncertain().list(tag, id, now)
     redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
   end
+  local attempt = redis.pcall('GET', 'arq:retry:' .. id)
+  note(id, {state = event, attempt = type(attempt) == 'string' and attempt or 0, uncertain = is_uncertain, at_ms = now})
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'arq:result:' .. id)
   require_unique().release(tag, {id})
   redis.call('DEL', 'momentus:' .. tag .. ':history:' .. id)
@@ -102,7 +107,7 @@ local function take_out(lane)
       return 'dead'
     end
     redis.call('ZREM', dead, id)
-    forget(lane)
+    forget(lane, function(...) return require_ledger().note_dead(tag, ...) end)
     return 'gone'
   elseif not redis.call('ZSCORE', queue, id) then
     return
@@ -117,7 +122,7 @@ local function take_out(lane)
   redis.call('ZREM', leases, id)
   redis.call('SREM', of_lane('retrying'), id)
   redis.call('HDEL', of_lane('parked'), id)
-  forget(lane)
+  forget(lane, function(...) return has_ledger and require_ledger().note(tag, ...) end)
   queue_next(lane, queue, of_lane('wake'))
   return 'gone'
 end
@@ -133,6 +138,7 @@ local function lanes()
   return found
 end
 
+has_ledger = require_ledger().is_used(tag)
 if redis.call('HEXISTS', effects, id) == 1 then
   require_uncertain().check(tag)
 end

@@ -13,7 +13,7 @@
 -- ARGV[3…] the lanes, then the ids
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>, momentus:{group}:limited,
--- and what unique.lua names, which stands before this.
+-- and what unique.lua and ledger.lua name, which stand before this.
 --
 -- Returns  two per id: "revived", "vanished" (its payload is gone) or "erased" (its content was erased: it stays dead)
 --          and the lane; or "not dead" and ""
@@ -41,6 +41,7 @@ local function bring_back(id, lane, queue, wake)
   if redis.pcall('GETRANGE', 'arq:job:' .. id, 0, 4) ~= '{"v":' or string.sub(id, 1, #tag) ~= tag then
     redis.call('SADD', adopted, id)
   end
+  require_ledger().revive(tag, id)
   redis.call('ZADD', queue, now, id)
   redis.call('RPUSH', history, cjson.encode({at_ms = now, attempt = 0, outcome = 'revived', reason = ''}))
   redis.call('LTRIM', history, -50, -1)

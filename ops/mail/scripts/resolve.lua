@@ -19,7 +19,7 @@
 -- ARGV[6…] the lanes
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:retry:<id>, arq:result:<id>, momentus:{mail}:history:<id>,
--- momentus:{mail}:minute:<n>.
+-- momentus:{mail}:minute:<n>, and what ledger.lua names, which stands before this.
 --
 -- Returns  the lane; "" when the mail does not wait for such a decision, and nothing was changed
 --
@@ -41,7 +41,15 @@ local function remember(outcome)
   redis.call('RPUSH', history, cjson.encode({at_ms = now, attempt = 0, outcome = outcome, reason = 'by ' .. by}))
 end
 
+local function note_end()
+  local readable, result = pcall(cjson.decode, ARGV[4])
+  local reply = readable and type(result) == 'table' and type(result.r) == 'table' and result.r.reply or ''
+  require_ledger().note('{mail}', id, {state = 'done', reply = tostring(reply), uncertain = true, at_ms = now,
+    attempt = redis.call('GET', 'arq:retry:' .. id) or 0})
+end
+
 local function accept(lane, queue, retrying)
+  note_end()
   redis.call('ZREM', queue, id)
   redis.call('SREM', retrying, id)
   redis.call('SREM', adopted, id)

@@ -28,7 +28,8 @@
 -- ARGV[8]  1: end at once if no job is due, without a look at leases and limits; for a claim behind a blocking read
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
--- and the keys of claim_limits.lua, limits.lua, blocked.lua, unique.lua and uncertain.lua, which stand before this.
+-- and the keys of claim_limits.lua, limits.lua, blocked.lua, unique.lua, uncertain.lua and ledger.lua, which stand
+-- before this.
 --
 -- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
 --          is due, a lease lapses or a limit has room again (-1: none), then six per job; effect is the earlier
@@ -99,6 +100,15 @@ local function remember(id, entry)
   redis.call('PERSIST', history) -- an earlier run under the same id may have set an expiry
 end
 
+local has_ledger -- known once the types were checked
+
+-- Note the end of a job that no worker ran to its end.
+local function note_end(id, state, attempt, reason, effect)
+  if has_ledger then
+    require_ledger().note(tag, id, {state = state, attempt = attempt, reply = reason, uncertain = effect > 0, at_ms = now})
+  end
+end
+
 -- Fail before the first write if a key has a wrong type: a partial change could lose a job.
 local function check_types()
   for _, key in ipairs({queue, leases, dead}) do
@@ -111,6 +121,7 @@ local function check_types()
     redis.call('HLEN', key)
   end
   require_uncertain().check(tag)
+  has_ledger = require_ledger().is_used(tag)
   for _, event in ipairs({'accepted:', 'dead:', 'vanished:', 'cancelled:', 'uncertain:', 'discarded:'}) do
     redis.call('HINCRBY', counters, event .. lane, 0)
   end
@@ -161,7 +172,7 @@ end
 local function bury(id, attempt, reason)
   check_types()
   forget_waiting(id)
-  unknown_effect(id)
+  note_end(id, 'dead', attempt, reason, unknown_effect(id))
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
   redis.call('HDEL', lapses, id)
@@ -194,6 +205,7 @@ end
 -- End a due job without running it and count the event; a next run that was requested meanwhile is queued.
 local function end_unrun(id, event)
   check_types()
+  local is_forgotten = event == 'vanished' and has_ledger and require_ledger().forget(tag, id)
   forget_waiting(id)
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
@@ -201,9 +213,15 @@ local function end_unrun(id, event)
   redis.call('SREM', retrying, id)
   redis.call('SREM', adopted, id)
   redis.call('HDEL', lapses, id)
-  unknown_effect(id)
+  local attempt = redis.pcall('GET', 'arq:retry:' .. id)
+  local effect = unknown_effect(id)
+  if event == 'cancelled' then
+    note_end(id, event, type(attempt) == 'string' and attempt or 0, 'its worker was lost', effect)
+  end
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'momentus:' .. tag .. ':history:' .. id)
-  require_unique().release(tag, {id})
+  if not is_forgotten then -- one that is pushed again keeps its key
+    require_unique().release(tag, {id})
+  end
   redis.call('HINCRBY', counters, event .. ':' .. lane, 1)
   require_blocked().leave(tag, lane, id, now)
   supersede(id)

@@ -26,8 +26,8 @@
 --          appended "+" means that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and the keys of unique.lua, blocked.lua and
--- uncertain.lua, which stand before this.
+-- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and the keys of unique.lua, blocked.lua,
+-- uncertain.lua and ledger.lua, which stand before this.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 -- Raises   for a key of the lane with a wrong type; no outcome was recorded
@@ -59,6 +59,7 @@ local has_parked = redis.call('HLEN', parked) > 0
 local limited = 'momentus:' .. tag .. ':limited'
 local has_limited = redis.call('HLEN', limited) > 0
 local has_keyed = redis.call('HLEN', 'momentus:' .. tag .. ':keyed') > 0
+local has_ledger = redis.call('HLEN', 'momentus:' .. tag .. ':ledger') > 0 and require_ledger().is_used(tag)
 local per_job = {} -- non-empty hashes with fields of running jobs only
 for _, hash in ipairs({lapses, effects, progress}) do
   if redis.call('HLEN', hash) > 0 then
@@ -193,6 +194,19 @@ function finish.park(id, attempt, delay, note, _, reason)
   redis.call('ZADD', queue, now + delay, id)
 end
 
+local ENDS = {done = true, suppressed = true, dead = true, cancelled = true, expired = true}
+
+-- What the ledger is told of a job's end: by which account, and the last words, which the result has or the reason is.
+local function note_end(id, attempt, outcome, at)
+  local readable, result = pcall(cjson.decode, ARGV[at + 4])
+  local told = readable and type(result) == 'table' and result.r
+  local account = type(told) == 'table' and told.account or string.match(ARGV[at + 7], '^account:(.+)$')
+    or string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
+  local reply = type(told) == 'table' and (told.reply or told.reason) or ARGV[at + 6]
+  require_ledger().note(tag, id, {state = outcome, attempt = attempt, account = tostring(account or ''),
+    reply = tostring(reply or ''), uncertain = uncertain[id], at_ms = now})
+end
+
 local function settle(at)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local attempt = tonumber(string.match(token, '^.*:(%d+)$'))
@@ -207,6 +221,9 @@ local function settle(at)
     local note = string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
     remember(id, attempt, 'uncertain', (note and note .. ': ' or '') .. 'the effect began and its outcome is unknown')
     require_uncertain().list(tag, id, now)
+  end
+  if has_ledger and ENDS[outcome] then
+    note_end(id, attempt, outcome, at)
   end
   finish[outcome](id, attempt, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
