@@ -54,6 +54,7 @@ from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import CronClock
 from worker.engine.handler import handler
+from worker.ledger.push import StagedJob, push_jobs
 from worker.mail.accounts.gate import Gate
 from worker.mail.accounts.routing import route_mail
 from worker.reports.audit import audit_cron
@@ -378,6 +379,14 @@ async def an_item_waits_in_a_digest_and_is_taken_back(it: System) -> None:
     assert await it.producer.cancel(receipt.id) == "cancelled"
 
 
+async def a_job_of_the_ledger_is_pushed_and_ends(it: System) -> None:
+    content = {"v": 1, "f": Note.kind, "t": None, "a": [], "k": {"text": "a"}, "et": 0, "l": 20786}
+    job = StagedJob("{mail}staged", 20786, MAIL.lane, orjson.dumps(content), due_ms=4_102_444_800_000)
+    assert await push_jobs(it.redis.execute_command, [job]) == []
+    assert await it.redis.hget(MAIL.ledger, job.id) == b"20786"
+    await cancel_job(it.redis, job.id)
+
+
 async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
     connection = await asyncpg.connect(it.database)
     try:
@@ -480,6 +489,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_mail_that_only_some_accounts_may_send_is_routed(valkey.url)
         await a_worker_finds_no_permit_for_a_connection(valkey.url)
         await an_item_waits_in_a_digest_and_is_taken_back(it)
+        await a_job_of_the_ledger_is_pushed_and_ends(it)
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_report_audits_itself(it, valkey.url)
         await a_day_is_closed_and_somebody_finds_a_report_old(it)
