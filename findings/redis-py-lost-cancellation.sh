@@ -9,7 +9,8 @@
 #         a work that has ended in the same turn and forgets the cancellation (CPython issue 86296). Without a
 #         socket_timeout no cancellation is lost. Python 3.12 has another wait_for.
 # Means:  a loop that asks Redis until it is cancelled may go on for ever after its only cancellation: a process that
-#         cancels it and waits then never stops. We cancel again until a task has ended.
+#         cancels it and waits then never stops. Our connections write under asyncio.timeout instead, and whoever
+#         stops a task cancels it until it has ended.
 # Ends with 0 while that is so, with 1 when it has changed.
 set -eu
 folder=$(mktemp -d)

@@ -21,7 +21,7 @@ from redis.asyncio import (
 )
 
 from .address import Address, read_address
-from .client_connection import CheckedConnection, PrimaryConnection
+from .client_connection import CancellableConnection, CheckedConnection, PrimaryConnection
 from .client_of_cluster import Cluster
 from .redis_versions import connection_options
 
@@ -77,11 +77,11 @@ def open_pool(
     address = read_address(url)
     options |= _limits(seconds) | _check(address) | {"max_connections": CONNECTIONS}
     base = _class(address)
-    before: tuple[type, ...] = (CheckedConnection,) if tried else ()
+    before: tuple[type, ...] = (CheckedConnection, CancellableConnection) if tried else (CancellableConnection,)
     if address.asked:
         before = (PrimaryConnection, *before)
         options |= {"address": address, "tag": tag}
-    connection = cast("type[Connection]", type(base.__name__, (*before, base), {})) if before else base
+    connection = cast("type[Connection]", type(base.__name__, (*before, base), {}))
     return kind(**(address.options | options | {"connection_class": connection}))
 
 

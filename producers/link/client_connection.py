@@ -1,4 +1,4 @@
-"""Additions to redis-py's asyncio connections: search for the primary, and a check of idle connections."""
+"""Additions to redis-py's asyncio connections: search for the primary, a check of idle ones, safe cancellation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import time
 from typing import Any
 
-from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError, TimeoutError as TooSlow
 
 from .address import Address
 from .link import IDLE_SECONDS, find_primary
@@ -39,6 +39,28 @@ class PrimaryConnection:
         except ReadOnlyError as error:
             await self.disconnect()  # type: ignore[attr-defined]  # as above
             raise ConnectionLost("the server is no longer the primary") from error
+
+
+class CancellableConnection:
+    """Connection on which a cancellation takes effect at any moment. Mixin for one of redis-py's classes.
+
+    redis-py writes under ``asyncio.wait_for`` if there is a ``socket_timeout``. In Python 3.11 that returns the
+    result of work which ends in the turn of the loop in which it is cancelled, and the task goes on (CPython issue
+    86296).
+    """
+
+    socket_timeout: float | None
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  redis-py's own
+        """Write a command within the connection's ``socket_timeout``. Raises redis-py's errors."""
+        seconds, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(*arguments, **options)  # type: ignore[misc]  # the connection behind this
+        except TimeoutError:
+            raise TooSlow("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = seconds
 
 
 class CheckedConnection:

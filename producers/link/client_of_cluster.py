@@ -23,7 +23,7 @@ from redis.exceptions import (
 )
 
 from .address import Address
-from .client_connection import CheckedConnection
+from .client_connection import CancellableConnection, CheckedConnection
 from .cluster import with_guard_key
 from .command import tag_of
 from .redis_versions import cluster_options
@@ -54,7 +54,7 @@ class Cluster(RedisCluster):
             node.connection_kwargs |= database
         kind = SSLConnection if address.secure else Connection
         client.connection_kwargs["connection_class"] = type(
-            kind.__name__, (CheckedConnection, kind), {}
+            kind.__name__, (CheckedConnection, CancellableConnection, kind), {}
         )  # for nodes found later
         return client
 

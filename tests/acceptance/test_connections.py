@@ -26,7 +26,7 @@ from local.embedded.ports import free_port
 from producers import NotEnqueued, Producer, SyncProducer
 from producers.errors import RedisUnavailable
 from producers.keys import LaneKeys
-from producers.link import Link
+from producers.link import Link, client
 from sessions import Sessions, SessionsUnavailable
 from tests.callers import MAIL, Ask, asker
 from tests.certificates import make_certificates
@@ -86,6 +86,26 @@ async def _answered(ask: Ask) -> bool:
     except (RedisUnavailable, SessionsUnavailable, reader.connection.StoreUnavailable):
         return False
     return True
+
+
+# cancelled
+
+
+@pytest.mark.parametrize("valkey_url", ["server", "cluster"], indirect=True)
+async def test_a_task_is_cancelled_in_whatever_turn_of_the_loop_it_is_told(valkey_url: str) -> None:
+    async with client.connect(valkey_url, seconds=5) as redis:
+        await redis.set("key", "value")
+        told = 0
+        for turns in range(1, 30):
+            await redis.get("key")  # connected again
+            task = asyncio.ensure_future(redis.get("key"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if task.cancel():
+                told += 1
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        assert told > 2
 
 
 # far away
