@@ -25,19 +25,9 @@ MIGRATIONS = {int(file.name[:3]): file.read_text(encoding="utf-8") for file in s
 """The migrations by number, from 1 without a gap."""
 LATEST = max(MIGRATIONS)
 """Number of the latest migration of this build."""
-_INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
-_BACKEND = (
-    f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",
-    f"GRANT SELECT ON {SCHEMA}.version TO %s;",
-    f"GRANT INSERT ON {SCHEMA}.jobs, {SCHEMA}.pending TO %s;",
-    f"GRANT EXECUTE ON FUNCTION {SCHEMA}.stage, {SCHEMA}.stage_mail TO %s;",
-)
-_WORKER = (
-    f"GRANT USAGE ON SCHEMA {SCHEMA} TO %s;",
-    f"GRANT SELECT ON {SCHEMA}.version TO %s;",
-    f"GRANT SELECT, INSERT, DELETE ON {SCHEMA}.jobs, {SCHEMA}.pending, {SCHEMA}.effects, {SCHEMA}.ends TO %s;",
-    f"GRANT UPDATE ON {SCHEMA}.pending TO %s;  -- FOR UPDATE SKIP LOCKED needs it",
-    f"GRANT EXECUTE ON FUNCTION {SCHEMA}.make_partitions(integer) TO %s;",
+_INSTALLED, _ROLES, _BACKEND, _WORKER = (
+    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    for name in ("installed", "roles", "backend_rights", "worker_rights")
 )
 
 
@@ -70,6 +60,19 @@ class SchemaNewer(SchemaFault):
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerRoles:
+    """Roles that may use the ledger.
+
+    Attributes:
+        backends: may stage jobs, and read nothing.
+        workers: may also read, hand over, record ends and remove.
+    """
+
+    backends: Sequence[str] = ()
+    workers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaState:
     """The ledger's schema as a database has it.
 
@@ -91,13 +94,12 @@ class SchemaState:
             raise SchemaNewer(self.number)
 
 
-def install_script(state: SchemaState, *, backends: Sequence[str] = (), workers: Sequence[str] = ()) -> str:
+def install_script(state: SchemaState, roles: LedgerRoles) -> str:
     """Return the SQL that brings a schema to this build's latest migration, and grants rights; repeatable.
 
     Args:
         state: what :func:`read_state` found.
-        backends: roles that may stage jobs, and read nothing.
-        workers: roles that may read, record ends and hand over jobs.
+        roles: those that get the rights; after an upgrade, also those that had them before.
 
     Raises:
         SchemaNewer: the schema was made by a newer deployment.
@@ -109,8 +111,8 @@ def install_script(state: SchemaState, *, backends: Sequence[str] = (), workers:
     if done < LATEST:
         lines.append(f"DELETE FROM {SCHEMA}.version;\nINSERT INTO {SCHEMA}.version (number) VALUES ({LATEST});")  # noqa: S608  ours
     lines.append(f"SELECT {SCHEMA}.make_partitions({AHEAD});")
-    lines += [grant % quote_identifier(role) for role in backends for grant in _BACKEND]
-    lines += [grant % quote_identifier(role) for role in workers for grant in _WORKER]
+    lines += [_BACKEND.replace("%ROLE%", quote_identifier(role)) for role in roles.backends]
+    lines += [_WORKER.replace("%ROLE%", quote_identifier(role)) for role in roles.workers]
     return "\n".join([*lines, "COMMIT;", ""])
 
 
@@ -128,6 +130,14 @@ async def read_state(connection: Connection) -> SchemaState:
     return SchemaState(number, found["last_day"])
 
 
+async def read_roles(connection: Connection) -> LedgerRoles:
+    """Return the roles that may use the ledger, besides its owner. Raises DATABASE_FAULTS."""
+    rows = await connection.fetch(_ROLES)
+    return LedgerRoles(
+        [row["role"] for row in rows if not row["works"]], [row["role"] for row in rows if row["works"]]
+    )
+
+
 async def check(connection: Connection) -> SchemaState:
     """Return the schema's state if this build can use it.
 
@@ -143,16 +153,20 @@ async def check(connection: Connection) -> SchemaState:
 async def install(connection: Connection, *, backends: Sequence[str] = (), workers: Sequence[str] = ()) -> None:
     """Install the ledger or bring it to the latest migration, and grant rights to roles.
 
+    Args:
+        backends, workers: as in :class:`LedgerRoles`.
+
     Raises:
         SchemaNewer: the schema was made by a newer deployment.
         DATABASE_FAULTS: the database refused, or a lock was not free within a second; nothing was changed.
     """
-    await _run(connection, install_script(await read_state(connection), backends=backends, workers=workers))
+    script = install_script(await read_state(connection), LedgerRoles(backends, workers))
+    await run_script(connection, script)
 
 
 async def uninstall(connection: Connection) -> None:
     """Remove the ledger and all that it has recorded. Raises DATABASE_FAULTS."""
-    await _run(connection, uninstall_script())
+    await run_script(connection, uninstall_script())
 
 
 async def make_partitions(connection: Connection, ahead: int = AHEAD) -> int:
@@ -166,8 +180,8 @@ async def make_partitions(connection: Connection, ahead: int = AHEAD) -> int:
     return int(await connection.fetchval(f"SELECT {SCHEMA}.make_partitions($1)", ahead))
 
 
-async def _run(connection: Connection, script: str) -> None:
-    """Run a script that is one transaction, and leave none open if it fails."""
+async def run_script(connection: Connection, script: str) -> None:
+    """Run a script that is one transaction, and leave none open if it fails. Raises DATABASE_FAULTS."""
     try:
         await connection.execute(script)
     except BaseException:

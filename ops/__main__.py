@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
 _LATER = {
+    "db": ("ops.ledger.schema", "DB"),
     "doctor": ("ops.doctor.commands", "DOCTOR"),
+    "ledger": ("ops.ledger.commands", "LEDGER"),
     "limit": ("ops.limits.commands", "LIMIT"),
     "mail": ("ops.mail.commands", "MAIL"),
     "reports": ("ops.reports.commands", "REPORTS"),

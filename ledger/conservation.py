@@ -1,0 +1,175 @@
+"""Conservation over both stores: accepted = ended + live, and both agree about each job.
+
+    Postgres    a job is live if it has no end; it is `pending` until a relay has handed it over
+    Redis       a live job that was handed over is in the hash `ledger`; one that ended is in `ended`, until
+                Postgres has its end
+
+Jobs move while this runs, in one direction only: pending, `ledger`, `ended`, an end in Postgres. So the stores are
+read in an order in which no job on its way looks wrong: what Postgres held as live and handed over, and Redis then
+has nowhere, and Postgres then still holds as live, was lost by Redis. A dead job that was revived is in `ledger`
+again although it has an end.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+from redis.asyncio import Redis
+
+from ledger.records import recorded_days
+from producers.keys import LaneKeys
+from reports.connection_postgres import Connection
+
+Fault = Literal["lost", "stray", "ended", "no job"]
+"""`lost`: Redis has forgotten a live job. `stray`: Redis has a job that Postgres has not. `ended`: Redis holds a
+job as live that has an end. `no job`: Postgres has an end, or a note to hand over, of a job that it has not."""
+
+GROUPS = ("mail", "jobs", "reports")
+_FOLDER = Path(__file__).parent / "sql"
+_TOTALS, _LIVE, _FACTS, _ORPHANS = (
+    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "live", "facts", "orphans")
+)
+_PENDING = "SELECT count(*) FROM momentus_ledger.pending"
+_BATCH = 1000
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Disagreement:
+    """A job about which the stores disagree."""
+
+    day: date
+    id: str
+    fault: Fault
+
+
+@dataclass(slots=True, kw_only=True)
+class Conservation:
+    """Counts of both stores, each read at its own instant, and the jobs about which they disagree.
+
+    Attributes:
+        jobs, ended: in Postgres; ended are those of the jobs that have an end.
+        pending: in Postgres, not handed over to Redis.
+        live: in Redis, as live jobs.
+        unrecorded: in Redis, ends that Postgres has not.
+    """
+
+    jobs: int = 0
+    ended: int = 0
+    pending: int = 0
+    live: int = 0
+    unrecorded: int = 0
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+
+async def compare_stores(connection: Connection, redis: Redis, *, since: date | None = None) -> Conservation:
+    """Compare Postgres and Redis job by job.
+
+    Args:
+        since: the first day of staging that is read; None: all.
+
+    Raises:
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer.
+    """
+    found = Conservation()
+    days = [day for day in await recorded_days(connection) if since is None or day >= since]
+    for day in days:
+        found.disagreements += await _judge_day(connection, redis, day)
+    async for group, in_redis in _live_in_redis(redis):
+        in_scope = {job_id: day for job_id, day in in_redis.items() if since is None or day >= since}
+        found.disagreements += await _judge_live(connection, redis, group, in_scope)
+    found.disagreements = sorted(set(found.disagreements))  # HSCAN may return a field twice
+    await _count(connection, redis, days, found)
+    return found
+
+
+async def _count(connection: Connection, redis: Redis, days: Iterable[date], found: Conservation) -> None:
+    for day in days:
+        totals = await connection.fetchrow(_TOTALS, day)
+        found.jobs += totals["jobs"]
+        found.ended += totals["ended"]
+    found.pending = await connection.fetchval(_PENDING)
+    for group in GROUPS:
+        found.live += await redis.hlen(_live_key(group))  # type: ignore[misc]  # typed for both clients
+        found.unrecorded += await redis.hlen(_ended_key(group))  # type: ignore[misc]  # as above
+
+
+async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Disagreement]:
+    """Return the jobs of a day that Redis has lost, and rows without a job."""
+    found = [Disagreement(day, row["id"], "no job") for row in await connection.fetch(_ORPHANS, day)]
+    last = ""
+    while rows := await connection.fetch(_LIVE, day, last, _BATCH):
+        last = rows[-1]["id"]
+        absent = await _absent(redis, [row["id"] for row in rows])
+        facts = await connection.fetch(_FACTS, day, absent)
+        found += [
+            Disagreement(day, row["id"], "lost") for row in facts if not row["state"] and not row["is_pending"]
+        ]
+    return found
+
+
+async def _absent(redis: Redis, job_ids: list[str]) -> list[str]:
+    """Return those of which Redis has neither a live job nor an end."""
+    by_group = defaultdict[str, list[str]](list)
+    for job_id in job_ids:
+        by_group[_group(job_id)].append(job_id)
+    absent: list[str] = []
+    for group, ids in by_group.items():
+        live = await redis.hmget(_live_key(group), ids)  # type: ignore[misc]  # typed for both clients
+        ended = await redis.hmget(_ended_key(group), ids)  # type: ignore[misc]  # as above
+        absent += [
+            one for one, here, there in zip(ids, live, ended, strict=True) if here is None and there is None
+        ]
+    return absent
+
+
+async def _judge_live(
+    connection: Connection, redis: Redis, group: str, in_redis: Mapping[str, date]
+) -> list[Disagreement]:
+    """Return those of a batch of Redis's live jobs that Postgres has not, or that have ended."""
+    by_day = defaultdict[date, list[str]](list)
+    for job_id, day in in_redis.items():
+        by_day[day].append(job_id)
+    found: list[Disagreement] = []
+    for day, ids in by_day.items():
+        states = {row["id"]: row["state"] for row in await connection.fetch(_FACTS, day, ids)}
+        found += [Disagreement(day, one, "stray") for one in ids if one not in states]
+        over = [one for one, state in states.items() if state not in ("", "dead")]
+        if over:
+            still = await redis.hmget(_live_key(group), over)  # type: ignore[misc]  # typed for both clients
+            found += [Disagreement(day, one, "ended") for one, there in zip(over, still, strict=True) if there]
+    return found
+
+
+async def _live_in_redis(redis: Redis) -> AsyncIterator[tuple[str, dict[str, date]]]:
+    """Yield the live jobs of the ledger in batches, with their groups."""
+    for group in GROUPS:
+        cursor = 0
+        while True:
+            cursor, rows = await redis.hscan(_live_key(group), cursor, count=_BATCH)
+            yield (
+                group,
+                {
+                    one.decode(errors="surrogateescape"): _EPOCH + timedelta(days=int(day))
+                    for one, day in rows.items()
+                },
+            )
+            if not cursor:
+                break
+
+
+def _group(job_id: str) -> str:
+    """Return the group in a job's id; of one that has none, a group without jobs."""
+    tag, closed, _ = job_id.partition("}")
+    return tag.removeprefix("{") if closed and tag.startswith("{") else "none"
+
+
+def _live_key(group: str) -> str:
+    return f"momentus:{LaneKeys(group).tag}:ledger"
+
+
+def _ended_key(group: str) -> str:
+    return f"momentus:{LaneKeys(group).tag}:ended"

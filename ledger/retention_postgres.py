@@ -1,0 +1,57 @@
+"""Retention: days that are old enough are removed as a whole, once all their jobs have ended.
+
+A partition is dropped, not emptied row by row: that costs the same for a thousand rows and for ten million. Its
+lock is waited for 200 ms only, because writers wait behind it; a day whose lock was not free is left for the next
+time.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import asyncpg
+
+from ledger.records import recorded_days
+from reports.connection_postgres import Connection
+
+Fate = Literal["removed", "live", "locked"]
+"""`live`: the day has jobs that have not ended. `locked`: a lock was not free."""
+ATTEMPTS = 5
+"""How often a day's lock is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgedDay:
+    """A day that is old enough to be removed, and what became of it, or would."""
+
+    day: date
+    fate: Fate
+
+
+async def remove_days(connection: Connection, before: date, *, dry_run: bool = False) -> list[AgedDay]:
+    """Remove the days before this one whose jobs have all ended.
+
+    Args:
+        before: not later than yesterday.
+        dry_run: True to change nothing.
+
+    Raises:
+        DATABASE_FAULTS: the database refused, or did not answer; days that were removed stay removed.
+    """
+    fate = _judge if dry_run else _remove
+    days = [day for day in await recorded_days(connection) if day < before]
+    return [AgedDay(day, await fate(connection, day)) for day in days]
+
+
+async def _judge(connection: Connection, day: date) -> Fate:
+    return "removed" if await connection.fetchval("SELECT momentus_ledger.has_ended($1)", day) else "live"
+
+
+async def _remove(connection: Connection, day: date) -> Fate:
+    for _ in range(ATTEMPTS):
+        try:
+            removed = await connection.fetchval("SELECT momentus_ledger.drop_day($1)", day)
+        except asyncpg.LockNotAvailableError:
+            continue
+        return "removed" if removed else "live"
+    return "locked"

@@ -1,0 +1,11 @@
+-- Ids of one day that have no job: $1 day.
+--
+-- Returns: id, what (`end`, or `pending`).
+
+SELECT ended.id, 'end' AS what FROM momentus_ledger.ends AS ended
+WHERE ended.day = $1
+    AND NOT EXISTS (SELECT FROM momentus_ledger.jobs AS job WHERE job.day = $1 AND job.id = ended.id)
+UNION ALL
+SELECT pending.id, 'pending' FROM momentus_ledger.pending AS pending
+WHERE pending.day = $1
+    AND NOT EXISTS (SELECT FROM momentus_ledger.jobs AS job WHERE job.day = $1 AND job.id = pending.id)

@@ -1,0 +1,46 @@
+"""The database of a command: one connection, and its faults as refusals that name the setting."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from ops.command import CommandRefused, Tools
+from reports.connection_postgres import Connection, connect
+from reports.source_postgres import DATABASE_FAULTS
+
+
+@asynccontextmanager
+async def open_database(tools: Tools) -> AsyncIterator[Connection]:
+    """Lend a connection to the configured Postgres.
+
+    Raises:
+        CommandRefused: there is none, or what was done with it failed; nothing of an open transaction remains.
+    """
+    if not tools.postgres_dsn:
+        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database")
+    connection = await _connected(tools.postgres_dsn)
+    try:
+        yield connection
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise CommandRefused(
+            f"MOMENTUS_POSTGRES_DSN: {error}; use a role that may do this (docs/ledger.md)"
+        ) from None
+    except asyncpg.LockNotAvailableError:
+        raise CommandRefused(
+            "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again"
+        ) from None
+    except DATABASE_FAULTS as error:
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database refused: {error}") from None
+    finally:
+        await connection.close()
+
+
+async def _connected(dsn: str) -> Connection:
+    try:
+        return await connect(dsn, application="momentus-ops")
+    except (*DATABASE_FAULTS, ValueError) as error:
+        raise CommandRefused(
+            f"MOMENTUS_POSTGRES_DSN: no connection ({type(error).__name__}); check the address "
+            "and that the database runs"
+        ) from None
