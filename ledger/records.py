@@ -1,4 +1,4 @@
-"""What the ledger has recorded: jobs with how they ended, read a day at a time.
+"""Records of the ledger: jobs with how they ended, read a day at a time.
 
 A day is one partition, so a list of the latest jobs reads the partitions of the latest days alone, however many
 there are. There is no index over recipients, templates or states, because each would cost every transaction that
@@ -66,7 +66,7 @@ class LedgerEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFilter:
-    """Which records are wanted; an empty field admits all.
+    """Filter of records; an empty field admits all.
 
     Attributes:
         since, until: instants of staging, the second excluded.

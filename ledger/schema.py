@@ -39,14 +39,16 @@ class SchemaMissing(SchemaFault):
     """The database has no ledger."""
 
     def __init__(self) -> None:
-        super().__init__(f"{SCHEMA}: the database has no ledger; run ./run ops db install")
+        super().__init__("momentus_ledger: the database has no ledger; run ./run ops db install")
 
 
 class SchemaOlder(SchemaFault):
     """The schema has fewer migrations than the code."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"{SCHEMA}.version: {number}, and this build needs {LATEST}; run ./run ops db upgrade")
+        super().__init__(
+            f"momentus_ledger.version: {number}, and this build needs {LATEST}; run ./run ops db upgrade"
+        )
 
 
 class SchemaNewer(SchemaFault):
@@ -54,7 +56,7 @@ class SchemaNewer(SchemaFault):
 
     def __init__(self, number: int) -> None:
         super().__init__(
-            f"{SCHEMA}.version: {number} is newer than {LATEST}, the latest that this build knows; "
+            f"momentus_ledger.version: {number} is newer than {LATEST}, the latest that this build knows; "
             "use the build that installed it, or a later one"
         )
 

@@ -19,7 +19,7 @@ async def open_database(tools: Tools) -> AsyncIterator[Connection]:
     """
     if not tools.postgres_dsn:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database")
-    connection = await _connected(tools.postgres_dsn)
+    connection = await connect_database(tools.postgres_dsn)
     try:
         yield connection
     except asyncpg.InsufficientPrivilegeError as error:
@@ -36,7 +36,8 @@ async def open_database(tools: Tools) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def _connected(dsn: str) -> Connection:
+async def connect_database(dsn: str) -> Connection:
+    """Open a connection. Raises CommandRefused if there is none."""
     try:
         return await connect(dsn, application="momentus-ops")
     except (*DATABASE_FAULTS, ValueError) as error:

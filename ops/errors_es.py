@@ -442,4 +442,40 @@ REPORTS: Mapping[str, str] = {
 }
 """Reasons and remedies of reports that other texts quote, with ``; `` between several."""
 
-SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS, **CLIENT, **REPORTS}
+LEDGER: Mapping[str, str] = {
+    "momentus_ledger: the database has no ledger; run ./run ops db install": (
+        "momentus_ledger: la base de datos no tiene libro; ejecute ./run ops db install"
+    ),
+    "momentus_ledger.version: {0}, and this build needs {1}; run ./run ops db upgrade": (
+        "momentus_ledger.version: {0}, y esta versión necesita {1}; ejecute ./run ops db upgrade"
+    ),
+    "momentus_ledger.version: {0} is newer than {1}, the latest that this build knows; use the build that "
+    "installed it, or a later one": (
+        "momentus_ledger.version: {0} es más nueva que {1}, la última que conoce esta versión; use la versión que "
+        "la instaló, o una posterior"
+    ),
+    "db uninstall: {0} jobs have not ended; wait for them, or give --discard-live": (
+        "db uninstall: {0} trabajos no han terminado; espérelos, o indique --discard-live"
+    ),
+    "MOMENTUS_POSTGRES_DSN: is not set; name the database": (
+        "MOMENTUS_POSTGRES_DSN: sin definir; indique la base de datos"
+    ),
+    "MOMENTUS_POSTGRES_DSN: {0}; use a role that may do this (docs/ledger.md)": (
+        "MOMENTUS_POSTGRES_DSN: {0}; use un rol que pueda hacerlo (docs/ledger.md)"
+    ),
+    "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again": (
+        "MOMENTUS_POSTGRES_DSN: un bloqueo no quedó libre en 1 s, y nada se ha cambiado; inténtelo de nuevo"
+    ),
+    "MOMENTUS_POSTGRES_DSN: the database refused: {0}": "MOMENTUS_POSTGRES_DSN: la base de datos lo rechazó: {0}",
+    "FILE: {0} cannot be written: {1}; name a new file": (
+        "FILE: no se puede escribir {0}: {1}; indique un archivo nuevo"
+    ),
+    "{0} is out of range; give a number from 1 to {1}": "{0} está fuera de rango; dé un número de 1 a {1}",
+    "{0} is neither a time like 2026-11-29T08:00 nor a length of time like 2d": (
+        "{0} no es un instante como 2026-11-29T08:00 ni una duración como 2d"
+    ),
+    "{0} is too short; give at least 2d": "{0} es demasiado corto; dé al menos 2d",
+}
+"""Errors of the ledger and its commands."""
+
+SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS, **CLIENT, **REPORTS, **LEDGER}

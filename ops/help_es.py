@@ -212,6 +212,52 @@ SPANISH: Mapping[str, str] = {
     "your own folder (default MOMENTUS_MAIL__TEMPLATES)": (
         "su propia carpeta (por defecto MOMENTUS_MAIL__TEMPLATES)"
     ),
+    # Ledger
+    "manage the ledger's schema in Postgres": "gestionar el esquema del libro en Postgres",
+    "install the ledger, or upgrade it, and grant rights to roles": (
+        "instalar el libro, o actualizarlo, y dar permisos a roles"
+    ),
+    "run the migrations that the ledger lacks": "ejecutar las migraciones que le faltan al libro",
+    "show the ledger's version, its last day and its roles": (
+        "mostrar la versión del libro, su último día y sus roles"
+    ),
+    "remove the ledger with all that it has recorded": "eliminar el libro con todo lo que ha registrado",
+    "a role that may stage jobs and nothing else; may be repeated": (
+        "un rol que puede anotar trabajos y nada más; se puede repetir"
+    ),
+    "a role that may also read, hand over, record and remove; may be repeated": (
+        "un rol que también puede leer, entregar, registrar y eliminar; se puede repetir"
+    ),
+    "remove jobs that have not ended, too": "eliminar también los trabajos que no han terminado",
+    "show what the ledger has recorded, compare it with Redis, remove what is old": (
+        "mostrar lo que el libro ha registrado, compararlo con Redis, eliminar lo antiguo"
+    ),
+    "list the latest jobs of the ledger, and how each ended": (
+        "listar los últimos trabajos del libro, y cómo terminó cada uno"
+    ),
+    "show what the ledger has recorded of one job": "mostrar lo que el libro ha registrado de un trabajo",
+    "write jobs of the ledger to a file, as JSON lines": (
+        "escribir trabajos del libro en un archivo, un JSON por línea"
+    ),
+    "count the jobs of Postgres and Redis, and name each about which they disagree": (
+        "contar los trabajos de Postgres y Redis, y nombrar cada uno en que no coinciden"
+    ),
+    "remove the days of the ledger that are older, once all their jobs have ended": (
+        "eliminar los días del libro más antiguos, cuando todos sus trabajos han terminado"
+    ),
+    "mails to this address, name@domain": "correos a esta dirección, nombre@dominio",
+    "mails of this template": "correos de esta plantilla",
+    "jobs in this state; live are staged and queued": (
+        "trabajos en este estado; live son los anotados y los que están en cola"
+    ),
+    "staged from then on: 2026-11-29, 2026-11-29T08:00 or 2d": (
+        "anotados desde entonces: 2026-11-29, 2026-11-29T08:00 o 2d"
+    ),
+    "staged before then": "anotados antes de entonces",
+    "only days from then on: 2026-11-29 or 30d": "solo los días desde entonces: 2026-11-29 o 30d",
+    "a new file, one JSON object a line": "un archivo nuevo, un objeto JSON por línea",
+    "age of the jobs: 400d, at least 2d": "antigüedad de los trabajos: 400d, al menos 2d",
+    "show what would be removed, and change nothing": "mostrar lo que se eliminaría, sin cambiar nada",
     # Reports
     "manage reports: marks in the database, checks, previews, status": (
         "gestionar los informes: marcas en la base de datos, comprobaciones, vista previa, estado"

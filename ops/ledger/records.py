@@ -1,7 +1,7 @@
 """`ops ledger list`, `show` and `export`: what was sent to whom, when, by which account, with which last words.
 
-Recipients are stored as digests only; `--to` finds those of an address. A server's words may quote an address, so
-whoever may read the ledger may see it there.
+Recipients are stored as digests only; `--to` finds those of an address. A server's reply may quote an address,
+which those who may read the ledger see there.
 """
 
 import argparse

@@ -12,11 +12,10 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.database_postgres import connect_database
 from ops.reports.proofs_postgres import fetch_catalogue, proof_facts, proof_lines
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
-from reports.connection_postgres import Connection, connect
-from reports.source_postgres import DATABASE_FAULTS
 from reports.triggers import INSTALLED, install_script, uninstall_script, watched_sources
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
@@ -46,7 +45,7 @@ async def _own_role(tools: Tools, args: argparse.Namespace) -> str:
     """Return the database's name of the user, which a pooler may change; for a script, the address's."""
     if args.dry_run:
         return unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
-    connection = await _connected(tools.postgres_dsn)
+    connection = await connect_database(tools.postgres_dsn)
     try:
         return str(await connection.fetchval("SELECT current_user"))
     finally:
@@ -77,7 +76,7 @@ async def _marked(tools: Tools, args: argparse.Namespace) -> tuple[str, ...]:
         if args.dry_run:
             return ()
         raise CommandRefused(_NO_DATABASE)
-    connection = await _connected(tools.postgres_dsn)
+    connection = await connect_database(tools.postgres_dsn)
     try:
         rows = await connection.fetch(INSTALLED, tools.tenant)
     finally:
@@ -91,7 +90,7 @@ async def _done(
     facts = {"sources": sources, "dry_run": args.dry_run}
     if args.dry_run:
         return CommandResult(script.rstrip(), facts | {"script": script})
-    connection = await _connected(tools.postgres_dsn)
+    connection = await connect_database(tools.postgres_dsn)
     try:
         await connection.execute(script)
     except asyncpg.InsufficientPrivilegeError as error:
@@ -113,16 +112,6 @@ async def _done(
 
 def _listed(what: str, tables: Sequence[str]) -> str:
     return "\n".join([what, *(f"  {table}" for table in tables)])
-
-
-async def _connected(dsn: str) -> Connection:
-    try:
-        return await connect(dsn, application="momentus-ops")
-    except (*DATABASE_FAULTS, ValueError) as error:
-        raise CommandRefused(
-            f"MOMENTUS_POSTGRES_DSN: no connection ({type(error).__name__}); check the address "
-            "and that the database runs"
-        ) from None
 
 
 def _boards(tools: Tools) -> dict[str, Board]:

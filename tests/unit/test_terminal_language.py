@@ -26,6 +26,7 @@ import ops.console.texts
 import ops.depth.table_texts
 import ops.depth.texts
 import ops.jobs.words
+import ops.ledger.words
 import ops.limits.texts
 import ops.losses
 import ops.mail.doubt
@@ -48,7 +49,15 @@ SOURCES = [
 ]
 TEXTS = (
     *(local.texts, local.sink.texts, ops.console.texts, ops.depth.table_texts, ops.depth.texts),
-    *(ops.jobs.words, ops.limits.texts, ops.losses, ops.mail.doubt, ops.mail.words, ops.sessions.words),
+    *(
+        ops.jobs.words,
+        ops.ledger.words,
+        ops.limits.texts,
+        ops.losses,
+        ops.mail.doubt,
+        ops.mail.words,
+        ops.sessions.words,
+    ),
 )
 RAISED = {
     *("CommandRefused", "ArgumentTypeError", "_print_error", "_exit_with", "QueueInUse", "RunningUnreadable"),
@@ -103,7 +112,7 @@ def constants() -> str:
     rooms = (ROOT / room for room in ("jobs", "producers", "sessions"))
     files = (file for room in rooms for file in room.rglob("*.py"))
     client = {file for file in files if re.search(r"raise \w+\(", file.read_text(encoding="utf-8"))}
-    client.add(ROOT / "reports/catalogue_postgres.py")
+    client |= {ROOT / "reports/catalogue_postgres.py", ROOT / "ledger/schema.py"}
     texts = (sentence(node) for node in nodes(*client, *set(SOURCES) - catalogues) if isinstance(node, ast.expr))
     return "\n".join(text for text in texts if text)
 
