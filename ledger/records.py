@@ -23,6 +23,7 @@ _DAYS, _RECORDS, _EFFECTS = (
     (_FOLDER / name).read_text(encoding="utf-8") for name in ("days.sql", "records.sql", "effects.sql")
 )
 _DAYS_OF = "SELECT DISTINCT day FROM momentus_ledger.jobs WHERE id = $1 ORDER BY day DESC"
+_FORGET = "SELECT erased, live FROM momentus_ledger.forget($1)"
 _BATCH = 1000
 
 
@@ -124,6 +125,24 @@ async def read_record(connection: Connection, job_id: str) -> tuple[LedgerRecord
         effects = await connection.fetch(_EFFECTS, found["day"], job_id)
         return _record(row), [LedgerEffect(**one) for one in effects]
     return None
+
+
+async def forget_recipient(connection: Connection, digest: str) -> tuple[int, int]:
+    """Erase the mails to an address: payload, digest and the server's replies of those that have ended.
+
+    Those that Redis has not taken end as cancelled and are erased too.
+
+    Args:
+        digest: SHA-256 of the address in lower case.
+
+    Returns:
+        How many were erased, and how many have not ended: repeat it when they have.
+
+    Raises:
+        DATABASE_FAULTS: the database refused, or a lock was not free within a second; nothing was changed.
+    """
+    row = await connection.fetchrow(_FORGET, digest)
+    return row["erased"], row["live"]
 
 
 def _arguments(day: date, wanted: RecordFilter, job_id: str | None = None) -> tuple[object, ...]:

@@ -5,6 +5,7 @@
     dead ones                             discarded
     results and journals of sent ones     removed, for the time that notes of sent mails are kept
     counts of failures, suppression       removed; with --suppress: suppressed for ever, as a digest
+    records of the ledger, if any         emptied of content, digest and replies, once their mails have ended
 
 The command reads the lanes in batches (ZSCAN), never with KEYS, and can be repeated: a second run finds mails that
 arrived meanwhile. Sealed mails are opened with MOMENTUS_MAIL__SEAL_KEYS; mails that cannot be opened are counted
@@ -24,8 +25,12 @@ from jobs.lanes import MAIL_LANES
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.recipients import envelope_of
 from jobs.mail.seal import KeyRing, SealError, is_sealed
+from ledger.records import forget_recipient
+from ledger.schema import read_state
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.database_postgres import open_database
 from ops.jobs.operations import cancel_job, discard_job
+from ops.ledger.records import demand_ledger
 from ops.mail.key_ring import ring_of
 from ops.mail.sent_note import names_digest, read_note
 from ops.mail.suppression import add_operator
@@ -35,6 +40,10 @@ from producers.keys import LaneKeys, mail_failures
 from producers.suppression import digest_of, suppress, unsuppress
 
 _BATCH = 500
+_RARE = ("unopened", "recorded", "live")
+"""Counts that are told only if there are any."""
+_LEFT = ("unopened", "stopping", "live")
+"""Counts of mails for which the command must run again."""
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
 _REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
 
@@ -144,16 +153,26 @@ async def _forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
     except JobError as refusal:
         raise CommandRefused(str(refusal)) from None
     counts = await forget_address(tools.redis, address, ring=ring)
+    if tools.postgres_dsn:
+        await _forget_recorded(tools, digest_of(address), counts)
     call, by = tools.redis.execute_command, args.by
     if args.suppress:
         await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")
     else:
         await unsuppress(call, digest_of(address), by=by)
     labels = FORGOTTEN[tools.language]
-    lines = [f"{counts[name]:>6}  {label}" for name, label in labels.items() if counts[name] or name != "unopened"]
+    lines = [f"{counts[name]:>6}  {label}" for name, label in labels.items() if counts[name] or name not in _RARE]
     lines.append(FORGET[tools.language]["suppressed" if args.suppress else "unsuppressed"])
     facts: dict[str, Any] = {name: counts[name] for name in labels} | {"suppressed": args.suppress}
-    return CommandResult("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
+    return CommandResult("\n".join(lines), facts, done=not any(counts[name] for name in _LEFT))
+
+
+async def _forget_recorded(tools: Tools, digest: str, counts: Counter[str]) -> None:
+    """Erase the records of a ledger, if the database has one. Raises CommandRefused."""
+    async with open_database(tools) as connection:
+        if (await read_state(connection)).number is not None:
+            await demand_ledger(connection)
+            counts["recorded"], counts["live"] = await forget_recipient(connection, digest)
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:

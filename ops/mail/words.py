@@ -168,6 +168,8 @@ FORGOTTEN: Mapping[Language, Mapping[str, str]] = {
         "stopping": "running mails being stopped; run this again in a moment",
         "removed": "results and journals of sent mails removed",
         "unopened": "sealed mails that could not be opened; set MOMENTUS_MAIL__SEAL_KEYS and run this again",
+        "recorded": "records of the ledger erased",
+        "live": "mails of the ledger that have not ended; run this again in a moment",
     },
     "es": {
         "cancelled": "correos en espera cancelados",
@@ -175,6 +177,8 @@ FORGOTTEN: Mapping[Language, Mapping[str, str]] = {
         "stopping": "correos en curso que se están deteniendo; repita esto en un momento",
         "removed": "resultados y diarios de correos enviados eliminados",
         "unopened": "correos sellados que no se pudieron abrir; defina MOMENTUS_MAIL__SEAL_KEYS y repita esto",
+        "recorded": "registros del libro borrados",
+        "live": "correos del libro que no han terminado; repita esto en un momento",
     },
 }
 FORGET: Mapping[Language, Mapping[str, str]] = {

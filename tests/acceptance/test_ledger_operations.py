@@ -366,3 +366,47 @@ async def test_what_is_younger_than_two_days_cannot_be_removed(database: str, le
     assert "at least 2d" in err
     with pytest.raises(asyncpg.InvalidParameterValueError, match="too recent"):
         await ledger.fetchval("SELECT momentus_ledger.drop_day($1)", today() - timedelta(days=1))
+
+
+# ---- mail forget
+
+
+async def forget(dsn: str, url: str) -> tuple[int, dict[str, Any]]:
+    return await ops(dsn, "mail", "forget", "Ana@example.com", REDIS_URL=url)
+
+
+async def test_a_person_is_erased_from_the_record_and_the_others_are_not(
+    database: str, ledger: asyncpg.Connection, valkey_url: str
+) -> None:
+    ana, luis = digest_of("ana@example.com"), digest_of("luis@example.com")
+    await insert_job(ledger, "{mail}a", recipients=[ana, luis], state="done")
+    await insert_job(ledger, "{mail}b", recipients=[luis], state="done")
+    code, facts = await forget(database, valkey_url)
+    assert (code, facts["recorded"], facts["live"]) == (0, 1, 0)
+    rows = await ledger.fetch(
+        "SELECT payload, recipients, reply FROM momentus_ledger.jobs JOIN momentus_ledger.ends USING (day, id) "
+        "ORDER BY id"
+    )
+    assert [tuple(row) for row in rows] == [(b"", [luis], ""), (b"{}", [luis], "250 2.0.0 OK")]
+    assert (await forget(database, valkey_url))[1]["recorded"] == 0
+
+
+async def test_a_mail_that_redis_has_not_taken_is_cancelled_and_one_under_way_is_told(
+    database: str, ledger: asyncpg.Connection, valkey_url: str
+) -> None:
+    ana = [digest_of("ana@example.com")]
+    await insert_job(ledger, "{mail}staged", recipients=ana, pending=True)
+    await insert_job(ledger, "{mail}queued", recipients=ana)
+    code, facts = await forget(database, valkey_url)
+    assert (code, facts["recorded"], facts["live"]) == (1, 1, 1)
+    assert await ids(database, "--state", "cancelled") == ["{mail}staged"]
+    await ledger.execute(
+        "INSERT INTO momentus_ledger.ends (day, id, state) VALUES ($1, '{mail}queued', 'done')", today()
+    )
+    code, facts = await forget(database, valkey_url)
+    assert (code, facts["recorded"], facts["live"]) == (0, 1, 0)
+    assert await ledger.fetchval("SELECT count(*) FROM momentus_ledger.pending") == 0
+
+
+async def test_a_person_is_forgotten_where_no_ledger_is_installed(database: str, valkey_url: str) -> None:
+    assert (await forget(database, valkey_url))[0] == 0

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -292,3 +294,22 @@ async def test_a_role_without_a_grant_may_not_even_stage(ledger: asyncpg.Connect
     await roles("stranger")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await stage_mail(ledger)
+
+
+async def test_every_statement_of_the_page_stages_a_job_with_the_rights_of_a_backend(
+    ledger: asyncpg.Connection, roles: Roles
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text(encoding="utf-8")
+    statements = [
+        one for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for one in block.split(";\n") if one
+    ]
+    await roles("backend")
+    for statement in statements:
+        await ledger.execute(statement)
+    await ledger.execute("RESET ROLE")
+    rows = await ledger.fetch("SELECT * FROM momentus_ledger.jobs JOIN momentus_ledger.pending USING (day, id)")
+    assert len(rows) == len(statements) == 3
+    for found in rows:
+        envelope = read_envelope(found["payload"])
+        assert (envelope.kind, envelope.enqueued_ms > 0, is_job_id(found["id"])) == (found["kind"], True, True)
+        assert json.loads(found["payload"])["l"] == (found["day"] - EPOCH).days
