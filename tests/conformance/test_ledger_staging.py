@@ -24,6 +24,7 @@ from producers.suppression import digest_of
 from tests.ledgers import ledger_of
 
 EPOCH = date(1970, 1, 1)
+PAGE = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -299,9 +300,8 @@ async def test_a_role_without_a_grant_may_not_even_stage(ledger: asyncpg.Connect
 async def test_every_statement_of_the_page_stages_a_job_with_the_rights_of_a_backend(
     ledger: asyncpg.Connection, roles: Roles
 ) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text(encoding="utf-8")
     statements = [
-        one for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) for one in block.split(";\n") if one
+        one for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) for one in block.split(";\n") if one
     ]
     await roles("backend")
     for statement in statements:
