@@ -76,7 +76,7 @@ async def test_an_installation_can_be_checked_and_removed(database: str) -> None
 async def test_a_dry_run_prints_what_would_run_and_changes_nothing(database: str, command: str) -> None:
     code, out, _ = await run_ops("db", command, "--dry-run", POSTGRES_DSN=database)
     assert code == 0
-    assert out.startswith("BEGIN")
+    assert out.startswith("BEGIN READ WRITE;\nSET LOCAL lock_timeout = '1s';\n"), "no lock is waited for longer"
     assert out.rstrip().endswith("COMMIT;")
     assert (await ops(database, "db", "check"))[1]["number"] is None
 
@@ -410,3 +410,14 @@ async def test_a_mail_that_redis_has_not_taken_is_cancelled_and_one_under_way_is
 
 async def test_a_person_is_forgotten_where_no_ledger_is_installed(database: str, valkey_url: str) -> None:
     assert (await forget(database, valkey_url))[0] == 0
+
+
+async def test_a_mail_that_a_worker_hands_over_now_is_told_and_not_waited_for(
+    database: str, ledger: asyncpg.Connection, valkey_url: str
+) -> None:
+    await insert_job(ledger, "{mail}a", recipients=[digest_of("ana@example.com")], pending=True)
+    async with ledger.transaction():
+        await ledger.execute("SELECT FROM momentus_ledger.pending FOR UPDATE")
+        code, facts = await forget(database, valkey_url)
+    assert (code, facts["recorded"], facts["live"]) == (1, 0, 1)
+    assert await ids(database, "--state", "staged") == ["{mail}a"]

@@ -117,3 +117,20 @@ async def test_a_day_whose_rows_are_already_kept_elsewhere_gets_no_partition(dat
             today() + timedelta(days=AHEAD + 1),
         )
         assert await make_partitions(connection, AHEAD + 1) == 2
+
+
+async def test_of_two_workers_that_make_partitions_at_once_one_does_it_and_neither_waits(database: str) -> None:
+    async with ledger_of(database) as first:
+        second = await asyncpg.connect(database)
+        async with first.transaction():
+            assert await make_partitions(first, AHEAD + 1) == 3
+            assert await make_partitions(second, AHEAD + 1) == 0
+        assert await make_partitions(second, AHEAD + 1) == 0
+        await second.close()
+
+
+@pytest.mark.parametrize("ahead", [-1, 61])
+async def test_partitions_are_not_made_for_years(database: str, ahead: int) -> None:
+    async with ledger_of(database) as connection:
+        with pytest.raises(asyncpg.InvalidParameterValueError, match=r"^ahead: "):
+            await make_partitions(connection, ahead)
