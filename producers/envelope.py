@@ -56,6 +56,8 @@ class Envelope:
     """Instant at which the job expires."""
     payload_version: int = 1
     """Version of the payload's shape; the handler's upcasters convert an older one."""
+    ledger_day: int | None = None
+    """Of a job of the ledger, the day of its row, in days since 1970."""
 
 
 def write_envelope(
@@ -143,6 +145,7 @@ def _read(content: Mapping[str, Any]) -> Envelope:
         _within_calendar("q", content["q"]) if "q" in content else enqueued + delay,
         None if expires is None else _within_calendar("x", expires),
         version,
+        None if (day := content.get("l")) is None else int(day),
     )
 
 

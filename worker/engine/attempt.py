@@ -17,6 +17,7 @@ from arq.worker import Function
 from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
+from worker.engine.effect_marks import LedgerRefusal
 from worker.engine.lane import Claim, Lane
 from worker.engine.outcome import (
     DONE,
@@ -39,6 +40,8 @@ _OUTCOME_EVENTS: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind 
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _SUCCESSES = {"done", "suppressed"}
+LedgerMark = Callable[[int, str, int, str], Awaitable[None]]
+"""Stores in the ledger that an effect is about to begin: day of the job's row, its id, the attempt, a note."""
 StopReason = Literal["shutdown", "lost", "cancelled", "time"]
 """The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
@@ -55,6 +58,7 @@ class Handlers:
         keep_for_good: True to keep every result forever instead, unless the function sets it.
         time_limit: the longest time of an attempt, unless the function sets it; None for no limit.
         before, after: hooks around every attempt.
+        ledger_mark: stores the mark of a job of the ledger in Postgres too; None if this worker has no ledger.
     """
 
     functions: Mapping[str, Function]
@@ -66,6 +70,7 @@ class Handlers:
     time_limit: timedelta | None = None
     before: Hook | None = None
     after: Hook | None = None
+    ledger_mark: LedgerMark | None = None
 
     def result_life(self, kind: str) -> timedelta:
         """Return the time to keep the result of a job of this kind."""
@@ -90,13 +95,32 @@ class Effect:
         mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
     """
 
-    __slots__ = ("_claim", "_key", "_mark", "begun")
+    __slots__ = ("_claim", "_key", "_ledger", "_mark", "begun")
     # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
     # whenever 700 more are alive, and then costs a quarter of an attempt.
 
     def __init__(self, mark: Callable[[Claim, str, str], Awaitable[bool]], claim: Claim, key: str) -> None:
         self._mark, self._claim, self._key = mark, claim, key
+        self._ledger: Callable[[str], Awaitable[None]] | None = None
         self.begun = False
+
+    def mark_in_ledger(self, day: int, store: LedgerMark | None) -> None:
+        """Let the mark be stored in the ledger too, since the job is one of it.
+
+        Args:
+            day: of its row.
+            store: stores it; None if this worker has no ledger, so that no effect of the job may begin here.
+        """
+        claim = self._claim
+
+        async def mark(note: str) -> None:
+            if store is None:
+                raise LedgerRefusal(
+                    "MOMENTUS_POSTGRES_DSN: is not set, and a job of the ledger needs it; set it for this worker"
+                )
+            await store(day, claim.id, claim.attempt, note)
+
+        self._ledger = mark
 
     async def begin(self, note: str = "") -> bool:
         """Store the mark. After False or an exception the effect must not happen.
@@ -107,7 +131,10 @@ class Effect:
         Args:
             note: text about the effect for the history, used if its outcome stays unknown.
         """
-        made = await self._mark(self._claim, self._key, note)
+        if self._ledger is None:
+            made = await self._mark(self._claim, self._key, note)
+        else:
+            made, _ = await asyncio.gather(self._mark(self._claim, self._key, note), self._ledger(note))
         self.begun = self.begun or made
         return made
 
@@ -227,6 +254,8 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         attempt.limit = handlers.limit_of(function)
         attempt.begin_time()
     attempt.began = True
+    if envelope.ledger_day is not None:
+        attempt.effect.mark_in_ledger(envelope.ledger_day, handlers.ledger_mark)
     try:
         if handlers.before:
             await handlers.before(context)

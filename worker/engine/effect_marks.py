@@ -30,6 +30,10 @@ Mark = tuple[str, str, str]
 """The mark of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
 
 
+class LedgerRefusal(ConnectionError):
+    """The ledger did not take the mark, so the effect must not begin."""
+
+
 class UnconfirmedMark(RedisError):
     """Too few replicas have the mark: a failover could lose it."""
 

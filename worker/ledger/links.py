@@ -1,0 +1,81 @@
+"""The ledger's ways to Redis: one connection for calls, one for the read that waits for a token.
+
+On a cluster each lane group has a primary of its own; there the read waits for tokens of mails alone, and jobs of
+other groups are found by the look of each second.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+from producers.keys import LaneKeys
+from producers.link import Link
+from producers.link.address import read_address
+from producers.operation import Call
+
+GROUPS = ("mail", "jobs", "reports")
+"""The lane groups whose jobs the ledger may have."""
+LOOK_SECONDS = 1.0
+"""Longest wait for a token; then the relay looks without one."""
+_ANSWER_SECONDS = 2.0
+_Reply = TypeVar("_Reply")
+
+
+class GroupLinks:
+    """Links to the primaries of all lane groups; one and the same link where one server has them all.
+
+    Args:
+        url: see :mod:`producers.link.address`.
+    """
+
+    def __init__(self, url: str) -> None:
+        is_cluster = bool(read_address(url).cluster)
+        shared = None if is_cluster else Link(url)
+        self._by_group = {one: shared or Link(url, LaneKeys(one).tag) for one in GROUPS}
+        self._listener = Link(url, LaneKeys(GROUPS[0]).tag)
+        listened = GROUPS[:1] if is_cluster else GROUPS
+        self._tokens = [staged_key(one) for one in listened]
+
+    async def call(self, lane: str, run: Callable[[Call], Awaitable[_Reply]]) -> _Reply:
+        """Run a call of a lane's group; a server that does not answer in time counts as away.
+
+        Raises:
+            RedisError, OSError: the call may have been carried out or not.
+        """
+        link = self._by_group[lane.partition(".")[0]]
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await run(link.call)
+        except TimeoutError:
+            link.drop()
+            raise
+
+    async def wait_for_token(self) -> bool:
+        """Wait up to a second until jobs were staged; False if nobody said so, or Redis is away."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS + _ANSWER_SECONDS):
+                return bool(await self._listener.call("BLPOP", *self._tokens, LOOK_SECONDS))
+        except (RedisError, OSError):
+            self._listener.drop()
+            await asyncio.sleep(LOOK_SECONDS)
+            return False
+        except asyncio.CancelledError:
+            self._listener.drop()  # or a read that nobody waits for takes a token
+            raise
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._listener.close()
+        for link in set(self._by_group.values()):
+            await link.close()
+
+
+def staged_key(group: str) -> str:
+    """Return the key of the LIST that wakes relays; it holds at most one token.
+
+    >>> staged_key("mail")
+    'momentus:{mail}:staged'
+    """
+    return f"momentus:{LaneKeys(group).tag}:staged"

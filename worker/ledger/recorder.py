@@ -1,0 +1,149 @@
+"""The recorder: writes to Postgres how jobs of the ledger ended, which scripts leave in Redis.
+
+In one transaction it writes ends of a group and removes their jobs from the pending; after the commit Redis forgets
+exactly what was written. Removing them from the pending waits for a relay that is about to push one of them: so a
+job is known to Redis until no relay can have its row any more.
+
+What can go wrong: the worker dies before the commit, or before Redis has forgotten the ends; they are written again.
+One recorder works at a time; others find its lock taken and rest.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+
+from producers.keys import LaneKeys
+from producers.link.script import Script, read_script
+from producers.operation import Call
+from worker.engine.wake import jittered_pause
+from worker.events import emit, event
+from worker.ledger.links import GROUPS, GroupLinks
+from worker.ledger.push import SCRIPTS
+from worker.ledger.relay import FAULTS
+from worker.ledger.tables_postgres import JobEnd, LedgerTables, may_record, remove_pending, write_ends
+
+_LEDGER_AWAY = event("ledger.away")
+_LEDGER_BACK = event("ledger.back")
+
+_RECORDED = Script(read_script(SCRIPTS, "recorded"))
+_BATCH = 500
+_BUSY_SECONDS, _IDLE_SECONDS = 0.05, 1.0
+"""Pause after a round that recorded ends, and after one that found none."""
+_LONGEST_PAUSE = 5.0
+_STATES = frozenset({"done", "suppressed", "dead", "cancelled", "discarded", "expired"})
+_LAST_DAY = 2_932_896
+"""The end of the year 9999, in days since 1970."""
+_MOST_WORDS = 1000
+"""Characters of a reply that are kept."""
+
+
+class Recorder:
+    """One worker's recorder of ends."""
+
+    def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
+        self._tables = tables
+        self._links = links
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        while True:
+            try:
+                recorded = await self.record_all()
+            except FAULTS as error:
+                await self._pause(error)
+                continue
+            if self._failures:
+                emit(_LEDGER_BACK, part="recorder")
+            self._failures = 0
+            await asyncio.sleep(_BUSY_SECONDS if recorded else _IDLE_SECONDS)
+
+    async def record_all(self) -> int:
+        """Record the ends of all groups that stand in Redis now; return their number.
+
+        Raises:
+            FAULTS: what was not recorded stays in Redis.
+        """
+        recorded = 0
+        for group in GROUPS:
+            cursor = b"0"
+            while True:
+                cursor, number = await self._record_page(group, cursor)
+                recorded += number
+                if cursor == b"0":
+                    break
+        return recorded
+
+    async def _record_page(self, group: str, cursor: bytes) -> tuple[bytes, int]:
+        """Record a page of a group's ends; return the next cursor, 0 after the last, and the number."""
+        key = LaneKeys(group).ended
+        if not await self._links.call(group, lambda call: call("HLEN", key)):
+            return b"0", 0
+        async with self._tables.transaction() as connection:
+            if not await may_record(connection):
+                return b"0", 0
+            cursor, flat = await self._links.call(
+                group, lambda call: call("HSCAN", key, cursor, "COUNT", _BATCH)
+            )
+            found = dict(zip(flat[::2], flat[1::2], strict=True))
+            ends = _read_ends(found)
+            if ends:
+                await write_ends(connection, list(ends.values()))
+                await remove_pending(connection, [one.id for one in ends.values()])
+        if ends:
+            await self._links.call(group, lambda call: _forget(call, key, found, ends))
+        return cursor, len(ends)
+
+    async def _pause(self, error: BaseException) -> None:
+        if self._failures == 0:
+            emit(_LEDGER_AWAY, part="recorder", error=type(error).__name__)
+        self._failures += 1
+        await asyncio.sleep(jittered_pause(self._failures, longest=_LONGEST_PAUSE))
+
+
+async def _forget(call: Call, key: str, found: Mapping[bytes, bytes], ends: Mapping[bytes, JobEnd]) -> None:
+    for at in range(0, len(ends), _BATCH):
+        some = list(ends)[at : at + _BATCH]
+        await _RECORDED.run(call, [key], [part for job_id in some for part in (job_id, found[job_id])])
+
+
+def _read_ends(found: Mapping[bytes, bytes]) -> dict[bytes, JobEnd]:
+    """Return the ends by id; without those that no script of ours wrote, which stay where they are."""
+    ends: dict[bytes, JobEnd] = {}
+    for job_id, text in found.items():
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            ends[job_id] = read_end(job_id, text)
+    return ends
+
+
+def read_end(job_id: bytes, text: bytes) -> JobEnd:
+    """Return the end that a script noted.
+
+    Raises:
+        ValueError, TypeError, KeyError, RecursionError: no script noted this.
+
+    Example:
+        >>> read_end(b"{mail}1", b'{"day":20786,"state":"done","attempt":1,"at_ms":5,"reply":"250 OK"}').reply
+        '250 OK'
+    """
+    content = json.loads(text.decode("utf-8", "replace"))
+    day, at_ms = int(content["day"]), int(content["at_ms"])
+    if content["state"] not in _STATES or not 0 <= day <= _LAST_DAY or not 0 <= at_ms < 1 << 47:
+        raise ValueError("the end of a job: is out of range")
+    return JobEnd(
+        day,
+        job_id.decode(),
+        content["state"],
+        at_ms,
+        attempt=min(max(0, int(content.get("attempt", 0))), 1 << 30),
+        account=_text(content.get("account", "")),
+        reply=_text(content.get("reply", "")),
+        uncertain=content.get("uncertain") is True,
+    )
+
+
+def _text(value: object) -> str:
+    """Return a text that Postgres can hold: no NUL, no lone surrogate."""
+    plain = str(value)[:_MOST_WORDS].replace("\0", " ")
+    return plain.encode("utf-8", "replace").decode("utf-8")

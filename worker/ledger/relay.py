@@ -1,0 +1,210 @@
+"""The relay: hands pending jobs to Redis and removes them from the pending, a batch in one transaction.
+
+    lock     some pending rows that no other relay has
+    read     their jobs, with an end or a mark if they were handed over before
+    push     one call for the jobs of each lane; Redis leaves those alone that it knows
+    remove   them from the pending; write an end of each that will never be queued
+    commit
+
+What can go wrong: the worker dies after the push, and another relay pushes the same jobs again, which Redis knows by
+then; their ends are not forgotten there before the row is free (``recorder.py``). A lane whose keys hold something
+else rests, and its rows stay. Redis or Postgres is away: nothing is lost, and it is tried again after a pause.
+
+A token in ``momentus:{group}:staged`` says that rows were staged, perhaps before their commit; so a relay looks
+again a few times. Without a token it looks once a second.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from producers.rights import missing_right
+from reports.source_postgres import DATABASE_FAULTS
+from worker.engine.wake import jittered_pause
+from worker.events import emit, event
+from worker.ledger.links import GroupLinks
+from worker.ledger.push import PushRefusal, StagedJob, push_jobs
+from worker.ledger.staged_job import UnusableRow, read_staged
+from worker.ledger.tables_postgres import (
+    JobEnd,
+    LedgerTables,
+    lock_pending,
+    read_jobs,
+    remove_pending,
+    write_ends,
+)
+
+_LEDGER_AWAY = event("ledger.away")
+_LEDGER_BACK = event("ledger.back")
+_JOBS_QUARANTINED = event("ledger.quarantined")
+_LANE_RESTS = event("ledger.lane_rests")
+
+FAULTS = (RedisError, *DATABASE_FAULTS)
+BATCH = 500
+_CALL_BYTES = 4 << 20
+"""Bytes of payloads in one push, which Redis copies in about 2 ms."""
+_FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
+"""Seconds after a token at which the relay looks first, and until which it goes on."""
+_LONGEST_PAUSE = 5.0
+_LANE_REST = 5.0
+
+
+class Relay:
+    """One worker's relay.
+
+    Args:
+        tables: the ledger.
+        links: to Redis, by group.
+    """
+
+    def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
+        self._tables = tables
+        self._links = links
+        self._failures = 0
+        self._resting: dict[str, float] = {}
+        """Until when lanes rest whose keys hold something else."""
+        self._left: dict[str, float] = {}
+        """Until when jobs of these lanes are left where they are, by id."""
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        while True:
+            try:
+                moved = await self.move_batch()
+            except FAULTS as error:
+                await self._pause(error)
+                continue
+            self._note_well()
+            if moved < BATCH:
+                await self._rest()
+
+    async def move_batch(self) -> int:
+        """Hand over up to 500 pending jobs; return how many rows were looked at.
+
+        Raises:
+            FAULTS: nothing was removed from the pending; a later call repeats the push.
+        """
+        self._forget_rests()
+        async with self._tables.transaction() as connection:
+            found = await lock_pending(connection, without=list(self._left), limit=BATCH)
+            if not found:
+                return 0
+            ends = [_end_of(job_id, 0, "quarantined", "day: is no day") for job_id, day in found if day is None]
+            dated = [(job_id, day) for job_id, day in found if day is not None]
+            rows = await read_jobs(connection, dated) if dated else []
+            jobs, unusable = _read_rows(dated, rows)
+            refused, left = await self._push(jobs)
+            ends += unusable + [_end_of_refused(one) for one in refused]
+            kept = {one.id for one in left}
+            await remove_pending(connection, [job_id for job_id, _ in found if job_id not in kept])
+            if ends:
+                await write_ends(connection, ends)
+        if quarantined := sum(one.state == "quarantined" for one in ends):
+            emit(_JOBS_QUARANTINED, jobs=quarantined)
+        return len(found)
+
+    async def _push(self, jobs: Sequence[StagedJob]) -> tuple[list[PushRefusal], list[StagedJob]]:
+        """Push jobs by lane; return those whose key is in use, and those that stay pending."""
+        refused: list[PushRefusal] = []
+        left: list[StagedJob] = []
+        for lane, some in _by_lane(jobs).items():
+            if lane in self._resting:
+                left += some
+                continue
+            try:
+                for part in _in_parts(some):
+                    refused += await self._links.call(lane, lambda call, part=part: push_jobs(call, part))
+            except ResponseError as error:
+                if not str(error).startswith(("WRONGTYPE", "ERR")) or missing_right(error):
+                    raise
+                emit(_LANE_RESTS, lane=lane, error=type(error).__name__)
+                self._resting[lane] = time.monotonic() + _LANE_REST
+                refused = [one for one in refused if one.job.lane != lane]
+                left += some
+        self._left.update({one.id: time.monotonic() + _LANE_REST for one in left})
+        return refused, left
+
+    def _forget_rests(self) -> None:
+        now = time.monotonic()
+        self._resting = {lane: until for lane, until in self._resting.items() if until > now}
+        self._left = {job_id: until for job_id, until in self._left.items() if until > now}
+
+    async def _rest(self) -> None:
+        """Wait for a token or a second; after a token look until a row shows."""
+        if not await self._links.wait_for_token():
+            return
+        pause = _FIRST_LOOK
+        while pause < _LAST_LOOK:
+            await asyncio.sleep(pause)
+            if await self._found_some():
+                return
+            pause *= 2
+
+    async def _found_some(self) -> bool:
+        try:
+            return await self.move_batch() > 0
+        except FAULTS as error:
+            await self._pause(error)
+            return True
+
+    async def _pause(self, error: BaseException) -> None:
+        if self._failures == 0:
+            emit(_LEDGER_AWAY, part="relay", error=type(error).__name__)
+        self._failures += 1
+        await asyncio.sleep(jittered_pause(self._failures, longest=_LONGEST_PAUSE))
+
+    def _note_well(self) -> None:
+        if self._failures:
+            emit(_LEDGER_BACK, part="relay")
+        self._failures = 0
+
+
+def _read_rows(
+    found: Sequence[tuple[str, int]], rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[StagedJob], list[JobEnd]]:
+    """Return the jobs to push, and the ends of rows that cannot be pushed; neither for one that has ended."""
+    jobs: list[StagedJob] = []
+    ends: list[JobEnd] = []
+    for (job_id, day), row in zip(found, rows, strict=True):
+        if row["has_ended"]:
+            continue
+        try:
+            jobs.append(read_staged(job_id, day, row))
+        except UnusableRow as error:
+            ends.append(_end_of(job_id, day, "quarantined", str(error)))
+    return jobs, ends
+
+
+def _by_lane(jobs: Sequence[StagedJob]) -> dict[str, list[StagedJob]]:
+    lanes: dict[str, list[StagedJob]] = {}
+    for one in jobs:
+        lanes.setdefault(one.lane, []).append(one)
+    return lanes
+
+
+def _in_parts(jobs: Sequence[StagedJob]) -> list[list[StagedJob]]:
+    """Divide jobs so that no part is too long for one call."""
+    parts: list[list[StagedJob]] = [[]]
+    size = 0
+    for one in jobs:
+        if parts[-1] and size + len(one.payload) > _CALL_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(one)
+        size += len(one.payload)
+    return parts
+
+
+def _end_of(job_id: str, day: int, state: str, reply: str) -> JobEnd:
+    return JobEnd(day, job_id, state, round(time.time() * 1000), reply=reply)
+
+
+def _end_of_refused(refusal: PushRefusal) -> JobEnd:
+    job = refusal.job
+    if refusal.why == "duplicate":
+        return _end_of(job.id, job.day, "duplicate", refusal.holder)
+    words = f"key: is in use for other content, by the job {refusal.holder}"
+    return _end_of(job.id, job.day, "quarantined", words)

@@ -1,0 +1,116 @@
+"""The ledger's work in a worker: begun where the database has a ledger, which is looked for once a minute.
+
+Relay, recorder and search are background tasks, each begun again after a fault. Partitions of days to come are made
+once an hour, so that none of them is missing when its day begins.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import background
+from ledger import schema
+from reports.source_postgres import DATABASE_FAULTS
+from worker.events import EventName, emit, event
+from worker.ledger.links import GroupLinks
+from worker.ledger.marks import LedgerMarks
+from worker.ledger.reconcile import Reconciler
+from worker.ledger.recorder import Recorder
+from worker.ledger.relay import Relay
+from worker.ledger.tables_postgres import LedgerTables
+
+_LEDGER_FOUND = event("ledger.found")
+_LEDGER_UNUSABLE = event("ledger.unusable")
+_LEDGER_AWAY = event("ledger.away")
+
+_LOOK_SECONDS = 60.0
+_PARTITIONS_SECONDS = 3600.0
+_RETRY_SECONDS = 5.0
+
+
+class LedgerService:
+    """What a worker does for the ledger.
+
+    Args:
+        dsn: the database that may have a ledger.
+        url: Redis.
+        relays: False to hand over no jobs: others do.
+    """
+
+    def __init__(self, dsn: str, url: str, *, relays: bool = True) -> None:
+        self._tables = LedgerTables(dsn)
+        self._links = GroupLinks(url)
+        self._relays = relays
+        self._said = ""
+        self.marks = LedgerMarks(self._tables)
+
+    async def run(self) -> None:
+        """Work for the ledger until cancelled, from when the database has one."""
+        while pause := await self._pause_until_there():
+            await asyncio.sleep(pause)
+        emit(_LEDGER_FOUND)
+        parts = {"recorder": Recorder(self._tables, self._links).run, "partitions": self._make_partitions}
+        if self._relays:
+            parts["relay"] = Relay(self._tables, self._links).run
+            parts["reconcile"] = Reconciler(self._tables, self._links).run
+        tasks = [background.start_task(f"ledger {name}", run) for name, run in parts.items()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await background.stop_tasks(*tasks)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._links.close()
+        await self._tables.close()
+
+    async def _pause_until_there(self) -> float:
+        """Return 0 if the database has a ledger that this build can use, else the seconds until the next look."""
+        try:
+            async with self._tables.transaction() as connection:
+                await schema.check(connection)
+        except schema.SchemaMissing:
+            return _LOOK_SECONDS
+        except schema.SchemaFault as error:
+            self._say(_LEDGER_UNUSABLE, type(error).__name__)
+            return _LOOK_SECONDS
+        except DATABASE_FAULTS as error:
+            self._say(_LEDGER_AWAY, type(error).__name__)
+            return _RETRY_SECONDS
+        return 0.0
+
+    def _say(self, what: EventName, error: str) -> None:
+        if self._said != error:
+            emit(what, part="schema", error=error)
+        self._said = error
+
+    async def _make_partitions(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._tables.transaction() as connection:
+                    await schema.make_partitions(connection)
+            except DATABASE_FAULTS as error:
+                emit(_LEDGER_AWAY, part="partitions", error=type(error).__name__)
+                await asyncio.sleep(_LOOK_SECONDS)
+                continue
+            await asyncio.sleep(max(_LOOK_SECONDS, _PARTITIONS_SECONDS - (time.monotonic() - began)))
+
+
+@asynccontextmanager
+async def run_ledger(dsn: str, url: str, *, relays: bool = True) -> AsyncIterator[LedgerService]:
+    """Work for the ledger while the block runs.
+
+    Args:
+        dsn: the database that may have a ledger.
+        url: Redis.
+        relays: False to hand over no jobs.
+    """
+    service = LedgerService(dsn, url, relays=relays)
+    task = background.start_task("ledger", service.run)
+    try:
+        yield service
+    finally:
+        await background.stop_tasks(task)
+        await service.close()

@@ -1,0 +1,14 @@
+-- Lock some of the pending jobs that no other relay has locked.
+--
+-- $1  text[]  ids to leave out: their lanes rest
+-- $2  bigint  how many
+--
+-- Returns id and day, in days since 1970 (NULL for a day that no envelope can name).
+--
+-- Not in the order of ids, and without a mark: a lower id may be committed later.
+
+SELECT id, CASE WHEN isfinite(day) THEN day - date '1970-01-01' END AS day
+FROM momentus_ledger.pending
+WHERE id <> ALL ($1)
+LIMIT $2
+FOR UPDATE SKIP LOCKED

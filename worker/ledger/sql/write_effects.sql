@@ -1,0 +1,23 @@
+-- Note effects that are about to begin, except of jobs that have ended: Redis went back to an earlier state.
+--
+-- $1  int[]   days of the jobs' rows, since 1970
+-- $2  text[]  ids
+-- $3  int[]   attempts
+-- $4  text[]  notes
+--
+-- Returns the ids of those that have ended. A dead job may have been revived.
+
+WITH given AS (
+    SELECT date '1970-01-01' + day AS day, id, attempt, note
+    FROM unnest($1::integer[], $2::text[], $3::integer[], $4::text[]) AS asked (day, id, attempt, note)
+), ended AS (
+    SELECT given.id FROM given CROSS JOIN LATERAL (
+        SELECT FROM momentus_ledger.ends
+        WHERE ends.id = given.id AND ends.day = given.day AND ends.state <> 'dead' LIMIT 1
+    ) AS found
+), written AS (
+    INSERT INTO momentus_ledger.effects (day, id, attempt, note)
+    SELECT day, id, attempt, note FROM given WHERE id NOT IN (SELECT id FROM ended)
+    ON CONFLICT DO NOTHING
+)
+SELECT id FROM ended

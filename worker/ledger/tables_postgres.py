@@ -1,0 +1,146 @@
+"""The ledger's tables as the worker uses them: each method is one transaction, or part of the caller's.
+
+All is done inside transactions, so that a pooler in transaction mode may stand between. Two of them exclude each
+other by an advisory lock of the transaction: the recording of ends, and the search for what Redis lost. Otherwise a
+job could be taken for lost whose end is recorded, and removed from Redis, at this moment.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from reports.connection_postgres import Connection, LazyPool
+
+_SQL = Path(__file__).parent / "sql"
+_SECONDS = 10.0
+"""Timeout of a statement; the server ends it too."""
+_CONNECTIONS = 4
+"""Relay, recorder and search, and one for marks."""
+
+
+@cache
+def _statement(name: str) -> str:
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes:
+        day: of its row, in days since 1970.
+        state: see the table ``ends``.
+        attempt: the last one; 0 if none was begun.
+        reply: the server's last words, the reason, or of a duplicate the id of the first job.
+        at_ms: the instant.
+    """
+
+    day: int
+    id: str
+    state: str
+    at_ms: int
+    attempt: int = 0
+    account: str = ""
+    reply: str = ""
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EffectNote:
+    """An effect of an attempt that is about to begin."""
+
+    day: int
+    id: str
+    attempt: int
+    note: str = ""
+
+
+class LedgerTables:
+    """The tables of one database. Every method raises DATABASE_FAULTS; nothing has changed then.
+
+    Args:
+        dsn: the address.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._pool = LazyPool(
+            dsn, application="momentus ledger", connections=_CONNECTIONS, command_timeout=_SECONDS
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one transaction, which ends with the block."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close()
+
+    async def write_effects(self, effects: Sequence[EffectNote]) -> set[str]:
+        """Note effects that are about to begin; return the ids of jobs that have ended, which must have none."""
+        days, ids, attempts, notes = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
+        async with self.transaction() as connection:
+            found = await connection.fetch(_statement("write_effects"), days, ids, attempts, notes)
+        return {row["id"] for row in found}
+
+
+async def lock_pending(
+    connection: Connection, *, without: Sequence[str], limit: int
+) -> Sequence[tuple[str, int | None]]:
+    """Lock pending jobs until the transaction ends; return ids and days (None: a day that cannot be)."""
+    found = await connection.fetch(_statement("lock_pending"), list(without), limit)
+    return [(row["id"], row["day"]) for row in found]
+
+
+async def read_jobs(connection: Connection, found: Sequence[tuple[str, int]]) -> Sequence[Any]:
+    """Return the rows of jobs in this order; see ``sql/read_jobs.sql``."""
+    ids, days = _columns(found)
+    rows = await connection.fetch(_statement("read_jobs"), ids, days)
+    return sorted(rows, key=lambda row: int(row["number"]))
+
+
+async def remove_pending(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove jobs from the pending. Waits for a relay that has locked one of them."""
+    await connection.execute(_statement("remove_pending"), list(ids))
+
+
+async def write_ends(connection: Connection, ends: Sequence[JobEnd]) -> None:
+    """Write ends; a later end of a job replaces the former."""
+    rows = (
+        (one.day, one.id, one.state, one.attempt, one.account, one.reply, one.uncertain, one.at_ms) for one in ends
+    )
+    await connection.execute(_statement("write_ends"), *_columns(rows))
+
+
+async def read_days(connection: Connection) -> list[int]:
+    """Return the days of which there may be jobs, in days since 1970, the oldest first."""
+    return [int(row["day"]) for row in await connection.fetch(_statement("days"))]
+
+
+async def read_live(connection: Connection, day: int, *, after: str, limit: int) -> list[str]:
+    """Return ids of jobs of a day that have no end and are not pending, in their order."""
+    return [row["id"] for row in await connection.fetch(_statement("read_live"), day, after, limit)]
+
+
+async def make_pending(connection: Connection, day: int, ids: Sequence[str]) -> None:
+    """Make jobs of one day pending again, unless they have ended."""
+    await connection.execute(_statement("make_pending"), day, list(ids))
+
+
+async def exclude_recorders(connection: Connection) -> None:
+    """Wait until nobody records ends, and let nobody do so until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('momentus_ledger.ends', 0))")
+
+
+async def may_record(connection: Connection) -> bool:
+    """Return True if no one else records ends or searches, and let nobody do so until the transaction ends."""
+    asked = "SELECT pg_try_advisory_xact_lock(hashtextextended('momentus_ledger.ends', 0))"
+    return bool(await connection.fetchval(asked))
+
+
+def _columns(rows: Any) -> list[list[Any]]:  # noqa: ANN401  tuples of any kinds
+    return [list(column) for column in zip(*rows, strict=True)]
