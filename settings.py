@@ -403,6 +403,14 @@ class ReaderSettings(Section):
     )
 
 
+class LedgerSettings(Section):
+    """Settings of the ledger, which keeps jobs in Postgres until they have ended, where it is installed."""
+
+    relay: Literal["on", "off"] = setting(
+        "on", "Whether workers that send mails hand its jobs to Redis, and put back those that Redis lost."
+    )
+
+
 class ConsoleSettings(Section):
     """Settings of the operators' page."""
 
@@ -457,6 +465,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     mail: MailSettings = MailSettings()
     reports: ReportsSettings = ReportsSettings()
+    ledger: LedgerSettings = LedgerSettings()
     reader: ReaderSettings = ReaderSettings()
     console: ConsoleSettings = ConsoleSettings()
     sink: SinkSettings = SinkSettings()

@@ -155,7 +155,7 @@ ROLES = (
     Role("sessions", f"{_TALK} {_SCRIPTS}", (Grant(_SESSIONS, _LOG_IN),)),
     Role(
         "worker",
-        f"{_TALK} {_SCRIPTS} info wait client|id client|unblock multi exec discard publish",
+        f"{_TALK} {_SCRIPTS} wait client|id client|unblock multi exec discard publish",
         (Grant(_QUEUE, _ALL), Grant(_SETS_OF_REPORTS, "rename")),
         _CHANGED,
     ),

@@ -40,9 +40,11 @@ from reports.source_postgres import Source
 from reports.store import ReportStore
 from settings import MailSettings as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
+from worker.engine.attempt import LedgerMark
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
 from worker.events import emit, event
+from worker.ledger.service import run_ledger
 from worker.mail.accounts.gate import GateTimes, limit_key
 from worker.mail.accounts.setup import (
     AccountConfiguration,
@@ -178,6 +180,7 @@ class _Duties:
     limits: list[Limit] = field(default_factory=list)
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    ledger_mark: LedgerMark | None = None
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
@@ -190,6 +193,7 @@ async def _work(settings: Settings, own: OwnJobs) -> None:
         else:
             emit(_NO_MAIL)
         _add_own_jobs(duties, stack, settings, own)
+        await _add_ledger(duties, stack, settings, url)
         reports = None
         if duties.functions and settings.postgres_dsn is not None and settings.worker.reports_slots:
             _load_reports(settings)  # a wrong file ends this process
@@ -230,6 +234,7 @@ async def _run(duties: _Duties, settings: Settings, url: str, reports: ReportsPr
         crash_limit=settings.worker.crash_limit,
         confirm_replicas=settings.worker.confirm_replicas,
         keep_result=settings.worker.keep_result,
+        ledger_mark=duties.ledger_mark,
         ctx=duties.context,
     )
     if reports is not None:
@@ -283,6 +288,15 @@ async def _add_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, 
     duties.crons.append(erase_cron())
     duties.limits += [limit_of(one.account) for one in accounts.configured]
     duties.lane_limits |= _lane_limits(duties.lanes, accounts)
+
+
+async def _add_ledger(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+    """Add what this worker does for the ledger, if it runs jobs that may be of one."""
+    if settings.postgres_dsn is None or not duties.functions:
+        return
+    dsn = _secret(settings.postgres_dsn)
+    service = await stack.enter_async_context(run_ledger(dsn, url, relays=settings.ledger.relay == "on"))
+    duties.ledger_mark = service.marks.store
 
 
 async def _add_reports(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:

@@ -99,7 +99,10 @@ _EVENTS = {
     ),
     "mail.templates_unusable": ("error", "MOMENTUS_MAIL__TEMPLATES cannot be used, here or by a backend"),
     "mail.erased": ("info", "the content of old dead mails was erased"),
-    "ledger.found": ("info", "the database has a ledger: its jobs are handed to Redis and their ends are recorded"),
+    "ledger.found": (
+        "info",
+        "the database has a ledger; its jobs go to Redis, and their ends are recorded",
+    ),
     "ledger.unusable": ("error", "the database has a ledger that this build cannot use; see ./run ops db check"),
     "ledger.away": ("warning", "a part of the ledger waits for Redis or Postgres and retries; nothing is lost"),
     "ledger.back": ("info", "the ledger goes on: Redis and Postgres respond again"),

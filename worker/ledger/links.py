@@ -17,7 +17,7 @@ from producers.operation import Call
 
 GROUPS = ("mail", "jobs", "reports")
 """The lane groups whose jobs the ledger may have."""
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1
 """Longest wait for a token; then the relay looks without one."""
 _ANSWER_SECONDS = 2.0
 _Reply = TypeVar("_Reply")
@@ -51,6 +51,10 @@ class GroupLinks:
         except TimeoutError:
             link.drop()
             raise
+
+    def connection(self, group: str) -> int:
+        """Return the number of the group's present connection; a server that starts again or changes ends it."""
+        return self._by_group[group].connection
 
     async def wait_for_token(self) -> bool:
         """Wait up to a second until jobs were staged; False if nobody said so, or Redis is away."""

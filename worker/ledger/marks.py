@@ -1,11 +1,11 @@
 """Marks of effects in Postgres: beside the mark in Redis, so that its loss cannot take them along.
 
-A mail's dot is written only after both marks are stored. So after a loss of Redis the ledger knows of each attempt that
-may have delivered the mail. Marks that are asked for while a call is under way leave together in the next one; both
-marks are stored at the same time, so the mail waits for the slower of the two.
+A mail's dot is written only after both marks are stored. So after a loss of Redis the ledger knows of each
+attempt that may have delivered the mail. Marks that are asked for while a call is under way leave together in
+the next one; both marks are stored at the same time, so the mail waits for the slower of the two.
 
-Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state and offers a
-job that has ended since; its effect must not begin either.
+Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state and
+offers a job that has ended since; its effect must not begin either.
 """
 
 from collections.abc import Sequence

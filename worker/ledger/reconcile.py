@@ -1,8 +1,9 @@
-"""The search for jobs that Redis has lost: it makes them pending again, and the relay pushes them with their marks.
+"""The search for jobs that Redis has lost. It makes them pending, and the relay pushes them with their marks.
 
-A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``): Redis
-was emptied, replaced, or went back to an earlier state. It runs at the start, when Redis's run or replication id
-changes, when its data has another id, and every five minutes.
+A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``):
+Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection
+to Redis is another or its data has another id, and every five minutes. A past day is not searched again once all
+its jobs had ended.
 
 It excludes recorders while it looks. A job whose end was recorded before has its end in Postgres; one that ends
 meanwhile stays in Redis; so neither is taken for lost.
@@ -11,13 +12,13 @@ meanwhile stays in Redis; so neither is taken for lost.
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import date
+from functools import partial
 
-from redis.exceptions import ResponseError
-
+from ledger.records import recorded_days
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
-from producers.rights import missing_right
 from reports.connection_postgres import Connection
 from worker.engine.wake import jittered_pause
 from worker.events import emit, event
@@ -27,8 +28,8 @@ from worker.ledger.relay import FAULTS
 from worker.ledger.tables_postgres import (
     LedgerTables,
     exclude_recorders,
+    has_ended,
     make_pending,
-    read_days,
     read_live,
 )
 
@@ -37,8 +38,11 @@ _JOBS_LOST = event("ledger.jobs_lost")
 
 _KNOWN = Script(read_script(SCRIPTS, "known"))
 _PAGE = 2000
+_EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
+_STAGED_LATE = 9
+"""Days before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
 _LONGEST_PAUSE = 5.0
 
 
@@ -50,6 +54,7 @@ class Reconciler:
         self._links = links
         self._failures = 0
         self._known: tuple[object, ...] = ()
+        self._ended_days: set[int] = set()
         self._due_at = 0.0
 
     async def run(self) -> None:
@@ -74,10 +79,12 @@ class Reconciler:
         self._known, self._due_at = found, time.monotonic() + _EVERY_SECONDS
 
     async def _identify(self) -> tuple[object, ...]:
-        """Return what changes when Redis starts anew, follows another primary, or has lost its data."""
+        """Return values of which one changes if Redis has started again, is another server, or lost its data."""
         found: list[object] = []
         for group in GROUPS:
-            found += await self._links.call(group, lambda call, keys=LaneKeys(group): _identify(call, keys))
+            keys = LaneKeys(group)
+            found.append(await self._links.call(group, partial(_read_data_id, keys)))
+            found.append(self._links.connection(group))
         return tuple(found)
 
     async def return_lost(self) -> int:
@@ -88,25 +95,35 @@ class Reconciler:
         """
         lost = 0
         async with self._tables.transaction() as connection:
-            days = await read_days(connection)
+            days = [(day - _EPOCH).days for day in await recorded_days(connection)]
+        self._ended_days &= set(days)
         for day in days:
-            after: str | None = ""
-            while after is not None:
-                async with self._tables.transaction() as connection:
-                    await exclude_recorders(connection)
-                    after, number = await self._return_page(connection, day, after)
-                lost += number
+            if day not in self._ended_days:
+                lost += await self._return_day(day, is_past=day < days[-1] - _STAGED_LATE)
         if lost:
             emit(_JOBS_LOST, jobs=lost)
         return lost
 
-    async def _return_page(self, connection: Connection, day: int, after: str) -> tuple[str | None, int]:
-        """Make the lost jobs of a page pending; return the page's last id, None at the end, and their number."""
-        page = await read_live(connection, day, after=after, limit=_PAGE)
+    async def _return_day(self, day: int, *, is_past: bool) -> int:
+        """Make the lost jobs of a day pending; return their number."""
+        after, lost = "", 0
+        while True:
+            async with self._tables.transaction() as connection:
+                await exclude_recorders(connection)
+                page = await read_live(connection, day, after=after, limit=_PAGE)
+                lost += await self._return_page(connection, day, page)
+                if is_past and not page and not after and await has_ended(connection, day):
+                    self._ended_days.add(day)
+            if len(page) < _PAGE:
+                return lost
+            after = page[-1]
+
+    async def _return_page(self, connection: Connection, day: int, page: Sequence[str]) -> int:
+        """Make those of some jobs pending that Redis does not know; return their number."""
         lost = [job_id for group in GROUPS for job_id in await self._unknown(group, page)]
         if lost:
             await make_pending(connection, day, lost)
-        return (page[-1] if len(page) == _PAGE else None), len(lost)
+        return len(lost)
 
     async def _unknown(self, group: str, page: Sequence[str]) -> list[str]:
         """Return the jobs of a group that Redis does not know."""
@@ -118,24 +135,6 @@ class Reconciler:
         return [job_id for job_id, is_known in zip(some, known, strict=True) if not is_known]
 
 
-async def _identify(call: Call, keys: LaneKeys) -> list[object]:
-    """Return the run id, the replication id, and the id of the group's data; the latter alone without a right."""
-    data = await call("HGET", keys.dataset, "id")
-    try:
-        server = dict(_fields(await call("INFO", "server")))
-        replication = dict(_fields(await call("INFO", "replication")))
-    except ResponseError as error:
-        if not missing_right(error):
-            raise
-        return [data]
-    return [server.get("run_id"), replication.get("master_replid"), data]
-
-
-def _fields(info: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a reply of INFO.
-
-    >>> _fields(b"# Server\\r\\nrun_id:abc\\r\\n")
-    [('run_id', 'abc')]
-    """
-    lines = info.decode("utf-8", "replace").splitlines()
-    return [(name, value) for name, _, value in (line.partition(":") for line in lines) if value]
+async def _read_data_id(keys: LaneKeys, call: Call) -> bytes | None:
+    found: bytes | None = await call("HGET", keys.dataset, "id")
+    return found

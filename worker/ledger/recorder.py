@@ -1,11 +1,11 @@
 """The recorder: writes to Postgres how jobs of the ledger ended, which scripts leave in Redis.
 
-In one transaction it writes ends of a group and removes their jobs from the pending; after the commit Redis forgets
-exactly what was written. Removing them from the pending waits for a relay that is about to push one of them: so a
-job is known to Redis until no relay can have its row any more.
+In one transaction it writes ends of a group and removes their jobs from the pending; after the commit Redis
+forgets exactly what was written. Removing them from the pending waits for a relay that is about to push one of
+them: so a job is known to Redis until no relay can have its row any more.
 
-What can go wrong: the worker dies before the commit, or before Redis has forgotten the ends; they are written again.
-One recorder works at a time; others find its lock taken and rest.
+What can go wrong: the worker dies before the commit, or before Redis has forgotten the ends; they are written
+again. One recorder works at a time; others find its lock taken and rest.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _MOST_WORDS = 1000
 """Characters of a reply that are kept."""
 
 
-class Recorder:
+class EndRecorder:
     """One worker's recorder of ends."""
 
     def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
@@ -83,9 +83,7 @@ class Recorder:
         async with self._tables.transaction() as connection:
             if not await may_record(connection):
                 return b"0", 0
-            cursor, flat = await self._links.call(
-                group, lambda call: call("HSCAN", key, cursor, "COUNT", _BATCH)
-            )
+            cursor, flat = await self._links.call(group, lambda call: call("HSCAN", key, cursor, "COUNT", _BATCH))
             found = dict(zip(flat[::2], flat[1::2], strict=True))
             ends = _read_ends(found)
             if ends:

@@ -6,9 +6,10 @@
     remove   them from the pending; write an end of each that will never be queued
     commit
 
-What can go wrong: the worker dies after the push, and another relay pushes the same jobs again, which Redis knows by
-then; their ends are not forgotten there before the row is free (``recorder.py``). A lane whose keys hold something
-else rests, and its rows stay. Redis or Postgres is away: nothing is lost, and it is tried again after a pause.
+What can go wrong: the worker dies after the push, and another relay pushes the same jobs again, which Redis
+knows by then; their ends are not forgotten there before the row is free (``recorder.py``). A lane whose keys
+hold something else rests, and its rows stay. Redis or Postgres is away: nothing is lost, and it is tried again
+after a pause.
 
 A token in ``momentus:{group}:staged`` says that rows were staged, perhaps before their commit; so a relay looks
 again a few times. Without a token it looks once a second.
@@ -17,10 +18,12 @@ again a few times. Without a token it looks once a second.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from producers.operation import Call
 from producers.rights import missing_right
 from reports.source_postgres import DATABASE_FAULTS
 from worker.engine.wake import jittered_pause
@@ -116,7 +119,7 @@ class Relay:
                 continue
             try:
                 for part in _in_parts(some):
-                    refused += await self._links.call(lane, lambda call, part=part: push_jobs(call, part))
+                    refused += await self._links.call(lane, partial(_push_part, part))
             except ResponseError as error:
                 if not str(error).startswith(("WRONGTYPE", "ERR")) or missing_right(error):
                     raise
@@ -160,6 +163,10 @@ class Relay:
         if self._failures:
             emit(_LEDGER_BACK, part="relay")
         self._failures = 0
+
+
+async def _push_part(part: Sequence[StagedJob], call: Call) -> list[PushRefusal]:
+    return await push_jobs(call, part)
 
 
 def _read_rows(

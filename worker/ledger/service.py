@@ -1,7 +1,7 @@
 """The ledger's work in a worker: begun where the database has a ledger, which is looked for once a minute.
 
-Relay, recorder and search are background tasks, each begun again after a fault. Partitions of days to come are made
-once an hour, so that none of them is missing when its day begins.
+Relay, recorder and search are background tasks, each begun again after a fault. Partitions of days to come are
+made once an hour, so that none of them is missing when its day begins.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from worker.events import EventName, emit, event
 from worker.ledger.links import GroupLinks
 from worker.ledger.marks import LedgerMarks
 from worker.ledger.reconcile import Reconciler
-from worker.ledger.recorder import Recorder
+from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
 from worker.ledger.tables_postgres import LedgerTables
 
@@ -30,7 +30,7 @@ _RETRY_SECONDS = 5.0
 
 
 class LedgerService:
-    """What a worker does for the ledger.
+    """A worker's part in the ledger: its background tasks and its marks.
 
     Args:
         dsn: the database that may have a ledger.
@@ -47,10 +47,9 @@ class LedgerService:
 
     async def run(self) -> None:
         """Work for the ledger until cancelled, from when the database has one."""
-        while pause := await self._pause_until_there():
-            await asyncio.sleep(pause)
+        await self._wait_for_ledger()
         emit(_LEDGER_FOUND)
-        parts = {"recorder": Recorder(self._tables, self._links).run, "partitions": self._make_partitions}
+        parts = {"recorder": EndRecorder(self._tables, self._links).run, "partitions": self._make_partitions}
         if self._relays:
             parts["relay"] = Relay(self._tables, self._links).run
             parts["reconcile"] = Reconciler(self._tables, self._links).run
@@ -64,6 +63,12 @@ class LedgerService:
         """Close all connections."""
         await self._links.close()
         await self._tables.close()
+
+    async def _wait_for_ledger(self) -> None:
+        pause = await self._pause_until_there()
+        while pause:
+            await asyncio.sleep(pause)
+            pause = await self._pause_until_there()
 
     async def _pause_until_there(self) -> float:
         """Return 0 if the database has a ledger that this build can use, else the seconds until the next look."""

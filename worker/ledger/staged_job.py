@@ -1,7 +1,7 @@
 """A row of the ledger as the job that Redis gets, or the reason why it cannot be one. No I/O.
 
-Rows are written by any program, so nothing of one is taken for granted: a row that no worker could run is quarantined
-with a reason, and never stops the relay.
+Rows are written by any program, so nothing of one is taken for granted: a row that no worker could run is
+quarantined with a reason, and never stops the relay.
 """
 
 import re
@@ -18,6 +18,7 @@ _ID = re.compile(r"\{[a-z]{1,32}\}[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9a-f]{1,128}")
 _DAY_AT_END = re.compile(rb'"l":([0-9]{1,7})(,"[a-z]{1,2}":[0-9]{1,16}){0,4}\}$')
 _TAIL = 96
+_LONGEST_LIMIT = 128
 _LONGEST_WINDOW_MS = 366 * 24 * 3600 * 1000
 
 
@@ -60,7 +61,7 @@ def _check_names(job_id: str, row: Mapping[str, Any]) -> None:
         raise UnusableRow(f"id: must be {{{group}}} and 1 to 255 characters of ASCII without spaces behind it")
     if row["key"] and not (_DIGEST.fullmatch(row["key"]) and _DIGEST.fullmatch(row["fingerprint"])):
         raise UnusableRow("key and fingerprint: must be digests in lower-case hexadecimal digits")
-    if len(row["limit_key"]) > 128 or not row["limit_key"].isprintable():
+    if len(row["limit_key"]) > _LONGEST_LIMIT or not row["limit_key"].isprintable():
         raise UnusableRow("limit_key: must be at most 128 printable characters")
 
 

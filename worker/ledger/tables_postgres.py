@@ -1,13 +1,13 @@
 """The ledger's tables as the worker uses them: each method is one transaction, or part of the caller's.
 
 All is done inside transactions, so that a pooler in transaction mode may stand between. Two of them exclude each
-other by an advisory lock of the transaction: the recording of ends, and the search for what Redis lost. Otherwise a
-job could be taken for lost whose end is recorded, and removed from Redis, at this moment.
+other by an advisory lock: the recording of ends, and the search for what Redis lost. Otherwise a job could be
+taken for lost whose end is recorded, and removed from Redis, at this moment.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def _statement(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
-    """How a job ended.
+    """The end of a job.
 
     Attributes:
         day: of its row, in days since 1970.
@@ -44,7 +44,7 @@ class JobEnd:
     at_ms: int
     attempt: int = 0
     account: str = ""
-    reply: str = ""
+    reply: str = field(default="", repr=False)
     uncertain: bool = False
 
 
@@ -116,14 +116,15 @@ async def write_ends(connection: Connection, ends: Sequence[JobEnd]) -> None:
     await connection.execute(_statement("write_ends"), *_columns(rows))
 
 
-async def read_days(connection: Connection) -> list[int]:
-    """Return the days of which there may be jobs, in days since 1970, the oldest first."""
-    return [int(row["day"]) for row in await connection.fetch(_statement("days"))]
-
-
 async def read_live(connection: Connection, day: int, *, after: str, limit: int) -> list[str]:
     """Return ids of jobs of a day that have no end and are not pending, in their order."""
     return [row["id"] for row in await connection.fetch(_statement("read_live"), day, after, limit)]
+
+
+async def has_ended(connection: Connection, day: int) -> bool:
+    """Return True if all jobs of a day have ended, pending ones too."""
+    asked = "SELECT momentus_ledger.has_ended(date '1970-01-01' + $1::integer)"
+    return bool(await connection.fetchval(asked, day))
 
 
 async def make_pending(connection: Connection, day: int, ids: Sequence[str]) -> None:

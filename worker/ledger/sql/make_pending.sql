@@ -4,8 +4,8 @@
 -- $2  text[]  ids
 
 INSERT INTO momentus_ledger.pending (id, day)
-SELECT asked.id, date '1970-01-01' + $1 FROM unnest($2::text[]) AS asked (id)
+SELECT asked.id, date '1970-01-01' + $1::integer FROM unnest($2::text[]) AS asked (id)
 WHERE NOT EXISTS (
-    SELECT FROM momentus_ledger.ends WHERE ends.id = asked.id AND ends.day = date '1970-01-01' + $1
+    SELECT FROM momentus_ledger.ends WHERE ends.id = asked.id AND ends.day = date '1970-01-01' + $1::integer
 )
 ON CONFLICT DO NOTHING

@@ -1,0 +1,424 @@
+"""Jobs staged in Postgres reach Redis once, their ends come back, and what Redis loses is queued again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from ops.jobs.operations import cancel_job, discard_job
+from producers.keys import LaneKeys
+from tests.ledgers import ledger_of
+from tests.notes import LANE, Note, running
+from tests.pooler import PGBOUNCER, pooler
+from tests.support import eventually
+from worker.engine import LaneSlots, Worker
+from worker.engine.effect_marks import LedgerRefusal
+from worker.engine.handler import handler
+from worker.ledger.links import GroupLinks
+from worker.ledger.marks import LedgerMarks
+from worker.ledger.reconcile import Reconciler
+from worker.ledger.recorder import EndRecorder
+from worker.ledger.relay import Relay
+from worker.ledger.service import run_ledger
+from worker.ledger.tables_postgres import LedgerTables
+
+KEYS = LaneKeys(LANE)
+STAGE = "SELECT momentus_ledger.stage('note.take', $1::jsonb, 'mail.normal', key => $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A ledger, and the parts of a worker that serve it."""
+
+    connection: asyncpg.Connection
+    redis: Redis
+    tables: LedgerTables
+    relay: Relay
+    recorder: EndRecorder
+    reconciler: Reconciler
+
+    async def stage(self, text: str = "a", key: str | None = None) -> str:
+        return str(await self.connection.fetchval(STAGE, orjson.dumps({"text": text}).decode(), key))
+
+    async def ends(self) -> dict[str, tuple[str, str]]:
+        found = await self.connection.fetch("SELECT id, state, reply FROM momentus_ledger.ends")
+        return {row["id"]: (row["state"], row["reply"]) for row in found}
+
+    async def pending(self) -> set[str]:
+        return {row["id"] for row in await self.connection.fetch("SELECT id FROM momentus_ledger.pending")}
+
+    async def queued(self) -> list[str]:
+        return [job_id.decode() for job_id in await self.redis.zrange(KEYS.queue, 0, -1)]
+
+
+@asynccontextmanager
+async def serving(dsn: str, url: str, connection: asyncpg.Connection, redis: Redis) -> AsyncIterator[Ledger]:
+    tables, links = LedgerTables(dsn), GroupLinks(url)
+    parts = Relay(tables, links), EndRecorder(tables, links), Reconciler(tables, links)
+    try:
+        yield Ledger(connection, redis, tables, *parts)
+    finally:
+        await links.close()
+        await tables.close()
+
+
+@pytest.fixture
+async def ledger(database: str, valkey_url: str, redis: Redis) -> AsyncIterator[Ledger]:
+    async with ledger_of(database) as connection, serving(database, valkey_url, connection, redis) as made:
+        yield made
+
+
+async def done(_: dict[str, Any], text: str) -> dict[str, str]:
+    return {"reply": text}
+
+
+@asynccontextmanager
+async def working(url: str, take: Callable[..., Any] = done, **options: Any) -> AsyncIterator[Worker]:
+    worker = Worker([handler(take, kind=Note.kind)], redis_url=url, lanes=[LaneSlots(LANE, 4)], **options)
+    async with running(worker):
+        yield worker
+
+
+# The relay
+
+
+async def test_a_committed_job_is_queued_once_and_one_that_was_rolled_back_never(ledger: Ledger) -> None:
+    async with ledger.connection.transaction():
+        kept = await ledger.stage("kept")
+    rolled_back = ledger.connection.transaction()
+    await rolled_back.start()
+    await ledger.stage("rolled back")
+    await rolled_back.rollback()
+    assert await ledger.relay.move_batch() == 1
+    assert await ledger.relay.move_batch() == 0
+    assert await ledger.queued() == [kept]
+    assert not await ledger.pending()
+    assert await ledger.redis.hlen(KEYS.ledger) == 1
+
+
+async def test_a_job_is_queued_with_what_its_row_says(ledger: Ledger) -> None:
+    due = datetime(2027, 5, 1, tzinfo=UTC)
+    staging = STAGE.replace("key => $2", "'k', $2, limit_key => 'account:a'")
+    job_id = await ledger.connection.fetchval(staging, '{"text": "a"}', due)
+    await ledger.relay.move_batch()
+    assert await ledger.redis.zscore(KEYS.queue, job_id) == due.timestamp() * 1000
+    assert await ledger.redis.hget(KEYS.limited, job_id) == b"account:a"
+    assert await ledger.redis.hexists(KEYS.keyed, job_id)
+    envelope = orjson.loads(await ledger.redis.get(f"arq:job:{job_id}"))
+    today = (datetime.now(UTC).date() - date(1970, 1, 1)).days
+    assert (envelope["f"], envelope["k"], envelope["l"]) == ("note.take", {"text": "a"}, today)
+
+
+async def test_a_relay_that_died_between_its_push_and_its_commit_queues_nothing_twice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await ledger.stage()
+
+    async def die(*_: object) -> None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.ledger.relay.remove_pending", die)
+        with pytest.raises(ConnectionResetError):
+            await ledger.relay.move_batch()
+    assert (await ledger.queued(), await ledger.pending()) == ([job_id], {job_id})
+    await cancel_job(ledger.redis, job_id)  # it even ends, and its end is recorded, before the next relay comes
+    assert await ledger.recorder.record_all() == 1
+    assert await ledger.relay.move_batch() == 0
+    assert await ledger.queued() == []
+    assert not await ledger.pending()
+
+
+async def test_an_end_is_not_forgotten_while_a_relay_has_the_row(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    await cancel_job(ledger.redis, job_id)
+    day = await ledger.connection.fetchval("SELECT day FROM momentus_ledger.jobs")
+    await ledger.connection.execute("INSERT INTO momentus_ledger.pending VALUES ($1, $2)", job_id, day)
+    async with ledger.connection.transaction():
+        await ledger.connection.execute("SELECT FROM momentus_ledger.pending FOR UPDATE")  # as a relay does
+        recording = asyncio.create_task(ledger.recorder.record_all())
+        await eventually(lambda: _waits_for_a_lock(ledger.connection))
+        assert await ledger.redis.hexists(KEYS.ended, job_id)
+    await recording
+    assert not await ledger.redis.hlen(KEYS.ended)
+    assert (await ledger.ends())[job_id][0] == "cancelled"
+
+
+async def _waits_for_a_lock(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+async def test_several_relays_at_once_queue_each_job_once(database: str, valkey_url: str, ledger: Ledger) -> None:
+    staged = {await ledger.stage(str(number)) for number in range(100)}
+    relays = [serving(database, valkey_url, ledger.connection, ledger.redis) for _ in range(3)]
+    others = [await one.__aenter__() for one in relays]
+    await asyncio.gather(*(one.relay.move_batch() for one in (ledger, *others)))
+    for one in relays:
+        await one.__aexit__(None, None, None)
+    assert set(await ledger.queued()) == staged
+    assert not await ledger.pending()
+
+
+async def test_the_second_job_of_a_key_ends_as_a_duplicate_that_names_the_first(ledger: Ledger) -> None:
+    first, second = await ledger.stage("a", "k"), await ledger.stage("a", "k")
+    other = await ledger.stage("b", "k")
+    await ledger.relay.move_batch()
+    assert await ledger.queued() == [first]
+    ends = await ledger.ends()
+    assert ends[second] == ("duplicate", first)
+    assert ends[other][0] == "quarantined"
+    assert first in ends[other][1]
+
+
+BAD_ROWS = {
+    "payload": ("payload", b"no json"),
+    "payload that is no envelope": ("payload", b"[]"),
+    "payload of many bytes": (
+        "payload",
+        b'{"v":1,"f":"note.take","a":[],"k":{"t":"' + 300_000 * b"a" + b'"},"et":0}',
+    ),
+    "pickle": ("payload", b"\x80\x04K\x01."),
+    "lane": ("lane", "mail.normal\nx"),
+    "id": ("id", "{jobs}a"),
+    "key": ("key", "a key"),
+    "due time": ("due_at", datetime.max.replace(tzinfo=UTC)),
+    "infinite due time": ("due_at", "infinity"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_ROWS)
+async def test_a_bad_row_is_set_aside_with_its_reason_and_stops_nothing(ledger: Ledger, fault: str) -> None:
+    column, value = BAD_ROWS[fault]
+    good = await ledger.stage("good")
+    bad = await ledger.stage("bad")
+    sql = f"UPDATE momentus_ledger.jobs SET {column} = $2 WHERE id = $1"  # noqa: S608  ours
+    if value == "infinity":
+        sql, value = sql.replace("$2", "'infinity'"), None
+    await ledger.connection.execute(sql, bad, *([] if value is None else [value]))
+    if column == "id":
+        await ledger.connection.execute("UPDATE momentus_ledger.pending SET id = $2 WHERE id = $1", bad, value)
+        bad = str(value)
+    await ledger.relay.move_batch()
+    assert await ledger.queued() == [good]
+    assert not await ledger.pending()
+    state, reason = (await ledger.ends())[bad]
+    assert state == "quarantined"
+    assert column in reason
+
+
+async def test_a_pending_row_without_a_job_is_set_aside(ledger: Ledger) -> None:
+    await ledger.connection.execute("INSERT INTO momentus_ledger.pending VALUES ('{mail}x', '2026-01-01')")
+    good = await ledger.stage()
+    await ledger.relay.move_batch()
+    assert await ledger.queued() == [good]
+    assert (await ledger.ends())["{mail}x"][0] == "quarantined"
+
+
+async def test_a_lane_with_a_wrong_key_keeps_its_rows_and_the_others_go_on(ledger: Ledger) -> None:
+    stuck = await ledger.stage("stuck")
+    await ledger.redis.set(KEYS.queue, "not a queue")
+    urgent = await ledger.connection.fetchval(
+        "SELECT momentus_ledger.stage('note.take', '{\"text\": \"a\"}', 'mail.urgent')"
+    )
+    await ledger.relay.move_batch()
+    assert await ledger.pending() == {stuck}
+    assert await ledger.redis.zrange(LaneKeys("mail.urgent").queue, 0, -1) == [urgent.encode()]
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not on this machine")
+async def test_all_parts_work_through_a_pooler_in_transaction_mode(
+    database: str, valkey_url: str, redis: Redis
+) -> None:
+    async with (
+        ledger_of(database) as connection,
+        pooler(database) as pooled,
+        serving(pooled, valkey_url, connection, redis) as ledger,
+    ):
+        job_ids = [await ledger.stage(str(number)) for number in range(3)]
+        await ledger.relay.move_batch()
+        assert await ledger.queued() == job_ids
+        for job_id in job_ids:
+            await LedgerMarks(ledger.tables).store(20786, job_id, 1, "primary")
+        await discard_job(redis, job_ids[0])
+        assert await ledger.recorder.record_all() == 1
+        await redis.flushall()
+        assert await ledger.reconciler.return_lost() == 2
+        await ledger.relay.move_batch()
+        assert await ledger.queued() == job_ids[1:]
+
+
+# The ends
+
+
+async def test_an_end_is_written_once_and_then_forgotten_by_redis(valkey_url: str, ledger: Ledger) -> None:
+    job_id = await ledger.stage("250 queued")
+    await ledger.relay.move_batch()
+    async with working(valkey_url):
+        await eventually(lambda: ledger.redis.hlen(KEYS.ended))
+    assert await ledger.recorder.record_all() == 1
+    assert await ledger.recorder.record_all() == 0
+    assert await ledger.ends() == {job_id: ("done", "250 queued")}
+    assert not await ledger.redis.hlen(KEYS.ended)
+
+
+async def test_a_later_end_replaces_the_former_and_an_earlier_one_does_not(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    for at_ms, state in ((5, "dead"), (9, "done"), (7, "cancelled")):
+        end = {"day": 20786, "state": state, "attempt": 1, "at_ms": at_ms}
+        await ledger.redis.hset(KEYS.ended, job_id, orjson.dumps(end).decode())
+        await ledger.recorder.record_all()
+    assert (await ledger.ends())[job_id][0] == "done"
+
+
+async def test_what_no_script_noted_stays_and_stops_nothing(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    await cancel_job(ledger.redis, job_id)
+    await ledger.redis.hset(KEYS.ended, "{mail}x", "not an end")
+    assert await ledger.recorder.record_all() == 1
+    assert set(await ledger.ends()) == {job_id}
+    assert await ledger.redis.hkeys(KEYS.ended) == [b"{mail}x"]
+
+
+# What Redis lost
+
+
+async def test_what_redis_lost_is_pushed_again_and_what_it_knows_is_not(ledger: Ledger) -> None:
+    lost, known = await ledger.stage("lost"), await ledger.stage("known")
+    ended, unrecorded = await ledger.stage("ended"), await ledger.stage("unrecorded")
+    await ledger.relay.move_batch()
+    await cancel_job(ledger.redis, ended)
+    await ledger.recorder.record_all()
+    await cancel_job(ledger.redis, unrecorded)
+    waiting = await ledger.stage("waiting")
+    await ledger.redis.zrem(KEYS.queue, lost)
+    await ledger.redis.delete(f"arq:job:{lost}")
+    await ledger.redis.hdel(KEYS.ledger, lost)
+    assert await ledger.reconciler.return_lost() == 1
+    assert await ledger.pending() == {lost, waiting}
+    await ledger.relay.move_batch()
+    assert set(await ledger.queued()) == {lost, known, waiting}
+
+
+async def test_a_mail_whose_effect_had_begun_comes_back_as_uncertain(valkey_url: str, ledger: Ledger) -> None:
+    begun, plain = await ledger.stage("begun"), await ledger.stage("plain")
+    await ledger.relay.move_batch()
+    day = await _today(ledger)
+    for attempt in (1, 2):
+        await LedgerMarks(ledger.tables).store(day, begun, attempt, "primary")
+    await ledger.redis.flushall()
+    assert await ledger.reconciler.return_lost() == 2
+    await ledger.relay.move_batch()
+    seen: dict[str, tuple[int, int]] = {}
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        seen[text] = (context["job_try"], context["unknown_effect"])
+
+    async with working(valkey_url, take):
+        await eventually(lambda: len(seen) == 2)
+    assert seen == {"begun": (3, 2), "plain": (1, 0)}
+    assert int(await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}")) == 1
+    assert plain != begun
+
+
+async def _today(ledger: Ledger) -> int:
+    day = await ledger.connection.fetchval("SELECT max(day) FROM momentus_ledger.jobs")
+    return int((day - date(1970, 1, 1)).days)
+
+
+# The marks
+
+
+async def test_the_mark_of_a_job_of_the_ledger_is_in_postgres_before_its_effect(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    found: list[Any] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        assert await context["begin_effect"]("primary")
+        found.extend(await ledger.connection.fetch("SELECT id, attempt, note FROM momentus_ledger.effects"))
+
+    async with working(valkey_url, take, ledger_mark=LedgerMarks(ledger.tables).store):
+        await eventually(lambda: found)
+    assert [tuple(row) for row in found] == [(job_id, 1, "primary")]
+
+
+async def test_without_a_ledger_in_its_worker_no_effect_of_a_staged_job_begins(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    await ledger.stage()
+    await ledger.relay.move_batch()
+    raised: list[BaseException] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        try:
+            await context["begin_effect"]()
+        except ConnectionError as error:
+            raised.append(error)
+
+    async with working(valkey_url, take):
+        await eventually(lambda: raised)
+    assert "MOMENTUS_POSTGRES_DSN" in str(raised[0])
+
+
+async def test_a_job_that_has_ended_begins_no_effect_though_redis_went_back(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    await cancel_job(ledger.redis, job_id)
+    await ledger.recorder.record_all()
+    with pytest.raises(LedgerRefusal, match="ended already"):
+        await LedgerMarks(ledger.tables).store(await _today(ledger), job_id, 1, "")
+    assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
+
+
+async def test_without_postgres_no_effect_begins() -> None:
+    tables = LedgerTables("postgresql://nobody@127.0.0.1:9/none")
+    with pytest.raises(LedgerRefusal, match="did not confirm"):
+        await LedgerMarks(tables).store(20786, "{mail}a", 1, "")
+
+
+# All of it in a worker
+
+
+async def test_a_token_wakes_the_relay_although_it_comes_before_the_commit(
+    database: str, valkey_url: str, ledger: Ledger
+) -> None:
+    async with run_ledger(database, valkey_url):
+        await eventually(lambda: _has_relay(ledger))
+        async with ledger.connection.transaction():
+            job_id = await ledger.stage()
+            await ledger.redis.lpush("momentus:{mail}:staged", "1")
+        assert await eventually(ledger.queued) == [job_id]
+
+
+async def _has_relay(ledger: Ledger) -> bool:
+    clients = await ledger.redis.client_list()
+    return any(one["cmd"] == "blpop" for one in clients)
+
+
+async def test_a_worker_serves_a_ledger_from_commit_to_record(
+    database: str, valkey_url: str, ledger: Ledger
+) -> None:
+    job_ids = {await ledger.stage(str(number)) for number in range(20)}
+    async with run_ledger(database, valkey_url) as service, working(valkey_url, ledger_mark=service.marks.store):
+        await eventually(lambda: _all_ended(ledger, 20))
+        await ledger.redis.flushall()
+        more = {await ledger.stage(str(number)) for number in range(20)}
+        await eventually(lambda: _all_ended(ledger, 40))
+    assert set(await ledger.ends()) == job_ids | more
+
+
+async def _all_ended(ledger: Ledger, number: int) -> bool:
+    return len(await ledger.ends()) == number
