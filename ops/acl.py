@@ -105,7 +105,7 @@ _PRODUCER = (
     Grant(_each("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),
     Grant(_each("uncertain"), "zadd zcard zremrangebyrank"),
     Grant(_each("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
-    Grant(_each("wake:*"), "llen lpush"),
+    Grant(_each("wake:*", "staged"), "llen lpush"),
     Grant(_each("unique:*"), "get set mset strlen del pttl pexpireat"),
     Grant(_each("history:*", access="%W~"), "del persist"),
     Grant(_each("confirmed", access="%W~"), "set"),

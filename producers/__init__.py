@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .errors import (
         InvalidRequest as InvalidRequest,
         KeyConflict as KeyConflict,
+        LedgerUnavailable as LedgerUnavailable,
         NotEnqueued as NotEnqueued,
         PayloadTooLarge as PayloadTooLarge,
         ProducerError as ProducerError,
@@ -43,6 +44,7 @@ _HOMES = {
     "JobEvent": "description",
     "JobResult": "receipt",
     "KeyConflict": "errors",
+    "LedgerUnavailable": "errors",
     "Message": "message",
     "NotConfirmed": "confirm",
     "NotEnqueued": "errors",

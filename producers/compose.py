@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import orjson
@@ -25,6 +25,9 @@ from .message import Message, Seal, check_message, id_of, life_of, limit_of, mom
 from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
+
+if TYPE_CHECKING:
+    from .staging.facts import StagingFacts
 
 BUDGET = 0.1
 """Default budget of a call in seconds: long for Redis, short for a user who waits for a page."""
@@ -62,12 +65,19 @@ class Composer:
         self._identifiers, self._process = Identifiers(), os.getpid()
 
     def entry(
-        self, message: Message, key: str | None = None, terms: SendOptions = AT_ONCE, *, job_id: str = ""
+        self,
+        message: Message,
+        key: str | None = None,
+        terms: SendOptions = AT_ONCE,
+        *,
+        job_id: str = "",
+        staged: bool = False,
     ) -> JobEntry:
         """Compose the entry of a message.
 
         Args:
             job_id: id of the job that the entry replaces; by default a new id.
+            staged: True if it may become a row of the ledger, which says more.
 
         Raises:
             ValueError: the message cannot be composed, or :class:`InvalidRequest`: the key or an option is
@@ -75,10 +85,19 @@ class Composer:
             PayloadTooLarge: the payload is over 256 KiB.
         """
         now = self._now()
-        return self.entry_at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
+        times, limit = terms.times(now), terms.limit or ""
+        return self.entry_at(message, key, now, times, limit=limit, job_id=job_id, staged=staged)
 
     def entry_at(
-        self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
+        self,
+        message: Message,
+        key: str | None,
+        now: datetime,
+        times: SendTimes,
+        *,
+        limit: str,
+        job_id: str = "",
+        staged: bool = False,
     ) -> JobEntry:
         """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
         check_message(message)
@@ -96,10 +115,17 @@ class Composer:
         entry.expires_in_ms = times.expires_in_ms
         if times.expires_ms is None and times.expires_in_ms is None:
             entry.life_ms = _life_ms(message)
+        if staged:
+            entry.facts = _facts(message, content, times)
         return with_key(entry, key, message)
 
     def batch(
-        self, messages: Sequence[Message], keys: Sequence[str] | None, terms: SendOptions = AT_ONCE
+        self,
+        messages: Sequence[Message],
+        keys: Sequence[str] | None,
+        terms: SendOptions = AT_ONCE,
+        *,
+        staged: bool = False,
     ) -> "Batch":
         """Compose all messages with the same options; an error carries its message's position in ``index``."""
         if not _is_list(messages):
@@ -109,7 +135,7 @@ class Composer:
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
-        return Batch(messages, wanted, self._entries(messages, wanted, terms))
+        return Batch(messages, wanted, self._entries(messages, wanted, terms, staged=staged))
 
     def refresh(
         self, report: str, *, scope: int | str | UUID | None, delay: timedelta, board: str | None = None
@@ -124,13 +150,13 @@ class Composer:
         return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
     def _entries(
-        self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions
+        self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions, *, staged: bool
     ) -> list[JobEntry]:
         now, entries = self._now(), []
         times, limit = terms.times(now), terms.limit or ""  # before the loop: an invalid option has no index
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
-                entries.append(self.entry_at(message, key, now, times, limit=limit))
+                entries.append(self.entry_at(message, key, now, times, limit=limit, staged=staged))
             except (ValueError, PayloadTooLarge) as refusal:
                 refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
@@ -160,6 +186,12 @@ def _life_ms(message: Message) -> int | None:
     return None if life is None else milliseconds(life)
 
 
+def _facts(message: Message, content: Mapping[str, object], times: SendTimes) -> "StagingFacts":
+    from .staging.facts import staging_facts  # noqa: PLC0415  most processes stage nothing
+
+    return staging_facts(message, content, times)
+
+
 def with_key(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:
     """Return the entry with its caller's key; unchanged without a key.
 
@@ -170,6 +202,10 @@ def with_key(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobE
         return entry
     named, content_digest = _digest(_checked(key)), _digest(content.fingerprint())
     return replace(entry, key=named, fingerprint=content_digest, window_ms=milliseconds(WINDOW))
+
+
+Chunk = tuple[str, list[int]]
+"""A lane, and the positions of some of its messages in a batch."""
 
 
 class Batch:
@@ -183,7 +219,7 @@ class Batch:
         self._entries = entries
         self._receipts: dict[int, Receipt] = {}
 
-    def chunks(self) -> Iterator[tuple[str, list[int]]]:
+    def chunks(self) -> Iterator[Chunk]:
         """Yield lane and positions, at most 1000 and 8 MiB at a time, so that no script blocks Redis for long."""
         lanes = [message.lane for message in self._messages]
         for lane in dict.fromkeys(lanes):
@@ -198,9 +234,9 @@ class Batch:
                 total += size
             yield lane, run
 
-    def rounds(self) -> Iterator[list[tuple[str, list[int]]]]:
+    def rounds(self) -> Iterator[list[Chunk]]:
         """Yield the chunks of each round trip: again at most 1000 messages and 8 MiB."""
-        together: list[tuple[str, list[int]]] = []
+        together: list[Chunk] = []
         count = total = 0
         for lane, places in self.chunks():
             size = sum(len(self._entries[place].payload) for place in places)
@@ -216,9 +252,7 @@ class Batch:
         """Return the entries of one chunk."""
         return [self._entries[place] for place in places]
 
-    def record_replies(
-        self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[EntryReceipt] | Exception]
-    ) -> None:
+    def record_replies(self, together: Sequence[Chunk], answers: Sequence[list[EntryReceipt] | Exception]) -> None:
         """Record the queue's replies to the chunks of one round.
 
         Raises:
@@ -233,19 +267,30 @@ class Batch:
                 with self._with_receipts(places):
                     raise answer
 
+    def record_staged(self, together: Sequence[Chunk]) -> None:
+        """Record that rows of these chunks were inserted into the ledger."""
+        for _, places in together:
+            for place in places:
+                self._receipts[place] = staged_receipt(self._messages[place], self._entries[place])
+
     def receipts(self) -> list[Receipt]:
         """Return the receipts so far, in the caller's order."""
         return [self._receipts[place] for place in sorted(self._receipts)]
 
     @contextmanager
-    def _with_receipts(self, places: Sequence[int]) -> Iterator[None]:
-        """Add the message's position and the receipts so far to an error of one chunk."""
+    def naming_receipts(self) -> Iterator[None]:
+        """Add the receipts so far to an error."""
         try:
-            with naming_conflict(self._keys, places):
-                yield
+            yield
         except ProducerError as error:
             error.receipts = self.receipts()
             raise
+
+    @contextmanager
+    def _with_receipts(self, places: Sequence[int]) -> Iterator[None]:
+        """Add the message's position and the receipts so far to an error of one chunk."""
+        with self.naming_receipts(), naming_conflict(self._keys, places):
+            yield
 
 
 @contextmanager
@@ -263,6 +308,11 @@ def naming_conflict(keys: Sequence[str | None], places: Sequence[int] | None = N
 def receipt_of(message: Message, taken: EntryReceipt) -> Receipt:
     """Return the receipt of a message."""
     return Receipt(taken.id, message.kind, message.lane, "queued" if taken.new else "duplicate")
+
+
+def staged_receipt(message: Message, entry: JobEntry) -> Receipt:
+    """Return the receipt of a message that became a row of the ledger."""
+    return Receipt(entry.id, message.kind, message.lane, "staged")
 
 
 def refresh_receipt(entry: JobEntry, *, new: bool) -> Receipt:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -10,6 +10,9 @@ from .keys import LaneKeys
 from .link import Argument
 from .operation import Operation
 from .receipt import Cancelled, JobResult
+
+if TYPE_CHECKING:
+    from .staging.facts import StagingFacts
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
@@ -23,6 +26,7 @@ class JobEntry:
         expires_in_ms, life_ms: time until the job expires, from when Redis takes it or from when it may run; at
             most one of them.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
+        facts: what a row of the ledger says besides; None if it will not be one.
     """
 
     id: str
@@ -35,6 +39,7 @@ class JobEntry:
     limit: str = ""
     expires_in_ms: int | None = None
     life_ms: int | None = None
+    facts: "StagingFacts | None" = field(default=None, repr=False)
 
     @property
     def due(self) -> int | str:

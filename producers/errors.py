@@ -52,3 +52,10 @@ class RedisUnavailable(NotEnqueued):
 
 class QueueFull(NotEnqueued):
     """Redis has reached its memory limit (maxmemory); workers can still drain it."""
+
+
+class LedgerUnavailable(NotEnqueued):
+    """The ledger in Postgres cannot take the job: it is not installed, or the connection may not write to it.
+
+    The statement failed, and with it the transaction of the connection: roll it back.
+    """

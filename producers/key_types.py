@@ -15,7 +15,7 @@ _TYPES: Mapping[str, str] = {
         ("counters", "lapses", "effects", "holds", "crons", "next", "parked", "progress", "dataset"), "hash"
     ),
     **dict.fromkeys(("limits", "buckets", "limited", "turns", "keyed", "ledger", "ended"), "hash"),
-    "wake": "list",
+    **dict.fromkeys(("wake", "staged"), "list"),
 }
 
 

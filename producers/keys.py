@@ -41,6 +41,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:wake:{self.lane}"
 
     @property
+    def staged(self) -> str:
+        """LIST with at most one token: rows were staged in the ledger; relays block on it."""
+        return f"momentus:{self.tag}:staged"
+
+    @property
     def leases(self) -> str:
         """ZSET of running job ids by the deadline (ms) of their lease."""
         return f"momentus:{self.tag}:leases:{self.lane}"

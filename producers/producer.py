@@ -26,6 +26,7 @@ from .keys import catalogue, tag_of
 from .message import Message, Seal
 from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
+from .staging.level import Level
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ class Producer:
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
+        from .levels import Levels  # noqa: PLC0415  as below
         from .queue import Queue  # noqa: PLC0415  loads redis-py, which is most of an import
 
         self._composer = Composer(tenant, seal=seal)
         self._queue = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
+        self._levels = Levels(self._queue, budget=budget)
 
     @classmethod
     def connect(
@@ -104,6 +107,7 @@ class Producer:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._levels.close()
         await self._queue.close()
 
     # Every call below stands in `producers/sync.py` too, without asyncio: `python -m tests.twins` writes it there.
@@ -117,6 +121,8 @@ class Producer:
         at: datetime | None = None,
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
+        level: Level = "redis",
+        connection: object = None,
     ) -> Receipt:
         """Queue one message.
 
@@ -129,14 +135,33 @@ class Producer:
             expires: end of the time in which the job is worth running: an aware datetime, or a timedelta from when
                 Redis takes the job, by Redis's clock. A job without an attempt by then ends as ``expired``.
             limit: key of a limit that the job counts against, like ``customer:42``.
+            level: ``redis``: Redis has the job. ``ledger``: a row in the transaction of ``connection``, from which
+                a worker has Redis take the job after the commit; its times count by this machine's clock.
+                ``fallback``: Redis has it, or a row if Redis does not take it within half of the budget.
+            connection: at the levels ``ledger`` and ``fallback``, the caller's own connection to Postgres: of
+                asyncpg, psycopg 3 or SQLAlchemy, or the alias of a database of Django (``SyncProducer``).
+
+        Returns:
+            A receipt: ``queued``, ``duplicate`` of an earlier message with this key, or ``staged`` as a row. The
+            key of a row is looked up when Redis takes the job.
 
         Raises:
             ValueError: the message cannot be composed (a mail raises :class:`jobs.MailError`), or
-                :class:`InvalidRequest`: the key or an option is invalid.
+                :class:`InvalidRequest`: the key, an option or the connection is invalid.
             KeyConflict: the key is in use for other content.
             PayloadTooLarge: the payload is over 256 KiB.
-            NotEnqueued: Redis did not take the job within the budget.
+            NotEnqueued: Redis did not take the job within the budget, nor, at level ``fallback``, Postgres.
+            LedgerUnavailable: the database has no ledger, or the connection may not write to it.
+            Exception: at level ``ledger``, other errors of Postgres as the connection's library raises them.
+
+        Example:
+            async with connection.transaction():
+                await connection.execute("UPDATE tasks SET assignee = $1 WHERE id = $2", assignee, task)
+                await producer.send(mail, level="ledger", connection=connection)
         """
+        if level != "redis" or connection is not None:
+            entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit), staged=True)
+            return await self._levels.send(message, key, entry, level, connection)
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming_conflict([key]):
             (taken,) = await self._queue.run(enqueue(message.lane, [entry]))
@@ -150,6 +175,8 @@ class Producer:
         at: datetime | None = None,
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
+        level: Level = "redis",
+        connection: object = None,
     ) -> list[Receipt]:
         """Queue many messages, a thousand per round trip.
 
@@ -159,6 +186,7 @@ class Producer:
         Args:
             keys: one per message, in the same order.
             at, expires, limit: as in :meth:`send`, for all messages.
+            level, connection: as in :meth:`send`; a thousand rows are one statement.
 
         Raises:
             ValueError, PayloadTooLarge: as in :meth:`send`; ``index`` is the message's position.
@@ -166,7 +194,12 @@ class Producer:
                 ``receipts`` holds the messages that were.
             NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
-        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
+        options = SendOptions(at=at, expires=expires, limit=limit)
+        if level != "redis" or connection is not None:
+            batch = self._composer.batch(messages, keys, options, staged=True)
+            await self._levels.send_batch(batch, level, connection)
+            return batch.receipts()
+        batch = self._composer.batch(messages, keys, options)
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = await self._queue.run_all(chunks)

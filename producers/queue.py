@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import cast
+from copy import copy
+from typing import Self, cast
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
@@ -53,6 +54,12 @@ class Queue:
     async def close(self) -> None:
         """Close the connections."""
         await self._links.close()
+
+    def with_share(self, share: float) -> Self:
+        """Return a queue over the same connections with a part of the budget."""
+        part = copy(self)
+        part._budget = self._budget * share  # noqa: SLF001  a copy of this object
+        return part
 
     def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
         """Bound calls for keys of this hash tag by the budget; translates errors of redis-py.

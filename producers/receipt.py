@@ -5,7 +5,7 @@ from typing import Literal
 
 Cancelled = Literal["cancelled", "stopping", "unknown"]
 """Result of a cancellation; see :meth:`Producer.cancel`."""
-State = Literal["queued", "duplicate", "gathered"]
+State = Literal["queued", "staged", "duplicate", "gathered"]
 """State of a receipt; see :class:`Receipt`."""
 
 
@@ -17,7 +17,8 @@ class Receipt:
         id: permanent id of the job; the same key gives the same id within its window.
         kind: the job's kind, for example ``mail.send``.
         lane: the lane in which the job waits, for example ``mail.normal``.
-        state: ``queued`` by this call, ``duplicate`` of an earlier message, or ``gathered`` into a waiting digest.
+        state: ``queued`` by this call, ``staged`` as a row of the ledger, ``duplicate`` of an earlier message, or
+            ``gathered`` into a waiting digest.
     """
 
     id: str

@@ -30,6 +30,7 @@ from .keys import catalogue, tag_of
 from .message import Message, Seal
 from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
+from .staging.level import Level
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class SyncProducer:
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
+        from .sync_levels import SyncLevels  # noqa: PLC0415  as below
         from .sync_queue import SyncQueue  # noqa: PLC0415  loads redis-py, which is most of an import
 
         self._composer = Composer(tenant, seal=seal)
         self._queue = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
+        self._levels = SyncLevels(self._queue)
 
     @classmethod
     def connect(
@@ -103,6 +106,7 @@ class SyncProducer:
 
     def close(self) -> None:
         """Close the connections."""
+        self._levels.close()
         self._queue.close()
 
     # Every call below stands in `producers/producer.py` too: `python -m tests.twins` writes it from there.
@@ -116,6 +120,8 @@ class SyncProducer:
         at: datetime | None = None,
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
+        level: Level = "redis",
+        connection: object = None,
     ) -> Receipt:
         """Queue one message.
 
@@ -128,14 +134,33 @@ class SyncProducer:
             expires: end of the time in which the job is worth running: an aware datetime, or a timedelta from when
                 Redis takes the job, by Redis's clock. A job without an attempt by then ends as ``expired``.
             limit: key of a limit that the job counts against, like ``customer:42``.
+            level: ``redis``: Redis has the job. ``ledger``: a row in the transaction of ``connection``, from which
+                a worker has Redis take the job after the commit; its times count by this machine's clock.
+                ``fallback``: Redis has it, or a row if Redis does not take it within half of the budget.
+            connection: at the levels ``ledger`` and ``fallback``, the caller's own connection to Postgres: of
+                asyncpg, psycopg 3 or SQLAlchemy, or the alias of a database of Django (``SyncProducer``).
+
+        Returns:
+            A receipt: ``queued``, ``duplicate`` of an earlier message with this key, or ``staged`` as a row. The
+            key of a row is looked up when Redis takes the job.
 
         Raises:
             ValueError: the message cannot be composed (a mail raises :class:`jobs.MailError`), or
-                :class:`InvalidRequest`: the key or an option is invalid.
+                :class:`InvalidRequest`: the key, an option or the connection is invalid.
             KeyConflict: the key is in use for other content.
             PayloadTooLarge: the payload is over 256 KiB.
-            NotEnqueued: Redis did not take the job within the budget.
+            NotEnqueued: Redis did not take the job within the budget, nor, at level ``fallback``, Postgres.
+            LedgerUnavailable: the database has no ledger, or the connection may not write to it.
+            Exception: at level ``ledger``, other errors of Postgres as the connection's library raises them.
+
+        Example:
+            with connection.transaction():
+                connection.execute("UPDATE tasks SET assignee = $1 WHERE id = $2", assignee, task)
+                producer.send(mail, level="ledger", connection=connection)
         """
+        if level != "redis" or connection is not None:
+            entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit), staged=True)
+            return self._levels.send(message, key, entry, level, connection)
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming_conflict([key]):
             (taken,) = self._queue.run(enqueue(message.lane, [entry]))
@@ -149,6 +174,8 @@ class SyncProducer:
         at: datetime | None = None,
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
+        level: Level = "redis",
+        connection: object = None,
     ) -> list[Receipt]:
         """Queue many messages, a thousand per round trip.
 
@@ -158,6 +185,7 @@ class SyncProducer:
         Args:
             keys: one per message, in the same order.
             at, expires, limit: as in :meth:`send`, for all messages.
+            level, connection: as in :meth:`send`; a thousand rows are one statement.
 
         Raises:
             ValueError, PayloadTooLarge: as in :meth:`send`; ``index`` is the message's position.
@@ -165,7 +193,12 @@ class SyncProducer:
                 ``receipts`` holds the messages that were.
             NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
-        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
+        options = SendOptions(at=at, expires=expires, limit=limit)
+        if level != "redis" or connection is not None:
+            batch = self._composer.batch(messages, keys, options, staged=True)
+            self._levels.send_batch(batch, level, connection)
+            return batch.receipts()
+        batch = self._composer.batch(messages, keys, options)
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = self._queue.run_all(chunks)

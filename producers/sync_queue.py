@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError, TimeoutError as RedisTimeoutError
@@ -44,6 +45,12 @@ class SyncQueue:
     def close(self) -> None:
         """Close the connections."""
         self._links.close()
+
+    def with_share(self, share: float) -> Self:
+        """Return a queue over the same connections with a part of the budget."""
+        part = copy(self)
+        part._budget = self._budget * share  # noqa: SLF001  a copy of this object
+        return part
 
     @contextmanager
     def within_budget(self, tag: str) -> Iterator[None]:

@@ -102,6 +102,8 @@ OWNED_TASKS = {
     "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there
     "producers/link/race.py": {"run_race"},  # each tells what became of it, and ends by the caller's deadline
     "producers/link/slots.py": {"find_primary"},  # callers wait for it; the next call begins another
+    "producers/staging/sync_wake.py": {"wake"},  # sends a token, or lets the relay look by itself
+    "producers/staging/wake.py": {"wake"},  # as above
     "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "worker/own_jobs/child/channel.py": {"report_progress"},  # ends with its job; a fault of it is the socket's

@@ -57,7 +57,7 @@ OWN = files_of(ROOT / "client/package", ROOT / "client/package")
 
 
 MOST_DEPENDENCIES = 4
-MOST_BYTES = 292_500
+MOST_BYTES = 318_000
 SUFFIXES = {".py", ".lua", ".html", ".text", ".subject", ".typed"}
 FRAMEWORKS = tuple(f"momentus_client.{name}" for name in ("django", "fastapi", "flask", "pytest_plugin"))
 FRAMEWORKS += tuple(f"momentus_client.django.{name}" for name in ("apps", "sessions", "tasks"))

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.twins
 
-In `producers/sync.py`, `sessions/sync.py` and `sessions/sync_visit.py`, what stands below the line
-`# Every call below ...` is written from the other file: the methods below that line there, with `async` and
-`await` taken out. Above it is what differs.
+In `producers/sync.py`, `producers/sync_levels.py`, `sessions/sync.py` and `sessions/sync_visit.py`, what stands
+below the line `# Every call below ...` is written from the other file: the methods below that line there, with
+`async` and `await` taken out. Above it is what differs.
 """
 
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TWINS = {
     "producers/producer.py": "producers/sync.py",
+    "producers/levels.py": "producers/sync_levels.py",
     "sessions/store.py": "sessions/sync.py",
     "sessions/visit.py": "sessions/sync_visit.py",
 }

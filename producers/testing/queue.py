@@ -8,7 +8,8 @@ for ever, as it would without a worker.
 
 import re
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -20,6 +21,7 @@ from ..compose import Composer
 from ..digest import PendingDigest
 from ..entry import ConflictingKey, JobEntry
 from ..envelope import read_envelope, write_envelope
+from ..errors import KeyConflict
 from ..keys import group_of
 from ..link import Argument
 from ..message import Message
@@ -71,10 +73,18 @@ class RecordingComposer(Composer):
     asked: dict[str, tuple[Message, str | None]]
 
     def entry_at(
-        self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
+        self,
+        message: Message,
+        key: str | None,
+        now: datetime,
+        times: SendTimes,
+        *,
+        limit: str,
+        job_id: str = "",
+        staged: bool = False,
     ) -> JobEntry:
         """Compose an entry as :meth:`Composer.entry_at` does, and record its message and key."""
-        entry = super().entry_at(message, key, now, times, limit=limit, job_id=job_id)
+        entry = super().entry_at(message, key, now, times, limit=limit, job_id=job_id, staged=staged)
         self.asked[entry.id] = message, key
         return entry
 
@@ -152,6 +162,15 @@ class MemoryQueue:
                 case ("HGET", _, report) if report in (self._reports or {}):
                     return orjson.dumps({"debounce_ms": _milliseconds((self._reports or {})[str(report)])})
         return None
+
+    @contextmanager
+    def naming_key(self, entries: Sequence[JobEntry]) -> Iterator[None]:
+        """Turn a conflict of these entries, which are not queued yet, into a KeyConflict with the caller's key."""
+        keys = [self.composer.asked[one.id][1] for one in entries]
+        try:
+            yield
+        except ConflictingKey as found:
+            raise KeyConflict(str(keys[found.index]), found.known_id) from None
 
     def _enqueue(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Queue entries as ``enqueue.lua`` does."""

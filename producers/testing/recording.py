@@ -14,6 +14,8 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from ..compose import BUDGET, Composer, unusable_address, utc_now
 from ..digest import DigestItem
+from ..entry import JobEntry, enqueue
+from ..levels import Levels
 from ..link import Argument
 from ..link.address import read_address
 from ..link.budget import TimeBudget, Words
@@ -25,6 +27,7 @@ from ..producer import Producer
 from ..queue import Queue
 from ..receipt import Receipt
 from ..sync import SyncProducer
+from ..sync_levels import SyncLevels
 from ..sync_queue import SyncQueue
 from .queue import MemoryQueue, Sent as Sent
 from .recorder import Recorder
@@ -56,6 +59,7 @@ class _RecordingBase(Recorder, Generic[AnyHandler]):
         self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
         self._composer = self._memory.composer
         self._queue = self._new_queue()
+        self._levels = self._new_levels()
 
     @classmethod
     def connect(
@@ -73,6 +77,9 @@ class _RecordingBase(Recorder, Generic[AnyHandler]):
         return cls(tenant=tenant)
 
     def _new_queue(self) -> Any:  # noqa: ANN401  either class's own
+        raise NotImplementedError
+
+    def _new_levels(self) -> Any:  # noqa: ANN401  as above
         raise NotImplementedError
 
 
@@ -121,6 +128,9 @@ class RecordingProducer(_RecordingBase[Handler], Producer):
     def _new_queue(self) -> "_RecordingQueue":
         return _RecordingQueue(self._memory, self._work)
 
+    def _new_levels(self) -> Levels:
+        return _RecordingLevels(self._memory, self._queue)
+
     async def _work(self) -> None:
         while job := self._memory.take_due_job():
             value = None
@@ -156,6 +166,9 @@ class SyncRecordingProducer(_RecordingBase[SyncHandler], SyncProducer):
 
     def _new_queue(self) -> "_SyncRecordingQueue":
         return _SyncRecordingQueue(self._memory, self._work)
+
+    def _new_levels(self) -> SyncLevels:
+        return _SyncRecordingLevels(self._memory, self._queue)
 
     def _work(self) -> None:
         while job := self._memory.take_due_job():
@@ -221,6 +234,23 @@ class _RecordingQueue(Queue):
         return receipt
 
 
+class _RecordingLevels(Levels):
+    """Levels on the memory: a row is recorded at once, whatever its connection is and whether it commits."""
+
+    def __init__(self, memory: MemoryQueue, queue: Queue) -> None:
+        super().__init__(queue, budget=BUDGET)
+        self._memory = memory
+
+    def _writer(self, connection: object) -> Any:  # noqa: ANN401  none is used
+        return connection
+
+    async def _insert(self, writer: object, entries: Sequence[JobEntry], *, alone: bool) -> None:
+        del writer, alone
+        for lane, together in _by_lane(entries).items():
+            with self._memory.naming_key(together):
+                await self._redis.run(enqueue(lane, together))
+
+
 class _SyncMemoryLinks(SyncLinks, Calls):
     """Links for threads that call the memory queue instead of Redis."""
 
@@ -262,6 +292,32 @@ class _SyncRecordingQueue(SyncQueue):
         results = super().run_all(operations)
         self._work()
         return results
+
+
+class _SyncRecordingLevels(SyncLevels):
+    """Levels on the memory without asyncio, as :class:`_RecordingLevels`."""
+
+    def __init__(self, memory: MemoryQueue, queue: SyncQueue) -> None:
+        super().__init__(queue)
+        self._memory = memory
+
+    def _writer(self, connection: object) -> Any:  # noqa: ANN401  none is used
+        return connection
+
+    def _insert(self, writer: object, entries: Sequence[JobEntry], *, alone: bool) -> None:
+        del writer, alone
+        for lane, together in _by_lane(entries).items():
+            with self._memory.naming_key(together):
+                self._redis.run(enqueue(lane, together))
+
+
+def _by_lane(entries: Sequence[JobEntry]) -> dict[str, list[JobEntry]]:
+    """Return entries that were composed to be staged, by their lane."""
+    lanes: dict[str, list[JobEntry]] = {}
+    for one in entries:
+        if one.facts is not None:
+            lanes.setdefault(one.facts.lane, []).append(one)
+    return lanes
 
 
 def _check_address(url: str) -> None:

@@ -41,8 +41,9 @@ from ops.jobs.operations import cancel_job
 from ops.lanes.hold import hold_lane, release_lane
 from ops.mail.bounces import process_bounce
 from producers import Producer
-from producers.keys import LaneKeys
+from producers.keys import LaneKeys, group_of
 from producers.link import Link
+from producers.staging.token import wake_relay
 from producers.suppression import count_failure, suppress, weigh_refusal
 from reports.document import Document
 from reports.keys import audit, declared, snapshot, wanted
@@ -382,6 +383,7 @@ async def an_item_waits_in_a_digest_and_is_taken_back(it: System) -> None:
 async def a_job_of_the_ledger_is_pushed_and_ends(it: System) -> None:
     content = {"v": 1, "f": Note.kind, "t": None, "a": [], "k": {"text": "a"}, "et": 0, "l": 20786}
     job = StagedJob("{mail}staged", 20786, MAIL.lane, orjson.dumps(content), due_ms=4_102_444_800_000)
+    assert await wake_relay(group_of(MAIL.lane)).run(it.redis.execute_command)
     assert await push_jobs(it.redis.execute_command, [job]) == []
     assert await it.redis.hget(MAIL.ledger, job.id) == b"20786"
     await cancel_job(it.redis, job.id)

@@ -390,3 +390,47 @@ def test_a_job_that_takes_itself_back_while_it_runs_is_told_that_it_runs() -> No
     producer = SyncRecordingProducer(handlers={"mail.send": deliver})
     producer.send(mail("running"))
     assert answers == ["stopping"]
+
+
+# --- Jobs that belong to a transaction
+
+
+async def test_a_job_of_a_transaction_is_recorded_at_once_and_its_receipt_says_staged() -> None:
+    outbox = Outbox()
+    producer = RecordingProducer(handlers={"mail.send": outbox.deliver}, now=START)
+    receipt = await producer.send(mail("a"), key="a", delay=DAY, level="ledger", connection=object())
+    more = await producer.send_many([mail("b"), NamedJob("note.take", {})], level="ledger", connection=object())
+    assert {one.state for one in (receipt, *more)} == {"staged"}
+    assert [one.id for one in producer.sent] == [receipt.id, *(one.id for one in more)]
+    assert (producer.sent[0].key, producer.sent[0].due) == ("a", START + DAY)
+    assert outbox.subjects == ["b"]
+    await producer.travel(DAY)
+    assert outbox.subjects == ["b", "a"]
+
+
+def test_a_fallback_is_queued_since_memory_is_never_away() -> None:
+    producer = SyncRecordingProducer()
+    one = producer.send(mail("a"), key="a", level="fallback", connection=object())
+    again = producer.send(mail("a"), key="a", level="fallback", connection=object())
+    assert (one.state, again.state, again.id) == ("queued", "duplicate", one.id)
+
+
+def test_a_key_of_a_staged_job_gives_one_job_and_other_content_is_told() -> None:
+    producer = SyncRecordingProducer()
+    first = producer.send(mail("a"), key="a", level="ledger", connection=object())
+    producer.send(mail("a"), key="a", level="ledger", connection=object())
+    assert [one.id for one in producer.sent] == [first.id]
+    with pytest.raises(KeyConflict, match="'a' already identifies"):
+        producer.send(mail("b"), key="a", level="ledger", connection=object())
+
+
+@pytest.mark.parametrize(
+    ("level", "connection"), [("ledger", None), ("fallback", None), ("redis", object()), ("row", object())]
+)
+async def test_levels_and_connections_are_checked_as_by_the_real_producers(level: Any, connection: object) -> None:
+    producer, without_asyncio = RecordingProducer(), SyncRecordingProducer()
+    with pytest.raises(InvalidRequest, match=r"level|connection"):
+        await producer.send(mail("a"), level=level, connection=connection)
+    with pytest.raises(InvalidRequest, match=r"level|connection"):
+        without_asyncio.send(mail("a"), level=level, connection=connection)
+    assert [*producer.sent, *without_asyncio.sent] == []

@@ -1,0 +1,62 @@
+"""Token for the relays, sent by a thread that no caller waits for: :mod:`.wake` without asyncio.
+
+The thread begins with the first token, and ends when there was none for a while, so that a producer that nobody
+closed can be collected. It is a daemon: the end of a process does not wait for it.
+"""
+
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+
+from ..errors import NotEnqueued
+from ..sync_queue import SyncQueue
+from .token import REST_SECONDS, wake_relay
+
+_IDLE_SECONDS = 5.0
+
+
+class SyncWaker:
+    """Sender of tokens for one producer. Thread-safe; a forked process gets a thread of its own.
+
+    Args:
+        queue: the producer's.
+    """
+
+    def __init__(self, queue: SyncQueue) -> None:
+        self._queue = queue
+        self._wanted: SimpleQueue[frozenset[str] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._rest_until = 0.0
+
+    def wake(self, groups: frozenset[str]) -> None:
+        """Have a token sent to the relays of these lane groups; returns at once."""
+        if monotonic() < self._rest_until:
+            return
+        self._wanted.put(groups)
+        thread = self._thread
+        if thread is None or not thread.is_alive():  # nor is it in the child of a fork
+            self._thread = thread = Thread(target=self._send, name="wake-relay", daemon=True)
+            with suppress(RuntimeError):  # while the process ends there are no new threads
+                thread.start()  # of two at once the second ends when it is idle
+
+    def close(self) -> None:
+        """End the thread; what it sends at this moment is bounded by the producer's budget."""
+        thread, self._thread = self._thread, None
+        if thread is not None and thread.is_alive():
+            self._wanted.put(None)
+            thread.join()
+
+    def _send(self) -> None:
+        try:
+            while (groups := self._wanted.get(timeout=_IDLE_SECONDS)) is not None:
+                self._send_tokens(groups)
+        except Empty:
+            return
+
+    def _send_tokens(self, groups: frozenset[str]) -> None:
+        try:
+            for group in groups:
+                self._queue.run(wake_relay(group))
+        except NotEnqueued:
+            self._rest_until = monotonic() + REST_SECONDS

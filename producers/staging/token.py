@@ -1,0 +1,27 @@
+"""The token by which relays learn of rows in the ledger. No I/O."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..keys import LaneKeys
+from ..operation import Operation
+
+REST_SECONDS = 1.0
+"""Pause after a token that Redis did not take: a relay looks as often by itself."""
+
+
+def wake_relay(group: str) -> Operation[bool]:
+    """Leave a token for the relays of a lane group; the result is False if one was there."""
+    return Operation("wake_relay", [LaneKeys(group).staged], [], bool)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayCall:
+    """Call that tells relays; two of the same producer and groups are equal, so that one is enough."""
+
+    wake: Callable[[frozenset[str]], None]
+    groups: frozenset[str]
+
+    def __call__(self) -> None:
+        """Have the relays told."""
+        self.wake(self.groups)

@@ -1,0 +1,88 @@
+"""Applications of ten lines, with the built wheel: their data and mails are committed together, or neither."""
+
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from producers.keys import LaneKeys
+from tests.environments import client_site
+from tests.staging import application_python, install_ledger, staged_rows
+from tests.support import eventually
+
+PLACE = Path(__file__).parents[1] / "staging_applications"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return client_site(tmp_path_factory.mktemp("staging"))
+
+
+@pytest.fixture
+async def tasks(database: str) -> str:
+    """A database with a table of the application beside the ledger."""
+    await install_ledger(database)
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE TABLE tasks (id serial PRIMARY KEY, name text NOT NULL)")
+    await connection.close()
+    return database
+
+
+async def number_of_tasks(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM tasks"))
+    finally:
+        await connection.close()
+
+
+def run(site: Path, library: str, *arguments: str) -> list[str]:
+    """Run an application; its lines of output."""
+    done = subprocess.run(
+        [application_python(), "-W", "error", PLACE / f"by_{library}.py", *arguments],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+TIMES = {"psycopg": 1, "sqlalchemy": 1, "django": 3}
+"""How often each assigns the task."""
+
+
+@pytest.mark.timeout(600)  # the first run makes the environment
+@pytest.mark.parametrize("library", TIMES)
+async def test_a_commit_leaves_the_task_and_its_mail(
+    library: str, site: Path, tasks: str, valkey_url: str, redis: Redis
+) -> None:
+    run(site, library, tasks, valkey_url, "commit")
+    rows = await staged_rows(tasks)
+    assert (len(rows), await number_of_tasks(tasks)) == (TIMES[library], TIMES[library])
+    assert {row["payload"]["k"]["to"] for row in rows} == {"ana@example.com"}
+    if (
+        library != "psycopg"
+    ):  # a process that ends at once may take its token with it; of a commit it is told first
+        assert await eventually(lambda: redis.llen(LaneKeys("mail.normal").staged)) == 1
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("library", TIMES)
+async def test_a_rollback_leaves_neither(library: str, site: Path, tasks: str, valkey_url: str) -> None:
+    run(site, library, tasks, valkey_url, "rollback")
+    assert (await staged_rows(tasks), await number_of_tasks(tasks)) == ([], 0)
+
+
+@pytest.mark.timeout(600)
+async def test_django_is_told_what_it_must_do(site: Path, tasks: str, valkey_url: str) -> None:
+    autocommit, unknown, other, handler, failed = run(site, "django", tasks, valkey_url, "rollback")
+    assert "Django connection is in autocommit" in autocommit
+    assert "transaction.atomic()" in autocommit
+    assert "'nowhere' is not in DATABASES, which has default, other" in unknown
+    assert "Django's database 'other' is sqlite" in other
+    assert "connections['default']" in handler
+    assert "transaction of the Django connection has failed" in failed
