@@ -93,8 +93,8 @@ async def _count(connection: Connection, redis: Redis, days: Iterable[date], fou
         found.ended += totals["ended"]
     found.pending = await connection.fetchval(_PENDING)
     for group in GROUPS:
-        found.live += await redis.hlen(_live_key(group))  # type: ignore[misc]  # typed for both clients
-        found.unrecorded += await redis.hlen(_ended_key(group))  # type: ignore[misc]  # as above
+        found.live += await redis.hlen(LaneKeys(group).ledger)  # type: ignore[misc]  # typed for both clients
+        found.unrecorded += await redis.hlen(LaneKeys(group).ended)  # type: ignore[misc]  # as above
 
 
 async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Disagreement]:
@@ -118,8 +118,8 @@ async def _absent(redis: Redis, job_ids: list[str]) -> list[str]:
         by_group[_group(job_id)].append(job_id)
     absent: list[str] = []
     for group, ids in by_group.items():
-        live = await redis.hmget(_live_key(group), ids)  # type: ignore[misc]  # typed for both clients
-        ended = await redis.hmget(_ended_key(group), ids)  # type: ignore[misc]  # as above
+        live = await redis.hmget(LaneKeys(group).ledger, ids)  # type: ignore[misc]  # typed for both clients
+        ended = await redis.hmget(LaneKeys(group).ended, ids)  # type: ignore[misc]  # as above
         absent += [
             one for one, here, there in zip(ids, live, ended, strict=True) if here is None and there is None
         ]
@@ -139,7 +139,7 @@ async def _judge_live(
         found += [Disagreement(day, one, "stray") for one in ids if one not in states]
         over = [one for one, state in states.items() if state not in ("", "dead")]
         if over:
-            still = await redis.hmget(_live_key(group), over)  # type: ignore[misc]  # typed for both clients
+            still = await redis.hmget(LaneKeys(group).ledger, over)  # type: ignore[misc]  # typed for both clients
             found += [Disagreement(day, one, "ended") for one, there in zip(over, still, strict=True) if there]
     return found
 
@@ -149,7 +149,7 @@ async def _live_in_redis(redis: Redis) -> AsyncIterator[tuple[str, dict[str, dat
     for group in GROUPS:
         cursor = 0
         while True:
-            cursor, rows = await redis.hscan(_live_key(group), cursor, count=_BATCH)
+            cursor, rows = await redis.hscan(LaneKeys(group).ledger, cursor, count=_BATCH)
             yield (
                 group,
                 {
@@ -167,9 +167,9 @@ def _group(job_id: str) -> str:
     return tag.removeprefix("{") if closed and tag.startswith("{") else "none"
 
 
-def _live_key(group: str) -> str:
-    return f"momentus:{LaneKeys(group).tag}:ledger"
-
-
-def _ended_key(group: str) -> str:
-    return f"momentus:{LaneKeys(group).tag}:ended"
+def _day(since_1970: bytes) -> date:
+    """Return the day of a live job's row; the first one if what stands there is none, so that the job is named."""
+    try:
+        return _EPOCH + timedelta(days=int(since_1970))
+    except (ValueError, OverflowError):
+        return _EPOCH

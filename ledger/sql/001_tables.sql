@@ -81,6 +81,14 @@ CREATE TABLE momentus_ledger.jobs_default PARTITION OF momentus_ledger.jobs DEFA
 CREATE TABLE momentus_ledger.effects_default PARTITION OF momentus_ledger.effects DEFAULT;
 CREATE TABLE momentus_ledger.ends_default PARTITION OF momentus_ledger.ends DEFAULT;
 
+-- No envelope can name other days. What has a partition of its own pays nothing for the check.
+ALTER TABLE momentus_ledger.jobs_default ADD CONSTRAINT day_is_from_1970_to_9999
+    CHECK (day BETWEEN '1970-01-01' AND '9999-12-31');
+ALTER TABLE momentus_ledger.effects_default ADD CONSTRAINT day_is_from_1970_to_9999
+    CHECK (day BETWEEN '1970-01-01' AND '9999-12-31');
+ALTER TABLE momentus_ledger.ends_default ADD CONSTRAINT day_is_from_1970_to_9999
+    CHECK (day BETWEEN '1970-01-01' AND '9999-12-31');
+
 -- Make the partitions of the days from yesterday on; returns how many tables are new. Any role that may run it does so
 -- with its owner's rights.
 --

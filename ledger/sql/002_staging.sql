@@ -120,7 +120,11 @@ BEGIN
         )), 'hex'));
     END IF;
     IF kind = 'mail.send' THEN
-        recipients := momentus_ledger.recipients_of(payload);
+        IF jsonb_typeof(payload -> 'to') = 'string' AND NOT payload ?| '{cc,bcc}' THEN  -- as nearly always
+            recipients := ARRAY[encode(sha256(convert_to(lower(payload ->> 'to' COLLATE "C"), 'UTF8')), 'hex')];
+        ELSE
+            recipients := momentus_ledger.recipients_of(payload);
+        END IF;
         payload := jsonb_build_object(
             'message_id', regexp_replace(job_id, '[^A-Za-z0-9-]', '', 'g'),
             'date', to_char(greatest(due_at, at) AT TIME ZONE 'UTC', 'Dy, DD Mon YYYY HH24:MI:SS') || ' +0000',

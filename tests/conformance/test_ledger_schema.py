@@ -134,3 +134,12 @@ async def test_partitions_are_not_made_for_years(database: str, ahead: int) -> N
     async with ledger_of(database) as connection:
         with pytest.raises(asyncpg.InvalidParameterValueError, match=r"^ahead: "):
             await make_partitions(connection, ahead)
+
+
+@pytest.mark.parametrize("day", ["infinity", "-infinity", "0044-03-15 BC", "1969-12-31", "10000-01-01"])
+@pytest.mark.parametrize("columns", ["jobs (day, id, lane, kind, payload)", "ends (day, id, state)"])
+async def test_a_day_that_no_envelope_can_name_is_refused(database: str, day: str, columns: str) -> None:
+    values = "'a', 'l', 'k', ''" if columns.startswith("jobs") else "'a', 'done'"
+    async with ledger_of(database) as connection:
+        with pytest.raises(asyncpg.CheckViolationError, match="day_is_from_1970_to_9999"):
+            await connection.execute(f"INSERT INTO momentus_ledger.{columns} VALUES ('{day}', {values})")  # noqa: S608  ours
