@@ -29,8 +29,9 @@ job as live that has an end. `no job`: Postgres has an end, or a note to hand ov
 
 GROUPS = ("mail", "jobs", "reports")
 _FOLDER = Path(__file__).parent / "sql"
-_TOTALS, _LIVE, _FACTS, _ORPHANS = (
-    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "live", "facts", "orphans")
+_TOTALS, _LIVE, _FACTS, _ORPHANS, _MAKE_PENDING = (
+    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    for name in ("totals", "live", "facts", "orphans", "make_pending")
 )
 _PENDING = "SELECT count(*) FROM momentus_ledger.pending"
 _BATCH = 1000
@@ -84,6 +85,25 @@ async def compare_stores(connection: Connection, redis: Redis, *, since: date | 
     found.disagreements = sorted(set(found.disagreements))  # HSCAN may return a field twice
     await _count(connection, redis, days, found)
     return found
+
+
+async def return_lost(connection: Connection, found: Conservation) -> list[str]:
+    """Have a relay hand over again the jobs that Redis has lost; return their ids.
+
+    A relay pushes by id, so what Redis knows again by then is left as it is.
+
+    Raises:
+        DATABASE_FAULTS: the database did not answer, or refused; nothing was changed.
+    """
+    by_day = defaultdict[date, list[str]](list)
+    for one in found.disagreements:
+        if one.fault == "lost":
+            by_day[one.day].append(one.id)
+    returned: list[str] = []
+    async with connection.transaction():
+        for day, ids in by_day.items():
+            returned += [row["id"] for row in await connection.fetch(_MAKE_PENDING, day, ids)]
+    return returned
 
 
 async def _count(connection: Connection, redis: Redis, days: Iterable[date], found: Conservation) -> None:

@@ -242,6 +242,9 @@ SPANISH: Mapping[str, str] = {
     "count the jobs of Postgres and Redis, and name each about which they disagree": (
         "contar los trabajos de Postgres y Redis, y nombrar cada uno en que no coinciden"
     ),
+    "hand over again the jobs that Redis has lost, without waiting for a worker to notice": (
+        "entregar de nuevo los trabajos que Redis ha perdido, sin esperar a que lo note un worker"
+    ),
     "remove the days of the ledger that are older, once all their jobs have ended": (
         "eliminar los días del libro más antiguos, cuando todos sus trabajos han terminado"
     ),

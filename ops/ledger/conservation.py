@@ -1,9 +1,13 @@
-"""`ops ledger check`: count the jobs of both stores, and name each about which they disagree."""
+"""`ops ledger check` and `reconcile`: compare the jobs of both stores, and hand over again what Redis has lost.
+
+`check` counts, and names each job about which the stores disagree. Workers do by themselves what `reconcile` does,
+but only every five minutes unless they notice the loss.
+"""
 
 import argparse
 from dataclasses import asdict
 
-from ledger.conservation import Conservation, compare_stores
+from ledger.conservation import Conservation, compare_stores, return_lost
 from ops.command import Command, CommandResult, Tools
 from ops.database_postgres import open_database
 from ops.language import Language
@@ -22,6 +26,16 @@ async def _check(tools: Tools, args: argparse.Namespace) -> CommandResult:
         since = None if args.since is None else args.since.date()
         found = await compare_stores(connection, tools.redis, since=since)
     return CommandResult(conservation_text(found, tools.language), asdict(found), done=not found.disagreements)
+
+
+async def _reconcile(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    async with open_database(tools) as connection:
+        await demand_ledger(connection)
+        since = None if args.since is None else args.since.date()
+        returned = await return_lost(connection, await compare_stores(connection, tools.redis, since=since))
+    words = CONSERVATION[tools.language]
+    text = words["returned"].format(count=len(returned)) if returned else words["none_lost"]
+    return CommandResult(text, {"returned": returned}, done=bool(returned))
 
 
 def conservation_text(found: Conservation, language: Language) -> str:
@@ -54,5 +68,12 @@ COMMANDS = (
         "ledger check --since 30d",
         _add_since,
         _check,
+    ),
+    Command(
+        "reconcile",
+        "hand over again the jobs that Redis has lost, without waiting for a worker to notice",
+        "ledger reconcile",
+        _add_since,
+        _reconcile,
     ),
 )

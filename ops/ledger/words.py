@@ -100,6 +100,8 @@ CONSERVATION: Mapping[Language, Mapping[str, str]] = {
         "ended": "{id} of {day}: it has ended, and Redis still has it as live",
         "no job": "{id} of {day}: Postgres has a note about it, but no such job",
         "more": "and {count} more",
+        "returned": "{count} jobs are pending again; a worker hands them over.",
+        "none_lost": "Redis has lost no job.",
     },
     "es": {
         "postgres": (
@@ -112,6 +114,8 @@ CONSERVATION: Mapping[Language, Mapping[str, str]] = {
         "ended": "{id} de {day}: ha terminado, y Redis aún lo tiene como vivo",
         "no job": "{id} de {day}: Postgres tiene una nota sobre él, pero no el trabajo",
         "more": "y {count} más",
+        "returned": "{count} trabajos esperan de nuevo su entrega; un worker los entrega.",
+        "none_lost": "Redis no ha perdido ningún trabajo.",
     },
 }
 RETENTION: Mapping[Language, Mapping[str, str]] = {

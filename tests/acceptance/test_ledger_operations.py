@@ -312,6 +312,20 @@ async def test_a_comparison_reads_more_than_one_batch(
     assert (facts["jobs"], facts["live"]) == (2500, 2499)
 
 
+async def test_a_lost_job_is_handed_over_again_and_the_others_stay_as_they_are(
+    database: str, ledger: asyncpg.Connection, redis: Redis, valkey_url: str
+) -> None:
+    await insert_job(ledger, "{mail}lost")
+    await insert_job(ledger, "{mail}live")
+    await insert_job(ledger, "{mail}done", state="done")
+    await redis.hset(LIVE, mapping={"{mail}live": (today() - EPOCH).days})
+    code, facts = await ops(database, "ledger", "reconcile", REDIS_URL=valkey_url)
+    assert (code, facts["returned"]) == (0, ["{mail}lost"])
+    assert await ids(database, "--state", "staged") == ["{mail}lost"]
+    code, facts = await ops(database, "ledger", "reconcile", REDIS_URL=valkey_url)
+    assert (code, facts["returned"]) == (1, [])
+
+
 # ---- ledger retain
 
 
