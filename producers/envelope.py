@@ -98,11 +98,16 @@ def write_envelope(
         encoded = orjson.dumps(content)
     except (TypeError, RecursionError) as error:  # a lone surrogate, an integer over 64 bits, a cycle
         raise InvalidRequest(f"payload of {kind}: {error}; use JSON-native values only") from None
+    check_size(kind, encoded)
+    return encoded
+
+
+def check_size(kind: str, encoded: bytes) -> None:
+    """Raise PayloadTooLarge if the envelope is over 256 KiB."""
     if len(encoded) > SIZE_LIMIT:
         raise PayloadTooLarge(
             f"payload of {kind}: {len(encoded)} bytes; at most {SIZE_LIMIT} are allowed; send a reference"
         )
-    return encoded
 
 
 def read_envelope(encoded: bytes) -> Envelope:

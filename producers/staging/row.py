@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 from ..entry import JobEntry
+from ..envelope import check_size
 from ..send_options import SendTimes
 from .facts import StagingFacts
 
@@ -69,6 +70,9 @@ def row_of(entry: JobEntry) -> dict[str, Value]:
 
     Args:
         entry: an entry that was composed to be staged.
+
+    Raises:
+        PayloadTooLarge: with the day in it, the payload is over 256 KiB.
     """
     facts = _facts_of(entry)
     times = facts.times
@@ -78,7 +82,7 @@ def row_of(entry: JobEntry) -> dict[str, Value]:
         "id": entry.id,
         "lane": facts.lane,
         "kind": facts.kind,
-        "payload": _payload(entry, day, expires_ms),
+        "payload": _payload(entry, facts.kind, day, expires_ms),
         "due_at": _instant(times.asked_ms + times.wait_ms) if times.wait_ms else None,
         "expires_at": None if expires_ms is None else _instant(expires_ms),
         "key": entry.key,
@@ -103,11 +107,13 @@ def _expiry_ms(entry: JobEntry, times: SendTimes) -> int | None:
     return times.expires_ms
 
 
-def _payload(entry: JobEntry, day: int, expires_ms: int | None) -> Payload:
+def _payload(entry: JobEntry, kind: str, day: int, expires_ms: int | None) -> Payload:
     """Return the envelope with the day of its row, and with an expiry that Redis would count from its arrival."""
     is_span = entry.expires_in_ms is not None or entry.life_ms is not None
     counted = f',"x":{expires_ms}' if is_span else ""
-    return Payload(entry.payload[:-1] + f',"l":{day}{counted}}}'.encode())
+    payload = Payload(entry.payload[:-1] + f',"l":{day}{counted}}}'.encode())
+    check_size(kind, payload)
+    return payload
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ..keys import LaneKeys
 from ..operation import Operation
 
+PAUSE_SECONDS = 0.002
+"""Pause after a token, for which further transactions wait: a token for each would cost as much as its row."""
 REST_SECONDS = 1.0
 """Pause after a token that Redis did not take: a relay looks as often by itself."""
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import NotEnqueued
 from ..queue import Queue
-from .token import REST_SECONDS, wake_relay
+from .token import PAUSE_SECONDS, REST_SECONDS, wake_relay
 
 
 class Waker:
@@ -35,19 +35,28 @@ class Waker:
         self._wanted.setdefault(loop, set()).update(groups)
         task = self._tasks.get(loop)
         if task is None or task.done():
-            self._tasks[loop] = loop.create_task(self._send(self._wanted[loop]))
+            self._tasks[loop] = loop.create_task(self._send_while_wanted(self._wanted[loop]))
 
     async def close(self) -> None:
-        """End the task of the running loop."""
-        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        """End the task of the running loop; a token that it still had to send is sent."""
+        loop = asyncio.get_running_loop()
+        task, wanted = self._tasks.pop(loop, None), self._wanted.pop(loop, set())
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+        await self._send(wanted)
+
+    async def _send_while_wanted(self, wanted: set[str]) -> None:
+        while wanted:
+            await self._send(wanted)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def _send(self, wanted: set[str]) -> None:
-        while wanted:
-            try:
-                await self._queue.run(wake_relay(wanted.pop()))
-            except NotEnqueued:
-                self._rest_until = monotonic() + REST_SECONDS
-                wanted.clear()
+        """Send a token for each of these groups, which are taken off the set."""
+        groups = {*wanted}
+        wanted.clear()
+        try:
+            for group in groups:
+                await self._queue.run(wake_relay(group))
+        except NotEnqueued:
+            self._rest_until = monotonic() + REST_SECONDS

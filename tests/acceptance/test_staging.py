@@ -21,7 +21,16 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.mail.seal import KeyRing
-from producers import InvalidRequest, LedgerUnavailable, NotEnqueued, Producer, Receipt, SyncProducer
+from producers import (
+    InvalidRequest,
+    LedgerUnavailable,
+    NotEnqueued,
+    PayloadTooLarge,
+    Producer,
+    Receipt,
+    SyncProducer,
+)
+from producers.envelope import SIZE_LIMIT
 from producers.keys import LaneKeys
 from tests.staging import have_libraries, install_ledger, staged_rows
 from tests.support import OwnValkey, eventually
@@ -553,6 +562,16 @@ async def test_an_id_that_the_ledger_has_is_refused(ledger: str, sender: Sender)
         with pytest.raises(InvalidRequest, match="job_id: the ledger has a job with this id"):
             await sender.send(application, Note(job_id="{jobs}one"))
         await application.roll_back()
+
+
+async def test_a_payload_that_is_too_long_for_a_row_alone_is_refused(ledger: str, sender: Sender) -> None:
+    async with by_asyncpg(ledger) as application:
+        await application.begin()
+        with pytest.raises(PayloadTooLarge):
+            await sender.send(application, Note("a" * (SIZE_LIMIT - 90)))  # without the day it has room
+        await sender.send(application, Note("a" * (SIZE_LIMIT - 100)))
+        await application.commit()
+    assert len(await staged_rows(ledger)) == 1
 
 
 async def test_an_invalid_mail_touches_no_transaction(ledger: str, sender: Sender) -> None:

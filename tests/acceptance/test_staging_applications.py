@@ -64,10 +64,7 @@ async def test_a_commit_leaves_the_task_and_its_mail(
     rows = await staged_rows(tasks)
     assert (len(rows), await number_of_tasks(tasks)) == (TIMES[library], TIMES[library])
     assert {row["payload"]["k"]["to"] for row in rows} == {"ana@example.com"}
-    if (
-        library != "psycopg"
-    ):  # a process that ends at once may take its token with it; of a commit it is told first
-        assert await eventually(lambda: redis.llen(LaneKeys("mail.normal").staged)) == 1
+    assert await eventually(lambda: redis.llen(LaneKeys("mail.normal").staged)) == 1
 
 
 @pytest.mark.timeout(600)
