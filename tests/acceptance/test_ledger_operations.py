@@ -364,6 +364,26 @@ async def test_old_days_are_removed_as_a_whole_once_their_jobs_have_ended(
     assert await ledger.fetchval("SELECT count(*) FROM momentus_ledger.ends") == 1
 
 
+async def test_a_day_stays_while_a_transaction_that_has_staged_is_open_and_goes_with_it(
+    database: str, ledger: asyncpg.Connection
+) -> None:
+    day = today() - timedelta(days=10)
+    await ledger.execute(
+        f"CREATE TABLE momentus_ledger.jobs_{day:%Y_%m_%d} PARTITION OF momentus_ledger.jobs "
+        f"FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+    )
+    await insert_job(ledger, "{mail}old", day=day, state="done")
+    retain = ("ledger", "retain", "--older-than", "9d")
+    async with ledger.transaction():
+        await insert_job(ledger, "{mail}new", pending=True)
+        code, facts = await ops(database, *retain)
+        assert (code, [one["fate"] for one in facts["days"]]) == (1, ["locked"])
+        await insert_job(ledger, "{mail}newer", pending=True)
+    assert await days(ledger) == {day, today()}
+    assert (await ops(database, *retain))[0] == 0
+    assert await days(ledger) == {today()}
+
+
 async def test_a_day_whose_lock_is_taken_stays_and_is_told(database: str, ledger: asyncpg.Connection) -> None:
     day = today() - timedelta(days=10)
     await insert_job(ledger, "{mail}a", day=day, state="done")
