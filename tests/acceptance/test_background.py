@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 
 import background
 from jobs import Mail
+from ledger import schema
 from local.sink.smtp import MailSink
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
@@ -113,6 +115,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
         ExitDeadline, "watch_signal", lambda *_: None
     )  # this process goes on when the worker has ended
     failing = FailingOnce(monkeypatch)
+    await install_ledger(database)
     settings = Settings(
         redis_url=SecretStr(valkey_url),
         postgres_dsn=SecretStr(database),
@@ -145,6 +148,12 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_adopt") in failing.sites)
     assert failing.sites == call_sites("start_task", "keep_running")
     assert set(background.FAULTS.values()) == {1}
+
+
+async def install_ledger(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await schema.install(connection)
+    await connection.close()
 
 
 async def stopped(process: "asyncio.Task[None]") -> None:

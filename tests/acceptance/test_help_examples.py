@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 import local.__main__ as local_commands
 import ops.__main__ as ops_commands
 from jobs import Mail
+from ledger import schema
 from local.embedded.ports import free_port
 from local.organisation import OrganisationSize, generate_organisation
 from local.organisation.postgres import install_schema, load_rows
@@ -41,8 +42,13 @@ from worker.reports.refresh_context import RefreshContext
 
 ROOT = Path(__file__).resolve().parents[2]
 PERSON = "ana@example.com"
-FINDINGS = {"acknowledge-loss", "doctor --domain example.com", "reports forget old_report"}
-"""Examples that end with 1 here: no data was lost, the domain has no records, the report was never there."""
+FINDINGS = {
+    "acknowledge-loss",
+    "doctor --domain example.com",
+    "ledger reconcile",
+    "reports forget old_report",
+}
+"""Examples that end with 1 here: nothing was lost, the domain has no records, the report was never there."""
 SIZE = OrganisationSize(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
 
 
@@ -72,6 +78,7 @@ FIRST_WORDS = {
     "limit": {"limit"},
     "mail": {"mail"},
     "reports": {"reports"},
+    "ledger": {"db", "ledger"},
     "sessions": {"sessions"},
     "installation": {"acl", "settings", "doctor"},
 }
@@ -208,6 +215,23 @@ async def test_each_example_about_reports_does_something(
     printed = await run_examples("reports", valkey_url, POSTGRES_DSN=database)
     await connection.execute(printed["reports install --dry-run | psql"])
     await connection.execute(printed["reports uninstall --dry-run"])
+    await connection.close()
+
+
+async def test_each_example_about_the_ledger_does_something(
+    valkey_url: str, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    connection = await asyncpg.connect(database)
+    await schema.install(connection)
+    staged = await connection.fetchval("SELECT momentus_ledger.stage_mail($1, 'Cierre', 'Hoy')", "ana@example.com")
+    role = await connection.fetchval("SELECT current_user")
+    told = {"--backend app --worker momentus": f"--backend {role} --worker {role}"}
+    printed = await run_examples(
+        "ledger", valkey_url, ids={"ledger show": staged}, told=told, POSTGRES_DSN=database
+    )
+    assert staged in printed["ledger list --to ana@example.com --since 30d"]
+    await connection.execute(printed["db uninstall --dry-run"])
     await connection.close()
 
 

@@ -30,6 +30,7 @@ from redis.asyncio import Redis
 from jobs import Attachment, Mail, NamedJob
 from jobs.mail.dkim import load_signer
 from jobs.mail.seal import KeyRing
+from ledger import schema
 from local.embedded.ports import free_port
 from local.installation import worker_ready
 from local.supervisor.process import Process, RestartPolicy
@@ -738,6 +739,34 @@ async def test_a_report_is_computed_whole_and_compared_as_often_as_was_set(
                 return meta is not None and orjson.loads(meta)["computed"] == "compared"
 
             await eventually(is_compared)  # by default an hour later
+
+
+PROVED["LEDGER__RELAY"] = "test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others"
+
+
+async def test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others(
+    valkey_url: str, database: str, tmp_path: Path
+) -> None:
+    staged, count = LaneKeys("mail").staged, "SELECT count(*) FROM momentus_ledger.pending"
+    async with ScriptedSmtp() as server, asyncpg.create_pool(database, min_size=1) as pool:
+        async with pool.acquire() as connection:
+            await schema.install(connection)
+        await pool.execute("SELECT momentus_ledger.stage_mail('ana@example.com', 'staged', 'Hoy')")
+        settings = {
+            "POSTGRES_DSN": database,
+            "WORKER__REPORTS_SLOTS": "0",
+            "MAIL__HOST": "127.0.0.1",
+            "MAIL__PORT": str(server.port),
+            "MAIL__TLS": "off",
+        }
+        async with run_of(valkey_url, server, tmp_path, LEDGER__RELAY="off", **settings) as run:
+            await run.redis.lpush(staged, "1")
+            await run.sent(mail())
+            assert await run.redis.exists(staged)
+            assert await pool.fetchval(count) == 1
+        async with run_of(valkey_url, server, tmp_path, **settings) as run:
+            await eventually(lambda: has(pool.fetchval(count), 0))
+            await eventually(lambda: has(run.redis.exists(staged), 0))
 
 
 PROVED["READER__SHARE_PORT"] = "test_two_readers_share_a_port_of_the_address_that_they_were_given"
