@@ -49,7 +49,7 @@ FINDINGS = {
     "ledger retain --older-than 400d --dry-run",
     "reports forget old_report",
 }
-"""Examples that end with 1 here: nothing was lost, or is that old, the domain has no records, there was no such report."""
+"""Examples that end with 1 here: nothing was lost, or is so old; no records of the domain; no such report."""
 SIZE = OrganisationSize(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
 
 
