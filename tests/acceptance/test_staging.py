@@ -693,12 +693,15 @@ async def test_at_level_fallback_both_away_is_an_error_of_its_own(ledger: str, o
             assert missed.value.receipts == []
 
 
-async def test_at_level_fallback_a_lock_in_postgres_is_not_waited_for(ledger: str, own_valkey: OwnServer) -> None:
+@pytest.mark.parametrize("name", ["asyncpg", "psycopg-async", "AsyncSession-asyncpg", "AsyncSession-psycopg"])
+async def test_at_level_fallback_a_lock_in_postgres_is_not_waited_for(
+    name: str, ledger: str, own_valkey: OwnServer
+) -> None:
     server = await own_valkey()
     await server.kill()
     async with (
         sender_of(server.url, budget=0.2) as sender,
-        by_asyncpg(ledger) as application,
+        KINDS[name](ledger) as application,
         by_psycopg(ledger) as other,
     ):
         other.connection.execute("LOCK TABLE momentus_ledger.jobs")
