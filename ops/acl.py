@@ -133,6 +133,7 @@ _CONSOLE = (
         "get hget hgetall hkeys hmget hlen zcount zcard zrange zrevrange scard smembers",
     ),
     Grant("%R~arq:in-progress:*", "mget"),
+    Grant(_each("ledger", "ended", access="%R~"), "hlen"),
     Grant("%R~momentus:{mail}:doubts", "hgetall"),
     Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
 )

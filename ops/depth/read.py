@@ -12,6 +12,7 @@ arithmetic. Sources of the numbers:
     doubts                     the last day's servers that refused many recipients at once (`ops.mail.doubt`)
     in, out                    the last 60 seconds (computed by `ops.depth.drain.per_minute`)
     workers, slots             heartbeats, so a few seconds old
+    ledger                     jobs that are rows in Postgres as well (`ops.depth.ledger`)
     losses                     noticed by workers when Redis had lost its data, until an operator acknowledges them
 
 A lane is conserved if accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
@@ -35,6 +36,7 @@ from redis.asyncio import Redis
 from clocks import BOUND, moment
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
+from ops.depth.ledger import LedgerDepth, read_ledger
 from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
@@ -179,6 +181,7 @@ class Depth:
     Attributes:
         losses: the groups that lost data, until an operator acknowledges it.
         doubts: the last day's domains and accounts with many recipients refused at once.
+        ledger: the groups with jobs of the ledger.
     """
 
     at: datetime
@@ -187,6 +190,7 @@ class Depth:
     reports: tuple[ReportFreshness, ...]
     losses: tuple[DataLoss, ...] = ()
     doubts: tuple[RefusalDoubt, ...] = ()
+    ledger: tuple[LedgerDepth, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -212,6 +216,7 @@ class Depth:
             "reports": [asdict(report) for report in self.reports],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "losses": [asdict(loss) for loss in self.losses],
+            "ledger": [asdict(one) for one in self.ledger],
         }
 
 
@@ -270,6 +275,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         reports=await read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
         doubts=await read_doubts(redis),
         losses=tuple(group.loss for group in groups if group.loss is not None),
+        ledger=await read_ledger(redis),
     )
 
 

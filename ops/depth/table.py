@@ -64,6 +64,8 @@ def _notes(depth: Depth, language: Language) -> Iterator[str]:
         if why := why_text(lane.why, slots=lane.slots.total, held=lane.held, language=language):
             yield f"{lane.lane}: {printable(why)}"
         yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits, language))
+    for one in depth.ledger:
+        yield words["ledger"].format(group=one.group, live=one.live, unrecorded=one.unrecorded)
     for doubt in depth.doubts:
         yield words["doubt"].format(doubt=printable(doubt_text(doubt, language)))
     for lane in depth.lanes:

@@ -56,6 +56,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_reports": "No report is declared yet; the first worker with a Postgres declares them.",
         "ago": "{time} ago",
         "doubt": "{doubt}; ./run ops mail suppressed",
+        "ledger": "{group}: {live} live jobs are in the ledger too, {unrecorded} have ended and wait to be recorded "
+        "there",
         "unbalanced": "{lane}: NOT CONSERVED: {accepted} jobs accepted, {found} found, {count} {how}; "
         "see docs/operations.md",
         "missing": "missing",
@@ -70,6 +72,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_reports": "Todavía no hay informes declarados; los declara el primer worker con Postgres.",
         "ago": "hace {time}",
         "doubt": "{doubt}; ./run ops mail suppressed",
+        "ledger": "{group}: {live} trabajos vivos están también en el libro, {unrecorded} han terminado y falta "
+        "registrarlos allí",
         "unbalanced": "{lane}: NO CUADRA: {accepted} trabajos aceptados, {found} encontrados, {count} {how}; "
         "vea docs/operations.md, NOT CONSERVED",
         "missing": "faltan",

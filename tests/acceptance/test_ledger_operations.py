@@ -312,6 +312,15 @@ async def test_a_comparison_reads_more_than_one_batch(
     assert (facts["jobs"], facts["live"]) == (2500, 2499)
 
 
+async def test_depth_counts_the_jobs_of_the_ledger_in_redis(redis: Redis, valkey_url: str) -> None:
+    await redis.hset(LIVE, mapping={"{mail}a": 1, "{mail}b": 1})
+    await redis.hset(ENDED, "{mail}c", "{}")
+    code, out, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+    assert (code, json.loads(out)["ledger"]) == (0, [{"group": "mail", "live": 2, "unrecorded": 1}])
+    _, out, _ = await run_ops("depth", REDIS_URL=valkey_url)
+    assert "mail: 2 live jobs are in the ledger too, 1 have ended" in out
+
+
 async def test_a_lost_job_is_handed_over_again_and_the_others_stay_as_they_are(
     database: str, ledger: asyncpg.Connection, redis: Redis, valkey_url: str
 ) -> None:
