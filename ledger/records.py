@@ -43,7 +43,7 @@ class LedgerRecord:
     lane: str
     kind: str
     template: str
-    recipients: tuple[str, ...]
+    recipients: tuple[str, ...] = field(repr=False)
     day: date
     staged_at: datetime
     due_at: datetime | None
@@ -51,7 +51,7 @@ class LedgerRecord:
     state: str
     attempt: int
     account: str
-    reply: str
+    reply: str = field(repr=False)
     uncertain: bool
     ended_at: datetime | None
 
@@ -76,7 +76,7 @@ class RecordFilter:
 
     since: datetime | None = None
     until: datetime | None = None
-    recipient: str | None = None
+    recipient: str | None = field(default=None, repr=False)
     template: str | None = None
     states: Sequence[str] = field(default=())
 

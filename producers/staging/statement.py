@@ -6,7 +6,7 @@ of other lists asyncpg asks the server for first, once for each connection.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
@@ -20,8 +20,8 @@ Style = Literal["numbered", "percent", "colon"]
 class Statement:
     """SQL text and its parameters by name."""
 
-    text: str
-    values: Mapping[str, Any]
+    text: str = field(repr=False)
+    values: Mapping[str, Any] = field(repr=False)
 
 
 def insertion(rows: Sequence[Mapping[str, Value]], style: Style) -> Statement:

@@ -30,7 +30,7 @@ from worker.mail.smtp.errors import MailRefused
 from worker.mail.smtp.protocol import RepliesInterrupted, SMTPReply
 from worker.mail.smtp.reply import Refusal
 
-ROOMS = ("jobs", "producers", "sessions", "worker", "reader")
+ROOMS = ("jobs", "producers", "sessions", "ledger", "worker", "reader")
 CONTENT = {
     *(
         "to",
