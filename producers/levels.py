@@ -15,6 +15,7 @@ from .compose import Batch, Chunk, naming_conflict, receipt_of, staged_receipt
 from .entry import JobEntry, enqueue
 from .errors import NotEnqueued, ProducerError
 from .keys import tag_of
+from .link.link import retrieve_error
 from .message import Message
 from .queue import Queue
 from .receipt import Receipt
@@ -27,6 +28,8 @@ from .staging.wake import Waker
 
 _SHARE = 0.5
 """Part of the budget for Redis at level ``fallback``; the rest is for the row."""
+_PATIENCE = 0.8
+"""Part of the time of a row after which its statement is cancelled; the rest is for that."""
 
 
 class Levels:
@@ -41,6 +44,7 @@ class Levels:
         self._redis = queue.with_share(_SHARE)
         self._waker = Waker(queue)
         self._seconds = budget * (1 - _SHARE)
+        self._late: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Stop telling relays."""
@@ -50,9 +54,27 @@ class Levels:
         return row_writer(connection)
 
     async def _insert_in_time(self, writer: RowWriter, entries: Sequence[JobEntry]) -> None:
-        """Insert rows that may commit by themselves. Raises TimeoutError, and what the driver raises."""
-        async with asyncio.timeout(self._seconds):
-            await self._insert(writer, entries, alone=True)
+        """Insert rows that may commit by themselves.
+
+        Drivers take up to ten seconds to cancel a statement when the server is silent; nobody waits for that, and
+        the connection is of no use until then.
+
+        Raises:
+            TimeoutError: the time is over. Exception: what the driver raises.
+        """
+        inserting = asyncio.create_task(self._insert(writer, entries, alone=True))
+        self._late.add(inserting)
+        inserting.add_done_callback(self._late.discard)
+        inserting.add_done_callback(retrieve_error)
+        try:
+            if not (await asyncio.wait({inserting}, timeout=self._seconds * _PATIENCE))[0]:
+                inserting.cancel()
+                await asyncio.wait({inserting}, timeout=self._seconds * (1 - _PATIENCE))
+                raise TimeoutError
+            inserting.result()
+        finally:
+            if not inserting.cancelling():  # a second time would interrupt the driver while it cancels
+                inserting.cancel()
 
     # Every call below stands in `producers/sync_levels.py` too: `python -m tests.twins` writes it there.
 

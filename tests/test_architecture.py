@@ -98,6 +98,7 @@ OWNED_TASKS = {
     "local/supervisor/supervisor.py": {"wait_for_failure"},
     "ops/stop_signal.py": {"until_stopped"},  # waits for both
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
+    "producers/levels.py": {"_insert_in_time"},  # waited for there; a late one is cancelled, and takes its fault
     "producers/link/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
     "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there
     "producers/link/race.py": {"run_race"},  # each tells what became of it, and ends by the caller's deadline

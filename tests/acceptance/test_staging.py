@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -32,6 +32,7 @@ from producers import (
 )
 from producers.envelope import SIZE_LIMIT
 from producers.keys import LaneKeys
+from tests.faulty_proxy import FaultyProxy
 from tests.staging import have_libraries, install_ledger, staged_rows
 from tests.support import OwnValkey, eventually
 
@@ -39,6 +40,8 @@ OwnServer = Callable[..., Awaitable[OwnValkey]]
 MAIL = Mail(to="Ana@Example.com", subject="Aviso", text="Buenos días")
 GENEROUS = 10.0
 """Seconds for Redis: a busy machine fails no test."""
+A_HANG = 8.0
+"""Seconds; psycopg by itself waits ten for a server that is silent."""
 TOKEN = LaneKeys("mail.normal").staged
 
 
@@ -427,11 +430,15 @@ async def test_an_engine_in_autocommit_is_refused(ledger: str, sender: Sender) -
     assert await staged_rows(ledger) == []
 
 
+def statement_for(application: Application, words: str) -> Any:
+    """A statement of the application's library."""
+    is_text = type(application.connection).__module__.startswith("sqlalchemy.")
+    return import_module("sqlalchemy").text(words) if is_text else words
+
+
 async def fail(application: Application) -> None:
     """Make the transaction fail, as a statement of the application would."""
-    statement: Any = "SELECT 1 / 0"
-    if type(application.connection).__module__.startswith("sqlalchemy."):
-        statement = import_module("sqlalchemy").text(statement)
+    statement = statement_for(application, "SELECT 1 / 0")
     try:
         done = application.connection.execute(statement)
         if application.asyncio:
@@ -708,6 +715,27 @@ async def test_at_level_fallback_a_lock_in_postgres_is_not_waited_for(
         with pytest.raises(NotEnqueued, match="no reply in time"):
             await sender.send(application, level="fallback")
         await other.roll_back()
+
+
+@pytest.mark.parametrize("name", ["asyncpg", "psycopg-async", "AsyncSession-asyncpg", "AsyncSession-psycopg"])
+async def test_at_level_fallback_a_frozen_postgres_is_not_waited_for(
+    name: str, ledger: str, own_valkey: OwnServer
+) -> None:
+    server = await own_valkey()
+    await server.kill()
+    parts = urlsplit(ledger)
+    async with sender_of(server.url, budget=0.2) as sender, FaultyProxy(parts.port or 0) as proxy:
+        there = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+        opened = KINDS[name](there)
+        application = await opened.__aenter__()
+        await application.connection.execute(statement_for(application, "SELECT 1"))
+        proxy.stall()
+        with pytest.raises(NotEnqueued, match="no reply in time"):
+            async with asyncio.timeout(A_HANG):
+                await sender.send(application, level="fallback")
+        proxy.let_pass()
+        with suppress(Exception):  # some drivers close such a connection
+            await opened.__aexit__(None, None, None)
 
 
 async def test_a_producer_that_is_closed_leaves_no_task_behind(ledger: str, valkey_url: str) -> None:
