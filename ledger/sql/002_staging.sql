@@ -190,7 +190,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     domain CONSTANT text := lower(split_part(recipient, '@', 2) COLLATE "C");
-    title CONSTANT text := regexp_replace(subject, '^\s+|\s+$', '', 'g');
+    -- Unicode's spaces, as a producer strips them; what \s means depends on the database's locale.
+    spaces CONSTANT text := '\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000';
+    title CONSTANT text := regexp_replace(subject, format('^[%1$s]+|[%1$s]+$', spaces), '', 'g');
     size CONSTANT bigint := octet_length(title) + octet_length(body) + coalesce(octet_length(html), 0);
 BEGIN
     -- No error quotes an address or a text: they reach logs.
@@ -217,7 +219,7 @@ BEGIN
     ELSIF title ~ '=\?[^?\s]*\?[bqBQ]\?' THEN
         RAISE EXCEPTION 'subject: contains an encoded-word (=?charset?q?...); give plain text, which is encoded later'
             USING ERRCODE = '22023';
-    ELSIF body IS NULL OR body !~ '\S' THEN
+    ELSIF body IS NULL OR body !~ format('[^%s]', spaces) THEN
         RAISE EXCEPTION 'body: is empty; give the text of the mail, beside html too' USING ERRCODE = '22023';
     ELSIF html ~ 'cid:' THEN
         RAISE EXCEPTION 'html: shows a part of the mail (cid:); such a mail needs a producer' USING ERRCODE = '22023';

@@ -56,8 +56,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_reports": "No report is declared yet; the first worker with a Postgres declares them.",
         "ago": "{time} ago",
         "doubt": "{doubt}; ./run ops mail suppressed",
-        "ledger": "{group}: {live} live jobs are in the ledger too, {unrecorded} have ended and wait to be recorded "
-        "there",
+        "ledger": "{group}: {live} live jobs are in the ledger too, {unrecorded} have ended and wait to be "
+        "recorded there",
         "unbalanced": "{lane}: NOT CONSERVED: {accepted} jobs accepted, {found} found, {count} {how}; "
         "see docs/operations.md",
         "missing": "missing",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +25,7 @@ from producers.suppression import digest_of
 from tests.ledgers import ledger_of
 
 EPOCH = date(1970, 1, 1)
+NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 PAGE = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text(encoding="utf-8")
 
 
@@ -182,8 +184,11 @@ async def test_a_mail_to_several_is_recorded_for_each(ledger: asyncpg.Connection
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("subject", value) for value in (None, "", " \t", "x" * 256, "a\nb", "a\u2028b", "a\x85b", "=?a?q?b?=")),
-        *(("body", value) for value in (None, "", " \n", "x" * 262_145)),
+        *(
+            ("subject", value)
+            for value in (None, "", " \t", "\u00a0\u3000", "x" * 256, "a\nb", "a\u2028b", "a\x85b", "=?a?q?b?=")
+        ),
+        *(("body", value) for value in (None, "", " \n", "\u00a0", "x" * 262_145)),
         ("html", '<img src="cid:logo">'),
         *(("lane", value) for value in (None, "jobs", "reports")),
     ],
@@ -313,3 +318,57 @@ async def test_every_statement_of_the_page_stages_a_job_with_the_rights_of_a_bac
         envelope = read_envelope(found["payload"])
         assert (envelope.kind, envelope.enqueued_ms > 0, is_job_id(found["id"])) == (found["kind"], True, True)
         assert json.loads(found["payload"])["l"] == (found["day"] - EPOCH).days
+
+
+ATTEMPT = """
+CREATE FUNCTION pg_temp.attempt(recipient text, subject text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    job_id text;
+BEGIN
+    job_id := momentus_ledger.stage_mail(recipient, subject, 'text');
+    RETURN (SELECT convert_from(payload, 'UTF8')::jsonb -> 'k' FROM momentus_ledger.jobs WHERE id = job_id);
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN NULL;
+END
+$$
+"""
+"""The payload of a mail, or NULL for one that is refused."""
+ADDRESS_PARTS = [
+    *"abX01.-_+'!#$%&*/=?^`{|}~@\"(),:;<>[]\\ \t\n",
+    "..",
+    "--",
+    "com",
+    "a@b.com",
+    ".test",
+    "=?a?q?b?=",
+]
+SUBJECT_PARTS = [*"aB =?ñ\x01\x1f\x7f\x85\xa0\t\n\u200b\u2028\u3000\xad\U0001f600", "=?u?q?x"]
+
+
+async def test_a_recipient_and_a_subject_are_accepted_if_and_only_if_a_producer_accepts_them(
+    ledger: asyncpg.Connection,
+) -> None:
+    await ledger.execute(ATTEMPT)
+    chance = random.Random(7)  # noqa: S311  examples
+
+    def some(parts: list[str]) -> str:
+        return "".join(chance.choice(parts) for _ in range(chance.randint(0, 7)))
+
+    accepted = 0
+    for number in range(1500):
+        address = [some(ADDRESS_PARTS), f"{some(ADDRESS_PARTS)}@example.com", f"a@{some(ADDRESS_PARTS)}.com"][
+            number % 3
+        ]
+        for recipient, subject in ((address, "a"), ("a@b.com", some(SUBJECT_PARTS))):
+            found = await ledger.fetchval("SELECT pg_temp.attempt($1, $2)", recipient, subject)
+            try:
+                composed = Mail(to=recipient, subject=subject, text="text").compose(job_id="{mail}a", now=NOON)
+            except JobError:
+                composed = {}
+            payload = json.loads(found or "{}")
+            said = (recipient, subject)
+            assert [payload.get(name) for name in ("to", "subject")] == [
+                composed.get(name) for name in ("to", "subject")
+            ], said
+            accepted += found is not None
+    assert 300 < accepted < 2700
