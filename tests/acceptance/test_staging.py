@@ -33,6 +33,7 @@ from producers import (
 from producers.envelope import SIZE_LIMIT
 from producers.keys import LaneKeys
 from tests.faulty_proxy import FaultyProxy
+from tests.pooler import PGBOUNCER, pooler
 from tests.staging import have_libraries, install_ledger, staged_rows
 from tests.support import OwnValkey, eventually
 
@@ -259,6 +260,21 @@ async def test_a_job_and_many_jobs_cost_one_query_each(ledger: str, sender: Send
         await application.commit()
     assert len(queries) == 2, queries
     assert len(await staged_rows(ledger)) == 502
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not on this machine")
+async def test_transactions_through_a_pooler_leave_their_rows(ledger: str, sender: Sender) -> None:
+    async with pooler(ledger) as dsn:
+        one = await asyncpg.connect(dsn, statement_cache_size=0)
+        with import_module("psycopg").connect(dsn, prepare_threshold=None) as other:
+            for _ in range(8):
+                async with one.transaction():
+                    await sender.with_asyncio.send(MAIL, level="ledger", connection=one)
+                    await sender.with_asyncio.send_many([MAIL, MAIL], level="ledger", connection=one)
+                sender.without.send(MAIL, level="ledger", connection=other)
+                other.commit()
+        await one.close()
+    assert len(await staged_rows(ledger)) == 8 * 4
 
 
 # --- What a row says
