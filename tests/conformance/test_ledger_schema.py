@@ -1,7 +1,9 @@
 """The ledger's schema is installed once, refused when it is newer, and removed without a trace."""
 
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -143,3 +145,20 @@ async def test_a_day_that_no_envelope_can_name_is_refused(database: str, day: st
     async with ledger_of(database) as connection:
         with pytest.raises(asyncpg.CheckViolationError, match="day_is_from_1970_to_9999"):
             await connection.execute(f"INSERT INTO momentus_ledger.{columns} VALUES ('{day}', {values})")  # noqa: S608  ours
+
+
+async def test_a_database_in_another_encoding_than_utf8_is_refused_by_name(database: str) -> None:
+    name = f"test_{secrets.token_hex(8)}"
+    administrator = await asyncpg.connect(database)
+    await administrator.execute(
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    connection = await asyncpg.connect(urlsplit(database)._replace(path=f"/{name}").geturl())
+    try:
+        with pytest.raises(asyncpg.RaiseError, match="server_encoding: is LATIN1"):
+            await install(connection)
+        assert (await read_state(connection)).number is None
+    finally:
+        await connection.close()
+        await administrator.execute(f"DROP DATABASE {name}")
+        await administrator.close()
