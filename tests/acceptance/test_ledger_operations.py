@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -152,6 +153,23 @@ async def test_a_lock_that_somebody_holds_ends_a_command_with_nothing_changed(
     assert code == 2
     assert "a lock was not free within 1 s" in err
     assert (await ops(database, "db", "check"))[0] == 0
+
+
+async def test_a_role_without_the_right_is_refused_in_words_of_the_database(
+    database: str, ledger: asyncpg.Connection
+) -> None:
+    role, password = f"test_{secrets.token_hex(4)}", secrets.token_hex(16)
+    await ledger.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    parts = urlsplit(database)
+    dsn = parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+    try:
+        for words in (("db", "uninstall"), ("db", "install"), ("ledger", "list")):
+            code, err = await ops(dsn, *words)
+            assert code == 2
+            assert "MOMENTUS_POSTGRES_DSN: permission denied" in err
+            assert password not in err
+    finally:
+        await ledger.execute(f"DROP ROLE {role}")
 
 
 async def test_an_unknown_role_is_named_and_nothing_is_installed(database: str) -> None:
