@@ -334,6 +334,30 @@ async def _today(ledger: Ledger) -> int:
     return int((day - date(1970, 1, 1)).days)
 
 
+async def test_a_job_that_ended_before_redis_went_back_is_taken_out_and_keeps_its_end(ledger: Ledger) -> None:
+    job_id, revived = await ledger.stage("ended"), await ledger.stage("revived")
+    await ledger.relay.move_batch()
+    day = await ledger.connection.fetchval("SELECT max(day) FROM momentus_ledger.jobs")
+    for ended, state in ((job_id, "done"), (revived, "dead")):
+        await ledger.connection.execute("INSERT INTO momentus_ledger.ends VALUES ($1, $2, $3)", day, ended, state)
+    await ledger.reconciler.correct_live()
+    assert await ledger.queued() == [revived]
+    assert await ledger.recorder.record_all() == 1
+    assert (await ledger.ends())[job_id][0] == "done"
+
+
+async def test_a_mark_that_redis_forgot_comes_back_unless_redis_knows_more(ledger: Ledger) -> None:
+    forgotten, counted, runs = [await ledger.stage(text) for text in ("forgotten", "counted", "runs")]
+    await ledger.relay.move_batch()
+    for job_id in (forgotten, counted, runs):
+        await LedgerMarks(ledger.tables).store(await _today(ledger), job_id, 2, "primary")
+    await ledger.redis.set(f"arq:retry:{counted}", 2)  # the outcome of the second attempt is known
+    await ledger.redis.zadd(KEYS.leases, {runs: 4_102_444_800_000})
+    await ledger.reconciler.correct_live()
+    assert await ledger.redis.hgetall(KEYS.effects) == {forgotten.encode(): b"2 primary"}
+    assert await ledger.redis.get(f"arq:retry:{forgotten}") == b"2"
+
+
 # The marks
 
 

@@ -1,9 +1,13 @@
-"""The search for jobs that Redis has lost. It makes them pending, and the relay pushes them with their marks.
+"""The agreement of Redis with the ledger after Redis has lost data: all of it, or the latest of it.
+
+    lost       a job without an end that Redis does not know becomes pending; the relay pushes it with its mark
+    ended      a job that waits in Redis although it has ended is taken out: Redis went back to an earlier state
+    unmarked   a job that waits in Redis, and of whose last effect only Postgres knows, gets its mark back
 
 A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``):
 Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection
 to Redis is another or its data has another id, and every five minutes. A past day is not searched again once all
-its jobs had ended.
+its jobs had ended. The other two are found at the start and after such a change only.
 
 It excludes recorders while it looks. A job whose end was recorded before has its end in Postgres; one that ends
 meanwhile stays in Redis; so neither is taken for lost.
@@ -11,11 +15,12 @@ meanwhile stays in Redis; so neither is taken for lost.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 
 from ledger.records import recorded_days
+from producers.entry import take_out
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
@@ -24,12 +29,15 @@ from worker.engine.wake import jittered_pause
 from worker.events import emit, event
 from worker.ledger.links import GROUPS, GroupLinks
 from worker.ledger.push import SCRIPTS
+from worker.ledger.recorder import LAST_DAY
 from worker.ledger.relay import FAULTS
+from worker.ledger.staged_job import mark_text
 from worker.ledger.tables_postgres import (
     LedgerTables,
     exclude_recorders,
     has_ended,
     make_pending,
+    read_jobs,
     read_live,
 )
 
@@ -37,6 +45,7 @@ _LEDGER_AWAY = event("ledger.away")
 _JOBS_LOST = event("ledger.jobs_lost")
 
 _KNOWN = Script(read_script(SCRIPTS, "known"))
+_REMARK = Script(read_script(SCRIPTS, "remark"))
 _PAGE = 2000
 _EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
@@ -75,6 +84,8 @@ class Reconciler:
         found = await self._identify()
         if found == self._known and time.monotonic() < self._due_at:
             return
+        if found != self._known:
+            await self.correct_live()
         await self.return_lost()
         self._known, self._due_at = found, time.monotonic() + _EVERY_SECONDS
 
@@ -86,6 +97,39 @@ class Reconciler:
             found.append(await self._links.call(group, partial(_read_data_id, keys)))
             found.append(self._links.connection(group))
         return tuple(found)
+
+    async def correct_live(self) -> None:
+        """Take jobs out of Redis that have ended, and give marks back that it has forgotten.
+
+        Raises:
+            FAULTS: a later call does the rest.
+        """
+        for group in GROUPS:
+            cursor = b"0"
+            while True:
+                scan = partial(_scan, LaneKeys(group).ledger, cursor)
+                cursor, flat = await self._links.call(group, scan)
+                await self._correct(_read_days(dict(zip(flat[::2], flat[1::2], strict=True))))
+                if cursor == b"0":
+                    break
+
+    async def _correct(self, live: Sequence[tuple[str, int]]) -> None:
+        """Correct what Redis has of some live jobs."""
+        if not live:
+            return
+        async with self._tables.transaction() as connection:
+            rows = await read_jobs(connection, live)
+        marks: dict[str, list[str]] = {}
+        for (job_id, _), row in zip(live, rows, strict=True):
+            lane = row["lane"]
+            if row["end_state"] not in (None, "dead"):  # a dead one may have been revived
+                await self._links.call(
+                    group_of(job_id), take_out(LaneKeys(group_of(job_id)), job_id, "cancelled").run
+                )
+            elif lane is not None and row["attempt"] is not None:
+                marks.setdefault(lane, []).extend((job_id, mark_text(row["attempt"], row["note"])))
+        for lane, pairs in marks.items():
+            await self._links.call(lane, partial(_remark, LaneKeys(lane), pairs))
 
     async def return_lost(self) -> int:
         """Make all jobs pending that Redis does not know; return their number.
@@ -138,3 +182,32 @@ class Reconciler:
 async def _read_data_id(keys: LaneKeys, call: Call) -> bytes | None:
     found: bytes | None = await call("HGET", keys.dataset, "id")
     return found
+
+
+async def _scan(key: str, cursor: bytes, call: Call) -> tuple[bytes, list[bytes]]:
+    found: tuple[bytes, list[bytes]] = await call("HSCAN", key, cursor, "COUNT", _PAGE)
+    return found
+
+
+async def _remark(keys: LaneKeys, pairs: Sequence[str], call: Call) -> int:
+    names = [keys.ledger, keys.effects, keys.leases, keys.retrying]
+    return int(await _REMARK.run(call, names, pairs))
+
+
+def _read_days(found: Mapping[bytes, bytes]) -> list[tuple[str, int]]:
+    """Return ids with the days of their rows; without those that no script of ours wrote.
+
+    >>> _read_days({b"{mail}1": b"20786", b"{mail}2": b"x"})
+    [('{mail}1', 20786)]
+    """
+    days = ((job_id.decode("utf-8", "replace"), day.decode("ascii", "replace")) for job_id, day in found.items())
+    return [(job_id, int(day)) for job_id, day in days if day.isdecimal() and int(day) <= LAST_DAY]
+
+
+def group_of(job_id: str) -> str:
+    """Return the group in a job's id.
+
+    >>> group_of("{mail}1")
+    'mail'
+    """
+    return job_id[1 : job_id.index("}")]

@@ -32,7 +32,7 @@ _BUSY_SECONDS, _IDLE_SECONDS = 0.05, 1.0
 """Pause after a round that recorded ends, and after one that found none."""
 _LONGEST_PAUSE = 5.0
 _STATES = frozenset({"done", "suppressed", "dead", "cancelled", "discarded", "expired"})
-_LAST_DAY = 2_932_896
+LAST_DAY = 2_932_896
 """The end of the year 9999, in days since 1970."""
 _MOST_WORDS = 1000
 """Characters of a reply that are kept."""
@@ -127,7 +127,7 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
     """
     content = json.loads(text.decode("utf-8", "replace"))
     day, at_ms = int(content["day"]), int(content["at_ms"])
-    if content["state"] not in _STATES or not 0 <= day <= _LAST_DAY or not 0 <= at_ms < 1 << 47:
+    if content["state"] not in _STATES or not 0 <= day <= LAST_DAY or not 0 <= at_ms < 1 << 47:
         raise ValueError("the end of a job: is out of range")
     return JobEnd(
         day,

@@ -176,7 +176,7 @@ def _read_rows(
     jobs: list[StagedJob] = []
     ends: list[JobEnd] = []
     for (job_id, day), row in zip(found, rows, strict=True):
-        if row["has_ended"]:
+        if row["end_state"] is not None:
             continue
         try:
             jobs.append(read_staged(job_id, day, row))

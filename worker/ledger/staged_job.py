@@ -48,8 +48,17 @@ def read_staged(job_id: str, day: int, row: Mapping[str, Any]) -> StagedJob:
         fingerprint=row["fingerprint"],
         window_ms=min(max(0, row["window_ms"]), _LONGEST_WINDOW_MS),
         limit=row["limit_key"],
-        mark="" if row["attempt"] is None else f"{max(1, row['attempt'])} {row['note']}".strip(),
+        mark="" if row["attempt"] is None else mark_text(row["attempt"], row["note"]),
     )
+
+
+def mark_text(attempt: int, note: str) -> str:
+    """Return the mark of an effect as Redis has it.
+
+    >>> mark_text(2, "primary")
+    '2 primary'
+    """
+    return f"{max(1, attempt)} {note}".strip()
 
 
 def _check_names(job_id: str, row: Mapping[str, Any]) -> None:

@@ -5,12 +5,13 @@
 -- $2  int[]   their days, since 1970
 --
 -- Returns one row for each: number (from 1), lane (NULL: it has no row), payload, due_ms and expires_ms (NULL: none; -1:
--- out of range), life_ms, key, fingerprint, window_ms, limit_key, has_ended, attempt and note (NULL: no effect began).
+-- out of range), life_ms, key, fingerprint, window_ms, limit_key, end_state (NULL: live), attempt and note (NULL: no effect
+-- began).
 --
 -- The subqueries with LIMIT keep the planner from joining with whole partitions.
 
 SELECT
-    asked.number, job.*, ends.id IS NOT NULL AS has_ended, effect.attempt, effect.note
+    asked.number, job.*, ends.state AS end_state, effect.attempt, effect.note
 FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS asked (id, day, number)
 LEFT JOIN LATERAL (
     SELECT
@@ -22,7 +23,7 @@ LEFT JOIN LATERAL (
     FROM momentus_ledger.jobs WHERE jobs.id = asked.id AND jobs.day = date '1970-01-01' + asked.day LIMIT 1
 ) AS job ON true
 LEFT JOIN LATERAL (
-    SELECT id FROM momentus_ledger.ends WHERE ends.id = asked.id AND ends.day = date '1970-01-01' + asked.day LIMIT 1
+    SELECT state FROM momentus_ledger.ends WHERE ends.id = asked.id AND ends.day = date '1970-01-01' + asked.day LIMIT 1
 ) AS ends ON true
 LEFT JOIN LATERAL (
     SELECT attempt, note FROM momentus_ledger.effects

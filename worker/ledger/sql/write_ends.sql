@@ -1,4 +1,5 @@
--- Write how jobs ended. A later end of the same job replaces the former, an earlier one does not.
+-- Write how jobs ended. A dead job may have been revived, so its later end replaces the former; any other end stays, since
+-- Redis may have gone back to an earlier state and end the job once more.
 --
 -- $1  int[]      days of their rows, since 1970
 -- $2  text[]     ids
@@ -19,4 +20,4 @@ FROM unnest(
 ON CONFLICT (id, day) DO UPDATE SET
     state = excluded.state, attempt = excluded.attempt, account = excluded.account, reply = excluded.reply,
     uncertain = excluded.uncertain, ended_at = excluded.ended_at
-WHERE excluded.ended_at >= ends.ended_at
+WHERE ends.state = 'dead' AND excluded.ended_at >= ends.ended_at

@@ -1,0 +1,266 @@
+"""Staged mails through real workers, while workers, Redis and Postgres fail: sets of mails are the verdict.
+
+Each mail has a subject of its own. A mail that was staged and committed arrives; it arrives twice only if that was
+counted as uncertain.
+"""
+
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+from redis.asyncio import Redis
+
+from local.installation import worker_ready
+from local.sink.smtp import MailSink, SinkFaults
+from local.supervisor.process import Backoff, Process, RestartPolicy
+from local.supervisor.supervisor import Supervisor
+from producers.keys import LaneKeys
+from tests.ledgers import ledger_of
+from tests.support import OwnValkey, eventually
+
+KEYS = LaneKeys("mail.normal")
+STAGE = "SELECT momentus_ledger.stage_mail('ana@example.com', $1, 'Hola', key => $2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A worker with a ledger and a mail server, which keeps all mails."""
+
+    connection: asyncpg.Connection
+    sink: MailSink
+    running: Supervisor
+    url: str
+
+    async def stage(self, *subjects: str, key: str | None = None) -> list[str]:
+        async with self.connection.transaction():
+            return [str(await self.connection.fetchval(STAGE, subject, key)) for subject in subjects]
+
+    def arrived(self) -> Counter[str]:
+        return Counter(mail.subject for mail in self.sink.mailbox.mails)
+
+    async def all_done(self, number: int) -> bool:
+        ends = await self.connection.fetchval(
+            "SELECT count(*) FROM momentus_ledger.ends WHERE state IN ('done', 'duplicate')"
+        )
+        return bool(ends == number)
+
+    async def wait_for_ends(self, number: int) -> None:
+        await eventually(lambda: self.all_done(number), timeout=60)
+
+    async def uncertain(self) -> int:
+        async with Redis.from_url(self.url) as redis:
+            return int(await redis.hget(KEYS.counters, "uncertain:mail.normal") or 0)
+
+    async def handed_over(self) -> bool:
+        return not await self.connection.fetchval("SELECT count(*) FROM momentus_ledger.pending")
+
+    async def kill_worker(self) -> None:
+        self.running.send_signal("worker", signal.SIGKILL)
+        await self.running.wait_exit("worker")
+
+    def at_most_doubled(self, subjects: Iterable[str], uncertain: int) -> bool:
+        """Whether exactly these arrived, and twice only what was counted."""
+        arrived = self.arrived()
+        return set(arrived) == set(subjects) and arrived.total() - len(arrived) <= uncertain
+
+
+def worker(url: str, dsn: str, sink: MailSink) -> Process:
+    return Process(
+        name="worker",
+        argv=[sys.executable, "-m", "worker"],
+        environment={
+            "MOMENTUS_REDIS_URL": url,
+            "MOMENTUS_POSTGRES_DSN": dsn,
+            "MOMENTUS_WORKER__REPORTS_SLOTS": "0",
+            "MOMENTUS_MAIL__HOST": "127.0.0.1",
+            "MOMENTUS_MAIL__PORT": str(sink.port),
+            "MOMENTUS_MAIL__TLS": "off",
+            "MOMENTUS_WORKER__LEASE": "1s",
+            "MOMENTUS_WORKER__LEASE_RENEW": "300ms",
+            "MOMENTUS_REPORTS__SHIPPED": "off",
+        },
+        ready=worker_ready(url),
+        restart=RestartPolicy.NEVER,
+        backoff=Backoff(first=timedelta(milliseconds=50)),
+        drain=timedelta(seconds=20),
+    )
+
+
+@asynccontextmanager
+async def scene(url: str, dsn: str, sink: MailSink) -> AsyncIterator[Scene]:
+    async with ledger_of(dsn) as connection, Supervisor([worker(url, dsn, sink)]) as running:
+        yield Scene(connection, sink, running, url)
+
+
+@asynccontextmanager
+async def locked(dsn: str, table: str) -> AsyncIterator[None]:
+    """Let nobody write to a table meanwhile."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE momentus_ledger.{table} IN SHARE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+def data_of(valkey: OwnValkey) -> list[Path]:
+    """The folders in which it keeps its data."""
+    return [part for part in valkey.directory.iterdir() if part.is_dir()]
+
+
+def forget_data(valkey: OwnValkey) -> None:
+    for part in data_of(valkey):
+        shutil.rmtree(part)
+
+
+def names(number: int) -> list[str]:
+    return [f"Tarea {one}" for one in range(number)]
+
+
+async def test_a_committed_mail_arrives_once_and_one_that_was_rolled_back_never(
+    valkey_url: str, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        rolled_back = it.connection.transaction()
+        await rolled_back.start()
+        await it.connection.execute(STAGE, "rolled back", None)
+        await rolled_back.rollback()
+        await it.stage(*names(20))
+        await it.wait_for_ends(20)
+        record = await it.connection.fetchrow("SELECT account, reply, attempt FROM momentus_ledger.ends LIMIT 1")
+    assert it.arrived() == Counter(names(20))
+    assert record["attempt"] == 1
+    assert record["reply"].startswith("250") or record["reply"]
+
+
+async def test_a_worker_killed_between_push_and_commit_of_its_relay_sends_each_mail_once(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        async with locked(database, "ends"):  # the end of the duplicate is written behind the push
+            await it.stage("Una", "Una", key="una")
+            await eventually(lambda: redis.hget(KEYS.counters, "done:mail.normal"))
+            await it.kill_worker()
+            assert await it.connection.fetchval("SELECT count(*) FROM momentus_ledger.pending") == 2
+        await it.running.start("worker")
+        await it.wait_for_ends(2)
+    assert it.arrived() == Counter({"Una": 1})
+
+
+async def test_an_end_is_recorded_although_the_worker_died_after_redis_had_it(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        async with locked(database, "ends"):
+            await it.stage(*names(5))
+            await eventually(lambda: _has_ended(redis, 5))
+            await it.kill_worker()
+            assert await it.connection.fetchval("SELECT count(*) FROM momentus_ledger.ends") == 0
+        await it.running.start("worker")
+        await it.wait_for_ends(5)
+        await eventually(lambda: _has_ended(redis, 0))
+    assert it.arrived() == Counter(names(5))
+
+
+async def _has_ended(redis: Redis, number: int) -> bool:
+    return bool(await redis.hlen(KEYS.ended) == number)
+
+
+async def test_mails_that_wait_when_redis_is_emptied_all_arrive(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=50), delay_max=timedelta(milliseconds=150))
+    async with scene(valkey_url, database, smtp_sink) as it:
+        await it.stage(*names(200))
+        await smtp_sink.mailbox.wait_for(40)
+        await redis.flushall()
+        await it.wait_for_ends(200)
+        uncertain = await it.uncertain()
+    assert it.at_most_doubled(names(200), uncertain)
+
+
+async def test_a_redis_that_comes_back_empty_gets_all_mails_again(
+    own_valkey: Callable[..., Awaitable[OwnValkey]], database: str, smtp_sink: MailSink
+) -> None:
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=50), delay_max=timedelta(milliseconds=150))
+    valkey = await own_valkey()
+    async with scene(valkey.url, database, smtp_sink) as it:
+        await it.stage(*names(100))
+        await smtp_sink.mailbox.wait_for(20)
+        await valkey.kill()
+        forget_data(valkey)
+        more = [f"Otra {number}" for number in range(20)]
+        await it.stage(*more)  # while it is away
+        await valkey.start()
+        await it.wait_for_ends(120)
+        uncertain = await it.uncertain()
+    assert it.at_most_doubled([*names(100), *more], uncertain)
+
+
+async def test_a_redis_that_goes_back_to_an_earlier_state_sends_no_mail_twice_in_silence(
+    own_valkey: Callable[..., Awaitable[OwnValkey]], database: str, smtp_sink: MailSink, tmp_path: Path
+) -> None:
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
+    valkey = await own_valkey()
+    async with scene(valkey.url, database, smtp_sink) as it:
+        await it.stage(*names(150))
+        await eventually(it.handed_over)
+        await valkey.kill()
+        for part in data_of(valkey):
+            shutil.copytree(part, tmp_path / part.name)
+        await valkey.start()
+        await smtp_sink.mailbox.wait_for(80, timeout=30)
+        more = [f"Otra {number}" for number in range(20)]
+        await it.stage(*more)
+        await eventually(it.handed_over)
+        await valkey.kill()
+        forget_data(valkey)
+        for part in tmp_path.iterdir():
+            shutil.copytree(part, valkey.directory / part.name)
+        await valkey.start()
+        await it.wait_for_ends(170)
+        uncertain = await it.uncertain()
+    assert it.at_most_doubled([*names(150), *more], uncertain)
+
+
+async def test_a_killed_worker_and_an_emptied_redis_together_lose_no_mail(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=50), delay_max=timedelta(milliseconds=150))
+    async with scene(valkey_url, database, smtp_sink) as it:
+        await it.stage(*names(100))
+        await smtp_sink.mailbox.wait_for(20)
+        await it.kill_worker()
+        await redis.flushall()
+        await it.running.start("worker")
+        await it.wait_for_ends(100)
+        uncertain = await it.uncertain()
+    assert it.at_most_doubled(names(100), uncertain)
+
+
+async def test_while_postgres_takes_no_mark_no_mail_goes_out_and_then_each_once(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        async with locked(database, "effects"):
+            (job_id,) = await it.stage("Una")
+            await eventually(lambda: redis.lrange(KEYS.history(job_id), 0, -1))
+            assert not it.arrived()
+        await it.wait_for_ends(1)
+    assert it.arrived() == Counter({"Una": 1})
+
+
+async def test_two_workers_serve_one_ledger(valkey_url: str, database: str, smtp_sink: MailSink) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it, Supervisor([worker(valkey_url, database, smtp_sink)]):
+        for name in names(50):
+            await it.stage(name)
+        await it.wait_for_ends(50)
+    assert it.arrived() == Counter(names(50))
