@@ -235,6 +235,15 @@ async def test_a_revived_job_is_live_and_its_later_end_replaces_the_former(valke
     assert not await live(redis)
 
 
+async def test_a_revived_job_that_waits_has_no_end(valkey_url: str, redis: Redis) -> None:
+    await push(redis, staged("a"))
+    async with working(valkey_url, raising(GiveUp("no"))):
+        await one_end(redis)
+    await revive_job(redis, "{mail}a")
+    assert await live(redis) == {"a"}
+    assert not await ends(redis)
+
+
 async def _end_in(redis: Redis, state: str) -> dict[str, Any] | None:
     end = (await ends(redis)).get("a")
     return end if end and end["state"] == state else None

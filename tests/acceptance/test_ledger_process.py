@@ -111,14 +111,17 @@ async def locked(dsn: str, table: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-def data_of(valkey: OwnValkey) -> list[Path]:
-    """The folders in which it keeps its data."""
-    return [part for part in valkey.directory.iterdir() if part.is_dir()]
-
-
 def forget_data(valkey: OwnValkey) -> None:
-    for part in data_of(valkey):
-        shutil.rmtree(part)
+    """Remove the folders in which a server that is away keeps its data."""
+    for part in valkey.directory.iterdir():
+        if part.is_dir():
+            shutil.rmtree(part)
+
+
+def copy_folders(source: Path, target: Path) -> None:
+    for part in source.iterdir():
+        if part.is_dir():
+            shutil.copytree(part, target / part.name)
 
 
 def names(number: int) -> list[str]:
@@ -214,8 +217,7 @@ async def test_a_redis_that_goes_back_to_an_earlier_state_sends_no_mail_twice_in
         await it.stage(*names(150))
         await eventually(it.handed_over)
         await valkey.kill()
-        for part in data_of(valkey):
-            shutil.copytree(part, tmp_path / part.name)
+        copy_folders(valkey.directory, tmp_path)
         await valkey.start()
         await smtp_sink.mailbox.wait_for(80, timeout=30)
         more = [f"Otra {number}" for number in range(20)]
@@ -223,8 +225,7 @@ async def test_a_redis_that_goes_back_to_an_earlier_state_sends_no_mail_twice_in
         await eventually(it.handed_over)
         await valkey.kill()
         forget_data(valkey)
-        for part in tmp_path.iterdir():
-            shutil.copytree(part, valkey.directory / part.name)
+        copy_folders(tmp_path, valkey.directory)
         await valkey.start()
         await it.wait_for_ends(170)
         uncertain = await it.uncertain()

@@ -27,7 +27,7 @@ from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
-from worker.ledger.tables_postgres import LedgerTables
+from worker.ledger.tables_postgres import LedgerTables, may_record
 
 KEYS = LaneKeys(LANE)
 STAGE = "SELECT momentus_ledger.stage('note.take', $1::jsonb, 'mail.normal', key => $2)"
@@ -133,6 +133,15 @@ async def test_a_relay_that_died_between_its_push_and_its_commit_queues_nothing_
     assert await ledger.recorder.record_all() == 1
     assert await ledger.relay.move_batch() == 0
     assert await ledger.queued() == []
+    assert not await ledger.pending()
+
+
+async def test_a_job_that_has_ended_is_not_pushed_though_it_is_pending(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    day = await ledger.connection.fetchval("SELECT day FROM momentus_ledger.jobs")
+    await ledger.connection.execute("INSERT INTO momentus_ledger.ends VALUES ($1, $2, 'done')", day, job_id)
+    assert await ledger.relay.move_batch() == 1
+    assert not await ledger.queued()
     assert not await ledger.pending()
 
 
@@ -308,6 +317,19 @@ async def test_what_redis_lost_is_pushed_again_and_what_it_knows_is_not(ledger: 
     assert set(await ledger.queued()) == {lost, known, waiting}
 
 
+async def test_a_search_waits_until_an_end_is_recorded(ledger: Ledger) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    day = await ledger.connection.fetchval("SELECT day FROM momentus_ledger.jobs")
+    async with ledger.connection.transaction():  # as a recorder does, which has not committed
+        assert await may_record(ledger.connection)
+        await ledger.connection.execute("INSERT INTO momentus_ledger.ends VALUES ($1, $2, 'done')", day, job_id)
+        searching = asyncio.create_task(ledger.reconciler.return_lost())
+        await eventually(lambda: _waits_for_a_lock(ledger.connection))
+    await ledger.redis.delete(KEYS.ledger)  # what it recorded is forgotten by Redis
+    assert await searching == 0
+
+
 async def test_a_mail_whose_effect_had_begun_comes_back_as_uncertain(valkey_url: str, ledger: Ledger) -> None:
     begun, plain = await ledger.stage("begun"), await ledger.stage("plain")
     await ledger.relay.move_batch()
@@ -417,8 +439,9 @@ async def test_without_postgres_no_effect_begins() -> None:
 
 
 async def test_a_token_wakes_the_relay_although_it_comes_before_the_commit(
-    database: str, valkey_url: str, ledger: Ledger
+    database: str, valkey_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("worker.ledger.links.LOOK_SECONDS", 600)
     async with run_ledger(database, valkey_url):
         await eventually(lambda: _has_relay(ledger))
         async with ledger.connection.transaction():
