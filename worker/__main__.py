@@ -40,7 +40,7 @@ from reports.source_postgres import Source
 from reports.store import ReportStore
 from settings import MailSettings as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
-from worker.engine.attempt import LedgerMark
+from worker.engine.effect_marks import LedgerMarking
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
 from worker.events import emit, event
@@ -180,7 +180,7 @@ class _Duties:
     limits: list[Limit] = field(default_factory=list)
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    ledger_mark: LedgerMark | None = None
+    ledger_marks: LedgerMarking | None = None
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
@@ -234,7 +234,7 @@ async def _run(duties: _Duties, settings: Settings, url: str, reports: ReportsPr
         crash_limit=settings.worker.crash_limit,
         confirm_replicas=settings.worker.confirm_replicas,
         keep_result=settings.worker.keep_result,
-        ledger_mark=duties.ledger_mark,
+        ledger_marks=duties.ledger_marks,
         ctx=duties.context,
     )
     if reports is not None:
@@ -296,7 +296,7 @@ async def _add_ledger(duties: _Duties, stack: AsyncExitStack, settings: Settings
         return
     dsn = _secret(settings.postgres_dsn)
     service = await stack.enter_async_context(run_ledger(dsn, url, relays=settings.ledger.relay == "on"))
-    duties.ledger_mark = service.marks.store
+    duties.ledger_marks = service.marks
 
 
 async def _add_reports(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -12,13 +12,14 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from jobs import Policy
 from ops.jobs.operations import cancel_job, discard_job
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
 from tests.notes import LANE, Note, running
 from tests.pooler import PGBOUNCER, pooler
 from tests.support import eventually
-from worker.engine import LaneSlots, Worker
+from worker.engine import LaneSlots, TryLater, Worker
 from worker.engine.effect_marks import LedgerRefusal
 from worker.engine.handler import handler
 from worker.ledger.links import GroupLinks
@@ -362,22 +363,10 @@ async def test_a_job_that_ended_before_redis_went_back_is_taken_out_and_keeps_it
     day = await ledger.connection.fetchval("SELECT max(day) FROM momentus_ledger.jobs")
     for ended, state in ((job_id, "done"), (revived, "dead")):
         await ledger.connection.execute("INSERT INTO momentus_ledger.ends VALUES ($1, $2, $3)", day, ended, state)
-    await ledger.reconciler.correct_live()
+    await ledger.reconciler.remove_ended()
     assert await ledger.queued() == [revived]
     assert await ledger.recorder.record_all() == 1
     assert (await ledger.ends())[job_id][0] == "done"
-
-
-async def test_a_mark_that_redis_forgot_comes_back_unless_redis_knows_more(ledger: Ledger) -> None:
-    forgotten, counted, runs = [await ledger.stage(text) for text in ("forgotten", "counted", "runs")]
-    await ledger.relay.move_batch()
-    for job_id in (forgotten, counted, runs):
-        await LedgerMarks(ledger.tables).store(await _today(ledger), job_id, 2, "primary")
-    await ledger.redis.set(f"arq:retry:{counted}", 2)  # the outcome of the second attempt is known
-    await ledger.redis.zadd(KEYS.leases, {runs: 4_102_444_800_000})
-    await ledger.reconciler.correct_live()
-    assert await ledger.redis.hgetall(KEYS.effects) == {forgotten.encode(): b"2 primary"}
-    assert await ledger.redis.get(f"arq:retry:{forgotten}") == b"2"
 
 
 # The marks
@@ -395,7 +384,7 @@ async def test_the_mark_of_a_job_of_the_ledger_is_in_postgres_before_its_effect(
         assert await context["begin_effect"]("primary")
         found.extend(await ledger.connection.fetch("SELECT id, attempt, note FROM momentus_ledger.effects"))
 
-    async with working(valkey_url, take, ledger_mark=LedgerMarks(ledger.tables).store):
+    async with working(valkey_url, take, ledger_marks=LedgerMarks(ledger.tables)):
         await eventually(lambda: found)
     assert [tuple(row) for row in found] == [(job_id, 1, "primary")]
 
@@ -429,6 +418,45 @@ async def test_a_job_that_has_ended_begins_no_effect_though_redis_went_back(ledg
     assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
 
 
+async def test_an_attempt_whose_effect_had_begun_before_redis_went_back_is_uncertain_and_begins_no_effect(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    marks = LedgerMarks(ledger.tables)
+    await marks.store(await _today(ledger), job_id, 1, "primary")
+    began: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        assert await context["begin_effect"]("primary")
+        began.append(context["job_try"])
+
+    async with working(valkey_url, take, ledger_marks=marks):
+        await eventually(lambda: began)
+    assert began == [2]
+    assert await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"1"
+
+
+async def test_a_mark_goes_when_its_effect_did_not_happen_and_stays_when_it_may_have(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        assert await context["begin_effect"]()
+        raise TryLater("busy", after=timedelta(0), uncertain=context["job_try"] == 2)
+
+    policy = Policy(tries=3, first_wait=timedelta(milliseconds=1))
+    options: dict[str, Any] = {"ledger_marks": LedgerMarks(ledger.tables), "policies": {Note.kind: policy}}
+    async with working(valkey_url, take, **options):
+        await eventually(lambda: ledger.redis.zscore(KEYS.dead, job_id))
+    left = await ledger.connection.fetch("SELECT attempt FROM momentus_ledger.effects ORDER BY attempt")
+    assert [row["attempt"] for row in left] == [2, 3]
+
+
 async def test_without_postgres_no_effect_begins() -> None:
     tables = LedgerTables("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(LedgerRefusal, match="did not confirm"):
@@ -459,7 +487,7 @@ async def test_a_worker_serves_a_ledger_from_commit_to_record(
     database: str, valkey_url: str, ledger: Ledger
 ) -> None:
     job_ids = {await ledger.stage(str(number)) for number in range(20)}
-    async with run_ledger(database, valkey_url) as service, working(valkey_url, ledger_mark=service.marks.store):
+    async with run_ledger(database, valkey_url) as service, working(valkey_url, ledger_marks=service.marks):
         await eventually(lambda: _all_ended(ledger, 20))
         await ledger.redis.flushall()
         more = {await ledger.stage(str(number)) for number in range(20)}

@@ -4,6 +4,7 @@ Every exception of a handler is a failure of its job, BaseException included: a 
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from arq.worker import Function
 from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
-from worker.engine.effect_marks import LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, LedgerMarking, LedgerRefusal
 from worker.engine.lane import Claim, Lane
 from worker.engine.outcome import (
     DONE,
@@ -40,8 +41,8 @@ _OUTCOME_EVENTS: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind 
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _SUCCESSES = {"done", "suppressed"}
-LedgerMark = Callable[[int, str, int, str], Awaitable[None]]
-"""Stores in the ledger that an effect is about to begin: day of the job's row, its id, the attempt, a note."""
+_NOT_HAPPENED = {"retry", "defer", "park"}
+"""Outcomes of a job that goes on, whose effect certainly did not happen."""
 StopReason = Literal["shutdown", "lost", "cancelled", "time"]
 """The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
@@ -58,7 +59,7 @@ class Handlers:
         keep_for_good: True to keep every result forever instead, unless the function sets it.
         time_limit: the longest time of an attempt, unless the function sets it; None for no limit.
         before, after: hooks around every attempt.
-        ledger_mark: stores the mark of a job of the ledger in Postgres too; None if this worker has no ledger.
+        ledger_marks: has the marks of jobs of the ledger; None if this worker has no ledger.
     """
 
     functions: Mapping[str, Function]
@@ -70,7 +71,7 @@ class Handlers:
     time_limit: timedelta | None = None
     before: Hook | None = None
     after: Hook | None = None
-    ledger_mark: LedgerMark | None = None
+    ledger_marks: LedgerMarking | None = None
 
     def result_life(self, kind: str) -> timedelta:
         """Return the time to keep the result of a job of this kind."""
@@ -95,32 +96,24 @@ class Effect:
         mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
     """
 
-    __slots__ = ("_claim", "_key", "_ledger", "_mark", "begun")
+    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun")
     # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
     # whenever 700 more are alive, and then costs a quarter of an attempt.
 
     def __init__(self, mark: Callable[[Claim, str, str], Awaitable[bool]], claim: Claim, key: str) -> None:
         self._mark, self._claim, self._key = mark, claim, key
-        self._ledger: Callable[[str], Awaitable[None]] | None = None
+        self._ledger: tuple[int, LedgerMarking | None] | None = None
+        self._may_be_marked = False
         self.begun = False
 
-    def mark_in_ledger(self, day: int, store: LedgerMark | None) -> None:
+    def mark_in_ledger(self, day: int, marks: LedgerMarking | None) -> None:
         """Let the mark be stored in the ledger too, since the job is one of it.
 
         Args:
             day: of its row.
-            store: stores it; None if this worker has no ledger, so that no effect of the job may begin here.
+            marks: those of this worker's ledger; None if it has none, so that no effect of the job may begin here.
         """
-        claim = self._claim
-
-        async def mark(note: str) -> None:
-            if store is None:
-                raise LedgerRefusal(
-                    "MOMENTUS_POSTGRES_DSN: is not set, and a job of the ledger needs it; set it for this worker"
-                )
-            await store(day, claim.id, claim.attempt, note)
-
-        self._ledger = mark
+        self._ledger = (day, marks)
 
     async def begin(self, note: str = "") -> bool:
         """Store the mark. After False or an exception the effect must not happen.
@@ -134,9 +127,31 @@ class Effect:
         if self._ledger is None:
             made = await self._mark(self._claim, self._key, note)
         else:
-            made, _ = await asyncio.gather(self._mark(self._claim, self._key, note), self._ledger(note))
+            marking = self._mark(self._claim, self._key, note)
+            made, _ = await asyncio.gather(marking, self._begin_in_ledger(*self._ledger, note))
         self.begun = self.begun or made
         return made
+
+    async def _begin_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
+        if marks is None:
+            raise LedgerRefusal(
+                "MOMENTUS_POSTGRES_DSN: is not set, and a job of the ledger needs it; set it for this worker"
+            )
+        self._may_be_marked = True
+        try:
+            await marks.store(day, self._claim.id, self._claim.attempt, note)
+        except EarlierEffect:
+            self.begun, self._may_be_marked = True, False
+            raise
+
+    async def release(self) -> None:
+        """Remove the mark from the ledger, which keeps the doubt if that fails: the effect did not happen."""
+        if self._ledger is None or not self._may_be_marked:
+            return
+        day, marks = self._ledger
+        if marks is not None:
+            with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # the outcome is known by now
+                await marks.release(day, self._claim.id, self._claim.attempt)
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
@@ -255,7 +270,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         attempt.begin_time()
     attempt.began = True
     if envelope.ledger_day is not None:
-        attempt.effect.mark_in_ledger(envelope.ledger_day, handlers.ledger_mark)
+        attempt.effect.mark_in_ledger(envelope.ledger_day, handlers.ledger_marks)
     try:
         if handlers.before:
             await handlers.before(context)
@@ -270,6 +285,8 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         await _after(handlers.after, context, attempt)
     if isinstance(error, Suppress):
         value = error.result
+    if outcome.kind in _NOT_HAPPENED:
+        await attempt.effect.release()
     return _conclude(attempt, envelope, handlers, outcome, error=error, value=value)
 
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -32,6 +32,23 @@ Mark = tuple[str, str, str]
 
 class LedgerRefusal(ConnectionError):
     """The ledger did not take the mark, so the effect must not begin."""
+
+
+class EarlierEffect(LedgerRefusal):
+    """The ledger has a mark of this attempt, which Redis has forgotten: its effect may have happened."""
+
+    def __init__(self) -> None:
+        super().__init__("the effect of this attempt had begun before Redis went back to an earlier state")
+
+
+class LedgerMarking(Protocol):
+    """Marks of effects in the ledger; see ``worker/ledger/marks.py``."""
+
+    async def store(self, day: int, job_id: str, attempt: int, note: str) -> None:
+        """Store that an effect is about to begin. Raises LedgerRefusal: it must not."""
+
+    async def release(self, day: int, job_id: str, attempt: int) -> None:
+        """Remove a mark, because the effect is known not to have happened."""
 
 
 class UnconfirmedMark(RedisError):

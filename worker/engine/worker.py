@@ -24,10 +24,10 @@ from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
 from producers.link.sync import Calls
 from worker.engine import connection, heartbeat
-from worker.engine.attempt import Attempt, Effect, Handlers, LedgerMark
+from worker.engine.attempt import Attempt, Effect, Handlers
 from worker.engine.cron import Cron, CronClock
 from worker.engine.dataset import DataSet
-from worker.engine.effect_marks import EffectMarks
+from worker.engine.effect_marks import EffectMarks, LedgerMarking
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Renewal, RunningClaims
@@ -94,7 +94,7 @@ class Worker(ArqWorker):
             worker claims the job, and its later outcome is refused; the attempt is charged.
         job_timeout: the time limit of an attempt, in seconds if it is a number, unless ``arq.func(timeout=...)``
             sets one; left out, ``max_run`` applies. A timeout is a failure like any other.
-        ledger_mark: stores in Postgres that the effect of a job of the ledger is about to begin; left out, no such
+        ledger_marks: those of the ledger, in which the effect of one of its jobs is marked too; left out, no such
             effect may begin here.
         crons: scheduled jobs; every worker may have the same ones.
         ctx: the entries of every handler's first argument.
@@ -126,7 +126,7 @@ class Worker(ArqWorker):
         confirm_replicas: int = 0,
         max_run: timedelta = timedelta(hours=1),
         job_timeout: timedelta | float | None = None,
-        ledger_mark: LedgerMark | None = None,
+        ledger_marks: LedgerMarking | None = None,
         crons: Sequence[Cron] = (),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
@@ -154,7 +154,7 @@ class Worker(ArqWorker):
         )
         self._pool = connection.open_redis(redis_url)
         self.runner = Runner(
-            self._handlers(policies or {}, ledger_mark),
+            self._handlers(policies or {}, ledger_marks),
             self.loop,
             prepare=self._attempt,
             settled=self._count,
@@ -168,7 +168,7 @@ class Worker(ArqWorker):
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
         self._tools = {name: _tools(name, shard.store) for name, shard in self._shard_of.items()}
 
-    def _handlers(self, policies: Mapping[str, Policy], ledger_mark: LedgerMark | None) -> Handlers:
+    def _handlers(self, policies: Mapping[str, Policy], ledger_marks: LedgerMarking | None) -> Handlers:
         functions = {name: one for name, one in self.functions.items() if isinstance(one, Function)}
         own = {name: Policy(tries=one.max_tries) for name, one in functions.items() if one.max_tries is not None}
         return Handlers(
@@ -181,7 +181,7 @@ class Worker(ArqWorker):
             time_limit=self._time_limit,
             before=self.on_job_start,
             after=self.on_job_end,
-            ledger_mark=ledger_mark,
+            ledger_marks=ledger_marks,
         )
 
     def _shard(

@@ -4,18 +4,24 @@ A mail's dot is written only after both marks are stored. So after a loss of Red
 attempt that may have delivered the mail. Marks that are asked for while a call is under way leave together in
 the next one; both marks are stored at the same time, so the mail waits for the slower of the two.
 
-Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state and
-offers a job that has ended since; its effect must not begin either.
+A mark is removed when its effect is known not to have happened, as after a refusal of the server; what is left are
+effects that happened, or that may have.
+
+Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state, and offers
+a job that has ended since, or an attempt whose effect has begun: that must not begin either, and the latter is
+counted as uncertain.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from worker.engine.batch import CallBatcher
-from worker.engine.effect_marks import LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, LedgerRefusal
 from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
 """For marks to gather in a busy worker, as those of Redis do."""
+_Answer = Literal["written", "ended", "earlier"]
 
 
 class LedgerMarks:
@@ -23,23 +29,42 @@ class LedgerMarks:
 
     def __init__(self, tables: LedgerTables) -> None:
         self._tables = tables
-        self._batcher: CallBatcher[EffectNote, bool] = CallBatcher(self._write, rounds=_ROUNDS)
+        self._stores: CallBatcher[EffectNote, _Answer] = CallBatcher(self._write, rounds=_ROUNDS)
+        self._removals: CallBatcher[EffectNote, None] = CallBatcher(self._remove, rounds=_ROUNDS)
 
     async def store(self, day: int, job_id: str, attempt: int, note: str) -> None:
         """Store that the effect of an attempt is about to begin.
 
         Raises:
+            EarlierEffect: it began before Redis went back to an earlier state; it must not begin again unseen.
             LedgerRefusal: the job has ended, or Postgres did not confirm it; the effect must not begin.
         """
         try:
-            may_begin = await self._batcher.submit(EffectNote(day, job_id, attempt, note))
+            answer = await self._stores.submit(EffectNote(day, job_id, attempt, note))
         except Exception as error:  # every fault of the database means the same
             raise LedgerRefusal(f"Postgres did not confirm the mark ({type(error).__name__})") from error
-        if not may_begin:
+        if answer == "ended":
             raise LedgerRefusal("the job has ended already: Redis went back to an earlier state")
+        if answer == "earlier":
+            raise EarlierEffect
 
-    async def _write(self, effects: Sequence[EffectNote]) -> list[bool]:
-        """Write the marks; one of each job, since a claim may offer a job once more."""
-        distinct = {(one.day, one.id, one.attempt): one for one in effects}
-        ended = await self._tables.write_effects(list(distinct.values()))
-        return [one.id not in ended for one in effects]
+    async def release(self, day: int, job_id: str, attempt: int) -> None:
+        """Remove the mark of an effect that did not happen.
+
+        Raises:
+            LedgerRefusal: Postgres did not confirm it; a later attempt may be counted as uncertain.
+        """
+        try:
+            await self._removals.submit(EffectNote(day, job_id, attempt))
+        except Exception as error:  # as above
+            raise LedgerRefusal(f"Postgres did not confirm the removal ({type(error).__name__})") from error
+
+    async def _write(self, effects: Sequence[EffectNote]) -> list[_Answer]:
+        """Write the marks; of a job that two claims offered, the first one's."""
+        first = {one.id: one for one in reversed(effects)}
+        found = await self._tables.write_effects(list(first.values()))
+        return [found[one.id] if one is first[one.id] else "earlier" for one in effects]
+
+    async def _remove(self, effects: Sequence[EffectNote]) -> list[None]:
+        await self._tables.remove_effects(effects)
+        return [None] * len(effects)

@@ -2,12 +2,11 @@
 
     lost       a job without an end that Redis does not know becomes pending; the relay pushes it with its mark
     ended      a job that waits in Redis although it has ended is taken out: Redis went back to an earlier state
-    unmarked   a job that waits in Redis, and of whose last effect only Postgres knows, gets its mark back
 
 A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``):
 Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection
 to Redis is another or its data has another id, and every five minutes. A past day is not searched again once all
-its jobs had ended. The other two are found at the start and after such a change only.
+its jobs had ended. Jobs that have ended are looked for at the start and after such a change only.
 
 It excludes recorders while it looks. A job whose end was recorded before has its end in Postgres; one that ends
 meanwhile stays in Redis; so neither is taken for lost.
@@ -31,7 +30,6 @@ from worker.ledger.links import GROUPS, GroupLinks
 from worker.ledger.push import SCRIPTS
 from worker.ledger.recorder import LAST_DAY
 from worker.ledger.relay import FAULTS
-from worker.ledger.staged_job import mark_text
 from worker.ledger.tables_postgres import (
     LedgerTables,
     exclude_recorders,
@@ -45,7 +43,6 @@ _LEDGER_AWAY = event("ledger.away")
 _JOBS_LOST = event("ledger.jobs_lost")
 
 _KNOWN = Script(read_script(SCRIPTS, "known"))
-_REMARK = Script(read_script(SCRIPTS, "remark"))
 _PAGE = 2000
 _EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
@@ -85,7 +82,7 @@ class Reconciler:
         if found == self._known and time.monotonic() < self._due_at:
             return
         if found != self._known:
-            await self.correct_live()
+            await self.remove_ended()
         await self.return_lost()
         self._known, self._due_at = found, time.monotonic() + _EVERY_SECONDS
 
@@ -98,8 +95,8 @@ class Reconciler:
             found.append(self._links.connection(group))
         return tuple(found)
 
-    async def correct_live(self) -> None:
-        """Take jobs out of Redis that have ended, and give marks back that it has forgotten.
+    async def remove_ended(self) -> None:
+        """Take jobs out of Redis that have ended.
 
         Raises:
             FAULTS: a later call does the rest.
@@ -109,27 +106,20 @@ class Reconciler:
             while True:
                 scan = partial(_scan, LaneKeys(group).ledger, cursor)
                 cursor, flat = await self._links.call(group, scan)
-                await self._correct(_read_days(dict(zip(flat[::2], flat[1::2], strict=True))))
+                await self._remove_ended(_read_days(dict(zip(flat[::2], flat[1::2], strict=True))))
                 if cursor == b"0":
                     break
 
-    async def _correct(self, live: Sequence[tuple[str, int]]) -> None:
-        """Correct what Redis has of some live jobs."""
+    async def _remove_ended(self, live: Sequence[tuple[str, int]]) -> None:
+        """Take those out that have ended."""
         if not live:
             return
         async with self._tables.transaction() as connection:
             rows = await read_jobs(connection, live)
-        marks: dict[str, list[str]] = {}
         for (job_id, _), row in zip(live, rows, strict=True):
-            lane = row["lane"]
             if row["end_state"] not in (None, "dead"):  # a dead one may have been revived
-                await self._links.call(
-                    group_of(job_id), take_out(LaneKeys(group_of(job_id)), job_id, "cancelled").run
-                )
-            elif lane is not None and row["attempt"] is not None:
-                marks.setdefault(lane, []).extend((job_id, mark_text(row["attempt"], row["note"])))
-        for lane, pairs in marks.items():
-            await self._links.call(lane, partial(_remark, LaneKeys(lane), pairs))
+                group = group_of(job_id)
+                await self._links.call(group, take_out(LaneKeys(group), job_id, "cancelled").run)
 
     async def return_lost(self) -> int:
         """Make all jobs pending that Redis does not know; return their number.
@@ -187,11 +177,6 @@ async def _read_data_id(keys: LaneKeys, call: Call) -> bytes | None:
 async def _scan(key: str, cursor: bytes, call: Call) -> tuple[bytes, list[bytes]]:
     found: tuple[bytes, list[bytes]] = await call("HSCAN", key, cursor, "COUNT", _PAGE)
     return found
-
-
-async def _remark(keys: LaneKeys, pairs: Sequence[str], call: Call) -> int:
-    names = [keys.ledger, keys.effects, keys.leases, keys.retrying]
-    return int(await _REMARK.run(call, names, pairs))
 
 
 def _read_days(found: Mapping[bytes, bytes]) -> list[tuple[str, int]]:

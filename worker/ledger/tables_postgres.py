@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reports.connection_postgres import Connection, LazyPool
 
@@ -80,12 +80,23 @@ class LedgerTables:
         """Close the connections."""
         await self._pool.close()
 
-    async def write_effects(self, effects: Sequence[EffectNote]) -> set[str]:
-        """Note effects that are about to begin; return the ids of jobs that have ended, which must have none."""
-        days, ids, attempts, notes = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
+    async def write_effects(
+        self, effects: Sequence[EffectNote]
+    ) -> dict[str, Literal["written", "ended", "earlier"]]:
+        """Note effects that are about to begin; return by id if that was done, or why it must not begin."""
+        given = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
         async with self.transaction() as connection:
-            found = await connection.fetch(_statement("write_effects"), days, ids, attempts, notes)
-        return {row["id"] for row in found}
+            found = await connection.fetch(_statement("write_effects"), *given)
+        return {
+            row["id"]: "ended" if row["has_ended"] else "written" if row["is_written"] else "earlier"
+            for row in found
+        }
+
+    async def remove_effects(self, effects: Sequence[EffectNote]) -> None:
+        """Remove notes of effects that did not happen."""
+        given = _columns((one.day, one.id, one.attempt) for one in effects)
+        async with self.transaction() as connection:
+            await connection.execute(_statement("remove_effects"), *given)
 
 
 async def lock_pending(

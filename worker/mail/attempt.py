@@ -18,12 +18,13 @@ from jobs.mail.letter import Letter
 from jobs.mail.stream import Stream
 from producers.suppression import Suppression
 from worker.engine import GiveUp, Park, Suppress, TryLater
+from worker.engine.effect_marks import EarlierEffect, LedgerRefusal
 from worker.events import emit, event
 from worker.mail.accounts.accounts import AccountSender
 from worker.mail.policies import MailPolicies, OpenedMail
 from worker.mail.recipients import ACCEPTED, Recipients, refused_outcome, retry_refused
 from worker.mail.smtp.envelope import Acceptance
-from worker.mail.smtp.errors import ConnectionBroken, MailRefused, MarkMissing
+from worker.mail.smtp.errors import ConnectionBroken, EarlierMark, MailRefused, MarkMissing
 from worker.mail.smtp.reply import Refusal, Verdict
 from worker.mail.uncertain import UnknownDelivery, decide_after_unknown
 
@@ -61,7 +62,8 @@ class DeliveryAttempt:
         """Store durably that the final dot follows by this account; False if the lease is lost and it must not.
 
         Raises:
-            MarkMissing: Redis did not confirm the mark, so the dot is not written.
+            MarkMissing: Redis or the ledger did not confirm the mark, so the dot is not written.
+            EarlierMark: only the ledger knew that this attempt may have delivered the mail before.
         """
         if self.recipients is None:
             self._policies.note_recipient(self.mail, self.account.name)
@@ -69,6 +71,10 @@ class DeliveryAttempt:
             self._policies.note_recipients(self.mail, self.recipients, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
+        except EarlierEffect as error:
+            raise EarlierMark(str(error)) from error
+        except LedgerRefusal as error:
+            raise MarkMissing(f"mark: the ledger did not take it ({error}); not sent") from error
         except (RedisError, OSError) as error:
             raise MarkMissing(
                 f"mark: Redis did not confirm it ({type(error).__name__}: {error}); not sent"
@@ -218,6 +224,12 @@ class DeliveryAttempt:
         await self.account.report_opening_failure(error)
         words = str(JournalEntry(self.account.name, "account", str(error)))  # the mail was not named to the server
         return TryLater(words, after=self.account.retry_delay, charged=False)
+
+    def outcome_without_mark(self, error: MarkMissing) -> TryLater | Park:
+        """Return the outcome of a mail whose dot was not written because its mark was not stored."""
+        if isinstance(error, EarlierMark):
+            return self.outcome_unknown(str(error))
+        return TryLater(self.journal_line(str(error)), after=self.account.retry_delay, charged=False)
 
     def outcome_unknown(self, words: str) -> TryLater | Park:
         """Return the outcome of a mail that the server may have accepted."""

@@ -251,7 +251,7 @@ async def _hand_over(attempt: DeliveryAttempt, letter: Letter) -> dict[str, obje
     except LeaseLost:
         raise TryLater(attempt.journal_line("the lease was lost before the final dot"), charged=False) from None
     except MarkMissing as error:
-        raise TryLater(attempt.journal_line(str(error)), after=account.retry_delay, charged=False) from error
+        raise attempt.outcome_without_mark(error) from error
     except asyncio.CancelledError:
         if attempt.marked:
             unknown = attempt.outcome_unknown("stopped while waiting for the reply to the final dot")

@@ -1,11 +1,12 @@
--- Note effects that are about to begin, except of jobs that have ended: Redis went back to an earlier state.
+-- Note effects that are about to begin, except of jobs that have ended, and of attempts that have a note already: Redis went
+-- back to an earlier state.
 --
 -- $1  int[]   days of the jobs' rows, since 1970
 -- $2  text[]  ids
 -- $3  int[]   attempts
 -- $4  text[]  notes
 --
--- Returns the ids of those that have ended. A dead job may have been revived.
+-- Returns for each id: has_ended, is_written. A dead job may have been revived.
 
 WITH given AS (
     SELECT date '1970-01-01' + day AS day, id, attempt, note
@@ -17,7 +18,12 @@ WITH given AS (
     ) AS found
 ), written AS (
     INSERT INTO momentus_ledger.effects (day, id, attempt, note)
-    SELECT day, id, attempt, note FROM given WHERE id NOT IN (SELECT id FROM ended)
+    SELECT day, id, attempt, note FROM given
+    WHERE id NOT IN (SELECT id FROM ended) AND NOT EXISTS (
+        SELECT FROM momentus_ledger.effects
+        WHERE effects.id = given.id AND effects.day = given.day AND effects.attempt >= given.attempt
+    )
     ON CONFLICT DO NOTHING
+    RETURNING id
 )
-SELECT id FROM ended
+SELECT id, id IN (SELECT id FROM ended) AS has_ended, id IN (SELECT id FROM written) AS is_written FROM given
