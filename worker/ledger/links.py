@@ -36,7 +36,7 @@ class GroupLinks:
         self._by_group = {one: shared or Link(url, LaneKeys(one).tag) for one in GROUPS}
         self._listener = Link(url, LaneKeys(GROUPS[0]).tag)
         listened = GROUPS[:1] if is_cluster else GROUPS
-        self._tokens = [staged_key(one) for one in listened]
+        self._tokens = [LaneKeys(one).staged for one in listened]
 
     async def call(self, lane: str, run: Callable[[Call], Awaitable[_Reply]]) -> _Reply:
         """Run a call of a lane's group; a server that does not answer in time counts as away.
@@ -74,12 +74,3 @@ class GroupLinks:
         await self._listener.close()
         for link in set(self._by_group.values()):
             await link.close()
-
-
-def staged_key(group: str) -> str:
-    """Return the key of the LIST that wakes relays; it holds at most one token.
-
-    >>> staged_key("mail")
-    'momentus:{mail}:staged'
-    """
-    return f"momentus:{LaneKeys(group).tag}:staged"
