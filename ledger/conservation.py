@@ -19,6 +19,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
+from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
 from producers.keys import LaneKeys
 from reports.connection_postgres import Connection
@@ -101,6 +102,7 @@ async def return_lost(connection: Connection, found: Conservation) -> list[str]:
             by_day[one.day].append(one.id)
     returned: list[str] = []
     async with connection.transaction():
+        await exclude_recorders(connection)
         for day, ids in by_day.items():
             returned += [row["id"] for row in await connection.fetch(_MAKE_PENDING, day, ids)]
     return returned

@@ -36,7 +36,7 @@ async def test_a_mail_staged_by_sql_is_sent_once_and_recorded_with_the_servers_r
     async with (
         Provider() as provider,
         run_ledger(database, valkey_url) as service,
-        delivering(valkey_url, provider, ledger_mark=service.marks.store),
+        delivering(valkey_url, provider, ledger_marks=service.marks),
     ):
         async with ledger.transaction():
             first = await ledger.fetchval(STAGE, "ana@example.com", "task:42")

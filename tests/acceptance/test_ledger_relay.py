@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Policy
+from ledger.recording_lock import may_record
 from ops.jobs.operations import cancel_job, discard_job
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
@@ -28,7 +29,7 @@ from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
-from worker.ledger.tables_postgres import LedgerTables, may_record
+from worker.ledger.tables_postgres import LedgerTables
 
 KEYS = LaneKeys(LANE)
 STAGE = "SELECT momentus_ledger.stage('note.take', $1::jsonb, 'mail.normal', key => $2)"

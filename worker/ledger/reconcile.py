@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 
+from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
 from producers.entry import take_out
 from producers.keys import LaneKeys
@@ -32,7 +33,6 @@ from worker.ledger.recorder import LAST_DAY
 from worker.ledger.relay import FAULTS
 from worker.ledger.tables_postgres import (
     LedgerTables,
-    exclude_recorders,
     has_ended,
     make_pending,
     read_jobs,

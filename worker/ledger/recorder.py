@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 
+from ledger.recording_lock import may_record
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
@@ -21,7 +22,7 @@ from worker.events import emit, event
 from worker.ledger.links import GROUPS, GroupLinks
 from worker.ledger.push import SCRIPTS
 from worker.ledger.relay import FAULTS
-from worker.ledger.tables_postgres import JobEnd, LedgerTables, may_record, remove_pending, write_ends
+from worker.ledger.tables_postgres import JobEnd, LedgerTables, remove_pending, write_ends
 
 _LEDGER_AWAY = event("ledger.away")
 _LEDGER_BACK = event("ledger.back")

@@ -1,8 +1,6 @@
 """The ledger's tables as the worker uses them: each method is one transaction, or part of the caller's.
 
-All is done inside transactions, so that a pooler in transaction mode may stand between. Two of them exclude each
-other by an advisory lock: the recording of ends, and the search for what Redis lost. Otherwise a job could be
-taken for lost whose end is recorded, and removed from Redis, at this moment.
+All is done inside transactions, so that a pooler in transaction mode may stand between.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -141,17 +139,6 @@ async def has_ended(connection: Connection, day: int) -> bool:
 async def make_pending(connection: Connection, day: int, ids: Sequence[str]) -> None:
     """Make jobs of one day pending again, unless they have ended."""
     await connection.execute(_statement("make_pending"), day, list(ids))
-
-
-async def exclude_recorders(connection: Connection) -> None:
-    """Wait until nobody records ends, and let nobody do so until the transaction ends."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('momentus_ledger.ends', 0))")
-
-
-async def may_record(connection: Connection) -> bool:
-    """Return True if no one else records ends or searches, and let nobody do so until the transaction ends."""
-    asked = "SELECT pg_try_advisory_xact_lock(hashtextextended('momentus_ledger.ends', 0))"
-    return bool(await connection.fetchval(asked))
 
 
 def _columns(rows: Any) -> list[list[Any]]:  # noqa: ANN401  tuples of any kinds
