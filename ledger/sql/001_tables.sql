@@ -94,7 +94,8 @@ ALTER TABLE momentus_ledger.ends_default ADD CONSTRAINT day_is_from_1970_to_9999
 --
 -- A table is made on its own and then attached, which does not wait for writers of other partitions. It waits at most
 -- 200 ms for a lock of the DEFAULT partition, and then raises 55P03 with nothing changed; the next call tries again. A
--- day of which the DEFAULT partition has rows stays there.
+-- day of which the DEFAULT partition has rows stays there. While it has any, each new partition reads it under that lock;
+-- so a call then makes those of one day alone.
 CREATE FUNCTION momentus_ledger.make_partitions(ahead integer DEFAULT 7) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
@@ -105,6 +106,7 @@ DECLARE
     child text;
     made integer := 0;
     is_taken boolean;
+    is_filled boolean;
 BEGIN
     IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 60 THEN
         RAISE EXCEPTION 'ahead: % days; must be between 0 and 60', ahead USING ERRCODE = '22023';
@@ -112,7 +114,10 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('momentus_ledger.make_partitions', 0)) THEN
         RETURN 0;  -- another worker makes them now
     END IF;
+    SELECT EXISTS (SELECT FROM momentus_ledger.jobs_default) OR EXISTS (SELECT FROM momentus_ledger.ends_default)
+        OR EXISTS (SELECT FROM momentus_ledger.effects_default) INTO is_filled;
     FOR number IN -1 .. ahead LOOP
+        EXIT WHEN made > 0 AND is_filled;
         FOREACH parent IN ARRAY ARRAY['jobs', 'effects', 'ends'] LOOP
             child := parent || to_char(today + number, '_YYYY_MM_DD');
             CONTINUE WHEN to_regclass('momentus_ledger.' || child) IS NOT NULL;

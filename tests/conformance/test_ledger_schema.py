@@ -162,3 +162,16 @@ async def test_a_database_in_another_encoding_than_utf8_is_refused_by_name(datab
         await connection.close()
         await administrator.execute(f"DROP DATABASE {name}")
         await administrator.close()
+
+
+async def test_while_the_default_partition_has_rows_one_day_is_made_at_a_time(database: str) -> None:
+    async with ledger_of(database) as connection:
+        await connection.execute(
+            "INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) "
+            "VALUES ('2099-01-01', 'a', 'l', 'k', '')"
+        )
+        for number in (1, 2):
+            assert await make_partitions(connection, AHEAD + 2) == 3
+            assert (await check(connection)).last_day == today() + timedelta(days=AHEAD + number)
+        await connection.execute("DELETE FROM momentus_ledger.jobs")
+        assert await make_partitions(connection, AHEAD + 4) == 6
