@@ -178,6 +178,25 @@ async def test_several_relays_at_once_queue_each_job_once(database: str, valkey_
     assert not await ledger.pending()
 
 
+async def test_a_row_before_the_place_of_a_slow_read_is_found_a_little_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ledger.pending_scan._SLOW_SECONDS", -1)
+    first = await ledger.stage("first")
+    async with ledger.connection.transaction():
+        await ledger.connection.execute("SELECT FROM momentus_ledger.pending FOR UPDATE")  # as another relay does
+        second = await _staged_elsewhere(ledger)
+        assert await ledger.relay.move_batch() == 1
+    assert await ledger.queued() == [second]
+    await eventually(ledger.relay.move_batch)
+    assert set(await ledger.queued()) == {first, second}
+
+
+async def _staged_elsewhere(ledger: Ledger) -> str:
+    async with ledger.tables.transaction() as connection:
+        return str(await connection.fetchval(STAGE, '{"text": "second"}', None))
+
+
 async def test_the_second_job_of_a_key_ends_as_a_duplicate_that_names_the_first(ledger: Ledger) -> None:
     first, second = await ledger.stage("a", "k"), await ledger.stage("a", "k")
     other = await ledger.stage("b", "k")

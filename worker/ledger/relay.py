@@ -25,10 +25,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.operation import Call
 from producers.rights import missing_right
+from reports.connection_postgres import Connection
 from reports.source_postgres import DATABASE_FAULTS
 from worker.engine.wake import jittered_pause
 from worker.events import emit, event
 from worker.ledger.links import GroupLinks
+from worker.ledger.pending_scan import PendingScan
 from worker.ledger.push import PushRefusal, StagedJob, push_jobs
 from worker.ledger.staged_job import UnusableRow, read_staged
 from worker.ledger.tables_postgres import (
@@ -67,6 +69,7 @@ class Relay:
         self._tables = tables
         self._links = links
         self._failures = 0
+        self._scan = PendingScan()
         self._resting: dict[str, float] = {}
         """Until when lanes rest whose keys hold something else."""
         self._left: dict[str, float] = {}
@@ -92,7 +95,7 @@ class Relay:
         """
         self._forget_rests()
         async with self._tables.transaction() as connection:
-            found = await lock_pending(connection, without=list(self._left), limit=BATCH)
+            found = await self._lock(connection)
             if not found:
                 return 0
             ends = [_end_of(job_id, 0, "quarantined", "day: is no day") for job_id, day in found if day is None]
@@ -108,6 +111,15 @@ class Relay:
         if quarantined := sum(one.state == "quarantined" for one in ends):
             emit(_JOBS_QUARANTINED, jobs=quarantined)
         return len(found)
+
+    async def _lock(self, connection: Connection) -> list[tuple[str, int | None]]:
+        """Lock some pending rows; return their ids and days."""
+        began = time.monotonic()
+        place = self._scan.place(began)
+        found = await lock_pending(connection, without=list(self._left), limit=BATCH, after=place)
+        now = time.monotonic()
+        self._scan.note_read(place, [place for place, _, _ in found], seconds=now - began, now=now)
+        return [(job_id, day) for _, job_id, day in found]
 
     async def _push(self, jobs: Sequence[StagedJob]) -> tuple[list[PushRefusal], list[StagedJob]]:
         """Push jobs by lane; return those whose key is in use, and those that stay pending."""

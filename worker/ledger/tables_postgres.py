@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reports.connection_postgres import Connection, LazyPool
+from worker.ledger.pending_scan import Place
 
 _SQL = Path(__file__).parent / "sql"
 _SECONDS = 10.0
@@ -98,11 +99,11 @@ class LedgerTables:
 
 
 async def lock_pending(
-    connection: Connection, *, without: Sequence[str], limit: int
-) -> Sequence[tuple[str, int | None]]:
-    """Lock pending jobs until the transaction ends; return ids and days (None: a day that cannot be)."""
-    found = await connection.fetch(_statement("lock_pending"), list(without), limit)
-    return [(row["id"], row["day"]) for row in found]
+    connection: Connection, *, without: Sequence[str], limit: int, after: Place
+) -> Sequence[tuple[Place, str, int | None]]:
+    """Lock pending jobs until the transaction ends; return places, ids and days (None: a day that cannot be)."""
+    found = await connection.fetch(_statement("lock_pending"), list(without), limit, after)
+    return [(row["place"], row["id"], row["day"]) for row in found]
 
 
 async def read_jobs(connection: Connection, found: Sequence[tuple[str, int]]) -> Sequence[Any]:

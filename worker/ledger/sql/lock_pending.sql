@@ -2,13 +2,14 @@
 --
 -- $1  text[]  ids to leave out: their lanes rest
 -- $2  bigint  how many
+-- $3  tid     place in the table behind which to look
 --
--- Returns id and day, in days since 1970 (NULL for a day that no envelope can name).
+-- Returns place (tid), id and day, in days since 1970 (NULL for a day that no envelope can name).
 --
 -- Not in the order of ids, and without a mark: a lower id may be committed later.
 
-SELECT id, CASE WHEN isfinite(day) THEN day - date '1970-01-01' END AS day
+SELECT ctid AS place, id, CASE WHEN isfinite(day) THEN day - date '1970-01-01' END AS day
 FROM momentus_ledger.pending
-WHERE id <> ALL ($1)
+WHERE id <> ALL ($1) AND ctid > $3
 LIMIT $2
 FOR UPDATE SKIP LOCKED
