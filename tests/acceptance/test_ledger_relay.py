@@ -118,6 +118,17 @@ async def test_a_job_is_queued_with_what_its_row_says(ledger: Ledger) -> None:
     assert (envelope["f"], envelope["k"], envelope["l"]) == ("note.take", {"text": "a"}, today)
 
 
+async def test_jobs_of_several_days_are_queued_by_one_batch(ledger: Ledger) -> None:
+    earlier, today = await ledger.stage("earlier"), await ledger.stage("today")
+    for table in ("jobs", "pending"):
+        moving = f"UPDATE momentus_ledger.{table} SET day = day - 1 WHERE id = $1"  # noqa: S608  ours
+        await ledger.connection.execute(moving, earlier)
+    assert await ledger.relay.move_batch() == 2
+    days = {job_id: int(await ledger.redis.hget(KEYS.ledger, job_id)) for job_id in await ledger.queued()}
+    assert days == {earlier: await _today(ledger) - 1, today: await _today(ledger)}
+    assert not await ledger.ends()
+
+
 async def test_a_relay_that_died_between_its_push_and_its_commit_queues_nothing_twice(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +486,20 @@ async def test_a_mark_goes_when_its_effect_did_not_happen_and_stays_when_it_may_
         await eventually(lambda: ledger.redis.zscore(KEYS.dead, job_id))
     left = await ledger.connection.fetch("SELECT attempt FROM momentus_ledger.effects ORDER BY attempt")
     assert [row["attempt"] for row in left] == [2, 3]
+
+
+async def test_marks_that_are_stored_together_stand_with_their_days(ledger: Ledger) -> None:
+    marks, today = LedgerMarks(ledger.tables), (datetime.now(UTC).date() - date(1970, 1, 1)).days
+    await ledger.connection.execute(
+        "INSERT INTO momentus_ledger.ends VALUES ($1, '{mail}ended', 'done')",
+        datetime.now(UTC).date() - timedelta(days=1),
+    )
+    asked = [(today - 1, "{mail}a"), (today, "{mail}b"), (today - 1, "{mail}ended")]
+    stored = [marks.store(day, job_id, 1, "primary") for day, job_id in asked]
+    told = await asyncio.gather(*stored, return_exceptions=True)
+    assert [type(one) for one in told] == [type(None), type(None), LedgerRefusal]
+    written = await ledger.connection.fetch("SELECT day - '1970-01-01' AS day, id FROM momentus_ledger.effects")
+    assert sorted((row["day"], row["id"]) for row in written) == asked[:2]
 
 
 async def test_without_postgres_no_effect_begins() -> None:

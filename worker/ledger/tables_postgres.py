@@ -83,9 +83,11 @@ class LedgerTables:
         self, effects: Sequence[EffectNote]
     ) -> dict[str, Literal["written", "ended", "earlier"]]:
         """Note effects that are about to begin; return by id if that was done, or why it must not begin."""
-        given = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
+        found: list[Any] = []
         async with self.transaction() as connection:
-            found = await connection.fetch(_statement("write_effects"), *given)
+            for day in sorted({one.day for one in effects}):
+                given = _columns((one.id, one.attempt, one.note) for one in effects if one.day == day)
+                found += await connection.fetch(_statement("write_effects"), day, *given)
         return {
             row["id"]: "ended" if row["has_ended"] else "written" if row["is_written"] else "earlier"
             for row in found
@@ -108,9 +110,12 @@ async def lock_pending(
 
 async def read_jobs(connection: Connection, found: Sequence[tuple[str, int]]) -> Sequence[Any]:
     """Return the rows of jobs in this order; see ``sql/read_jobs.sql``."""
-    ids, days = _columns(found)
-    rows = await connection.fetch(_statement("read_jobs"), ids, days)
-    return sorted(rows, key=lambda row: int(row["number"]))
+    rows: dict[tuple[str, int], Any] = {}
+    for day in {day for _, day in found}:
+        ids = [job_id for job_id, its_day in found if its_day == day]
+        of_day = await connection.fetch(_statement("read_jobs"), ids, day)
+        rows.update({(row["asked_id"], day): row for row in of_day})
+    return [rows[one] for one in found]
 
 
 async def remove_pending(connection: Connection, ids: Sequence[str]) -> None:

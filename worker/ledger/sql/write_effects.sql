@@ -1,7 +1,8 @@
 -- Note effects that are about to begin, except of jobs that have ended, and of attempts that have a note already: Redis went
 -- back to an earlier state.
 --
--- $1  int[]   days of the jobs' rows, since 1970
+-- $1  int     the day of all the jobs' rows, since 1970: one parameter, so that the partitions of other days are left
+--             out before the first row and not at each
 -- $2  text[]  ids
 -- $3  int[]   attempts
 -- $4  text[]  notes
@@ -9,19 +10,20 @@
 -- Returns for each id: has_ended, is_written. A dead job may have been revived.
 
 WITH given AS (
-    SELECT date '1970-01-01' + day AS day, id, attempt, note
-    FROM unnest($1::integer[], $2::text[], $3::integer[], $4::text[]) AS asked (day, id, attempt, note)
+    SELECT id, attempt, note FROM unnest($2::text[], $3::integer[], $4::text[]) AS asked (id, attempt, note)
 ), ended AS (
     SELECT given.id FROM given CROSS JOIN LATERAL (
         SELECT FROM momentus_ledger.ends
-        WHERE ends.id = given.id AND ends.day = given.day AND ends.state <> 'dead' LIMIT 1
+        WHERE ends.id = given.id AND ends.day = date '1970-01-01' + $1::integer AND ends.state <> 'dead' LIMIT 1
     ) AS found
 ), written AS (
     INSERT INTO momentus_ledger.effects (day, id, attempt, note)
-    SELECT day, id, attempt, note FROM given
+    SELECT date '1970-01-01' + $1::integer, id, attempt, note FROM given
     WHERE id NOT IN (SELECT id FROM ended) AND NOT EXISTS (
         SELECT FROM momentus_ledger.effects
-        WHERE effects.id = given.id AND effects.day = given.day AND effects.attempt >= given.attempt
+        WHERE effects.id = given.id AND effects.day = date '1970-01-01' + $1::integer
+            AND effects.attempt >= given.attempt
+        OFFSET 0  -- a lookup of each id: a join that was planned while the day was empty would read all of it later
     )
     ON CONFLICT DO NOTHING
     RETURNING id
