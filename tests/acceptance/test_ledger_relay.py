@@ -1,7 +1,7 @@
 """Jobs staged in Postgres reach Redis once, their ends come back, and what Redis loses is queued again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,12 +18,14 @@ from ops.jobs.operations import cancel_job, discard_job
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
 from tests.notes import LANE, Note, running
+from tests.own_postgres import crash, own_postgres
 from tests.pooler import PGBOUNCER, pooler
-from tests.support import eventually
+from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.engine import LaneSlots, TryLater, Worker
-from worker.engine.effect_marks import LedgerRefusal
+from worker.engine.effect_marks import JobHasEnded, LedgerRefusal
 from worker.engine.handler import handler
-from worker.ledger.links import GroupLinks
+from worker.ledger.links import GroupLinks, RedisSilent
 from worker.ledger.marks import LedgerMarks
 from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
@@ -444,7 +446,7 @@ async def test_a_job_that_has_ended_begins_no_effect_though_redis_went_back(ledg
     await ledger.relay.move_batch()
     await cancel_job(ledger.redis, job_id)
     await ledger.recorder.record_all()
-    with pytest.raises(LedgerRefusal, match="ended already"):
+    with pytest.raises(JobHasEnded):
         await LedgerMarks(ledger.tables).store(await _today(ledger), job_id, 1, "")
     assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
 
@@ -542,3 +544,59 @@ async def test_a_worker_serves_a_ledger_from_commit_to_record(
 
 async def _all_ended(ledger: Ledger, number: int) -> bool:
     return len(await ledger.ends()) == number
+
+
+async def test_what_is_staged_while_redis_is_silent_is_queued_when_it_answers(
+    database: str, own_valkey: Callable[..., Awaitable[OwnValkey]]
+) -> None:
+    valkey = await own_valkey()
+    async with (
+        ledger_of(database) as connection,
+        Redis.from_url(valkey.url) as redis,
+        serving(database, valkey.url, connection, redis) as ledger,
+    ):
+        first = await ledger.stage("first")
+        await ledger.relay.move_batch()
+        valkey.pause()
+        second = await ledger.stage("second")
+        with pytest.raises(RedisSilent):
+            await ledger.relay.move_batch()
+        assert await ledger.pending() == {second}
+        valkey.resume()
+        await ledger.relay.move_batch()
+        assert await ledger.queued() == [first, second]
+
+
+async def test_a_crash_of_postgres_ends_no_part(valkey_url: str, redis: Redis) -> None:
+    async with own_postgres([]) as (dsn,):
+        async with ledger_of(dsn) as connection, run_ledger(dsn, valkey_url):
+            await connection.fetchval(STAGE, '{"text": "first"}', None)
+            await eventually(lambda: redis.zcard(KEYS.queue))
+        async with run_ledger(dsn, valkey_url):
+            await crash(dsn)
+            connection = await asyncpg.connect(dsn)
+            second = await connection.fetchval(STAGE, '{"text": "second"}', None)
+            await eventually(lambda: redis.zscore(KEYS.queue, second))
+            await cancel_job(redis, second)
+            ended = "SELECT count(*) FROM momentus_ledger.ends"
+            await eventually(lambda: connection.fetchval(ended))
+            await connection.close()
+
+
+@pytest.mark.long
+async def test_jobs_of_all_groups_are_queued_on_a_cluster(database: str, cluster_url: str) -> None:
+    async with (
+        ledger_of(database) as connection,
+        client_of(cluster_url) as redis,
+        serving(database, cluster_url, connection, redis) as ledger,
+    ):
+        mail = await ledger.stage()
+        job = await connection.fetchval(STAGE.replace("mail.normal", "jobs"), '{"text": "a"}', None)
+        await ledger.relay.move_batch()
+        assert await redis.zrange(KEYS.queue, 0, -1) == [mail.encode()]
+        assert await redis.zrange(LaneKeys("jobs").queue, 0, -1) == [job.encode()]
+        await redis.delete(LaneKeys("jobs").ledger)
+        assert await ledger.reconciler.return_lost() == 1
+        for job_id in (mail, job):
+            await cancel_job(redis, job_id)
+        assert await ledger.recorder.record_all() == 1

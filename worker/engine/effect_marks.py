@@ -34,6 +34,13 @@ class LedgerRefusal(ConnectionError):
     """The ledger did not take the mark, so the effect must not begin."""
 
 
+class JobHasEnded(LedgerRefusal):
+    """The ledger has an end of this job, which Redis has forgotten: it must not be carried out again."""
+
+    def __init__(self) -> None:
+        super().__init__("the job has ended already: Redis went back to an earlier state")
+
+
 class EarlierEffect(LedgerRefusal):
     """The ledger has a mark of this attempt, which Redis has forgotten: its effect may have happened."""
 

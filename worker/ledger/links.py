@@ -23,6 +23,10 @@ _ANSWER_SECONDS = 2.0
 _Reply = TypeVar("_Reply")
 
 
+class RedisSilent(RedisError):
+    """Redis did not answer in time. Not a TimeoutError, which would be taken for one of Postgres's around it."""
+
+
 class GroupLinks:
     """Links to the primaries of all lane groups; one and the same link where one server has them all.
 
@@ -50,7 +54,7 @@ class GroupLinks:
                 return await run(link.call)
         except TimeoutError:
             link.drop()
-            raise
+            raise RedisSilent(f"Redis did not answer within {_ANSWER_SECONDS:g} s") from None
 
     def connection(self, group: str) -> int:
         """Return the number of the group's present connection; a server that starts again or changes ends it."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from worker.engine.batch import CallBatcher
-from worker.engine.effect_marks import EarlierEffect, LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerRefusal
 from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
@@ -36,15 +36,16 @@ class LedgerMarks:
         """Store that the effect of an attempt is about to begin.
 
         Raises:
-            EarlierEffect: it began before Redis went back to an earlier state; it must not begin again unseen.
-            LedgerRefusal: the job has ended, or Postgres did not confirm it; the effect must not begin.
+            JobHasEnded: it did before Redis went back to an earlier state.
+            EarlierEffect: the effect began before Redis went back to an earlier state.
+            LedgerRefusal: Postgres did not confirm it. In every case the effect must not begin.
         """
         try:
             answer = await self._stores.submit(EffectNote(day, job_id, attempt, note))
         except Exception as error:  # every fault of the database means the same
             raise LedgerRefusal(f"Postgres did not confirm the mark ({type(error).__name__})") from error
         if answer == "ended":
-            raise LedgerRefusal("the job has ended already: Redis went back to an earlier state")
+            raise JobHasEnded
         if answer == "earlier":
             raise EarlierEffect
 
