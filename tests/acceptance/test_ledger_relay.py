@@ -499,7 +499,7 @@ async def test_marks_that_are_stored_together_stand_with_their_days(ledger: Ledg
     asked = [(today - 1, "{mail}a"), (today, "{mail}b"), (today - 1, "{mail}ended")]
     stored = [marks.store(day, job_id, 1, "primary") for day, job_id in asked]
     told = await asyncio.gather(*stored, return_exceptions=True)
-    assert [type(one) for one in told] == [type(None), type(None), LedgerRefusal]
+    assert [type(one) for one in told] == [type(None), type(None), JobHasEnded]
     written = await ledger.connection.fetch("SELECT day - '1970-01-01' AS day, id FROM momentus_ledger.effects")
     assert sorted((row["day"], row["id"]) for row in written) == asked[:2]
 

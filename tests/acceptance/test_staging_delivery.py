@@ -35,7 +35,7 @@ async def a_worker(dsn: str, url: str) -> AsyncIterator[Provider]:
     async with (
         Provider() as provider,
         run_ledger(dsn, url) as service,
-        delivering(url, provider, ledger_mark=service.marks.store),
+        delivering(url, provider, ledger_marks=service.marks),
     ):
         yield provider
 
