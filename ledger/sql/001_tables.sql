@@ -39,7 +39,7 @@ CREATE TABLE momentus_ledger.jobs (
 -- vacuumed by its dead rows alone, at full speed, and not cut off at its end, which would need a lock that blocks
 -- writers.
 CREATE TABLE momentus_ledger.pending (
-    id text PRIMARY KEY,
+    id text PRIMARY KEY CHECK (octet_length(id) <= 1100),  -- what fits into the keys of the other tables, too
     day date NOT NULL
 ) WITH (
     autovacuum_vacuum_scale_factor = 0,

@@ -12,7 +12,11 @@
 
 SELECT * FROM (
     SELECT
-        job.id, job.lane, job.kind, job.template, job.recipients, job.day, job.staged_at, job.due_at, job.expires_at,
+        job.id, job.lane, job.kind, job.template, job.recipients, job.day,
+        -- A row by hand may name times that no calendar has.
+        CASE WHEN job.staged_at BETWEEN '0001-01-02' AND '9999-12-30' THEN job.staged_at ELSE job.day END AS staged_at,
+        CASE WHEN job.due_at BETWEEN '0001-01-02' AND '9999-12-30' THEN job.due_at END AS due_at,
+        CASE WHEN job.expires_at BETWEEN '0001-01-02' AND '9999-12-30' THEN job.expires_at END AS expires_at,
         coalesce(ended.state, CASE WHEN pending.id IS NULL THEN 'queued' ELSE 'staged' END) AS state,
         coalesce(ended.attempt, 0) AS attempt, coalesce(ended.account, '') AS account,
         coalesce(ended.reply, '') AS reply, coalesce(ended.uncertain, false) AS uncertain, ended.ended_at

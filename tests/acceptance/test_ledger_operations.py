@@ -217,6 +217,18 @@ async def test_records_are_found_by_recipient_template_state_and_time(
     assert await ids(database, "--limit", "1") == ["{mail}task"]
 
 
+async def test_a_record_is_told_though_its_row_names_times_that_no_calendar_has(
+    database: str, ledger: asyncpg.Connection
+) -> None:
+    job_id = await ledger.fetchval("SELECT momentus_ledger.stage_mail('ana@example.com', 'Cierre', 'Hoy')")
+    for column in ("due_at", "expires_at", "staged_at"):
+        await ledger.execute(f"UPDATE momentus_ledger.jobs SET {column} = '10000-01-01'")  # noqa: S608  ours
+    for words in (("list",), ("show", job_id)):
+        code, out, err = await run_ops("ledger", *words, POSTGRES_DSN=database, REDIS_URL="redis://127.0.0.1:1")
+        assert (code, err) == (0, "")
+        assert job_id in out
+
+
 @pytest.mark.parametrize(
     "words",
     [("--to", "ana"), ("--since", "yesterday"), ("--state", "gone"), ("--limit", "0"), ("--since", "99999d9")],

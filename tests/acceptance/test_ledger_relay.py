@@ -257,8 +257,10 @@ async def test_a_bad_row_is_set_aside_with_its_reason_and_stops_nothing(ledger: 
     assert column in reason
 
 
-async def test_a_pending_row_without_a_job_is_set_aside(ledger: Ledger) -> None:
-    await ledger.connection.execute("INSERT INTO momentus_ledger.pending VALUES ('{mail}x', '2026-01-01')")
+@pytest.mark.parametrize("day", ["2026-01-01", "1969-12-31", "10000-01-01", "infinity"])
+async def test_a_pending_row_without_a_job_is_set_aside(ledger: Ledger, day: str) -> None:
+    row = f"('{{mail}}x', '{day}')"
+    await ledger.connection.execute(f"INSERT INTO momentus_ledger.pending VALUES {row}")  # noqa: S608  ours
     good = await ledger.stage()
     await ledger.relay.move_batch()
     assert await ledger.queued() == [good]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from ledger.recording_lock import may_record
+from producers.identifier import is_job_id
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
@@ -30,7 +31,7 @@ _LEDGER_BACK = event("ledger.back")
 _RECORDED = Script(read_script(SCRIPTS, "recorded"))
 _BATCH = 500
 _BUSY_SECONDS, _IDLE_SECONDS = 0.05, 1.0
-"""Pause after a round that recorded ends, and after one that found none."""
+"""Pause after a round that recorded ends, and the longest one; it doubles after each that found none."""
 _LONGEST_PAUSE = 5.0
 _STATES = frozenset({"done", "suppressed", "dead", "cancelled", "discarded", "expired"})
 LAST_DAY = 2_932_896
@@ -49,6 +50,7 @@ class EndRecorder:
 
     async def run(self) -> None:
         """Record until cancelled."""
+        pause = _BUSY_SECONDS
         while True:
             try:
                 recorded = await self.record_all()
@@ -58,7 +60,8 @@ class EndRecorder:
             if self._failures:
                 emit(_LEDGER_BACK, part="recorder")
             self._failures = 0
-            await asyncio.sleep(_BUSY_SECONDS if recorded else _IDLE_SECONDS)
+            pause = _BUSY_SECONDS if recorded else min(2 * pause, _IDLE_SECONDS)
+            await asyncio.sleep(pause)
 
     async def record_all(self) -> int:
         """Record the ends of all groups that stand in Redis now; return their number.
@@ -127,12 +130,14 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
         '250 OK'
     """
     content = json.loads(text.decode("utf-8", "replace"))
-    day, at_ms = int(content["day"]), int(content["at_ms"])
+    day, at_ms, known = int(content["day"]), int(content["at_ms"]), job_id.decode()
+    if not is_job_id(known) or "\0" in known:
+        raise ValueError("the end of a job: has the id of none")
     if content["state"] not in _STATES or not 0 <= day <= LAST_DAY or not 0 <= at_ms < 1 << 47:
         raise ValueError("the end of a job: is out of range")
     return JobEnd(
         day,
-        job_id.decode(),
+        known,
         content["state"],
         at_ms,
         attempt=min(max(0, int(content.get("attempt", 0))), 1 << 30),

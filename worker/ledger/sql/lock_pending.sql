@@ -8,7 +8,7 @@
 --
 -- Not in the order of ids, and without a mark: a lower id may be committed later.
 
-SELECT ctid AS place, id, CASE WHEN isfinite(day) THEN day - date '1970-01-01' END AS day
+SELECT ctid AS place, id, CASE WHEN day BETWEEN '1970-01-01' AND '9999-12-31' THEN day - date '1970-01-01' END AS day
 FROM momentus_ledger.pending
 WHERE id <> ALL ($1) AND ctid > $3
 LIMIT $2
