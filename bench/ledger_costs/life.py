@@ -12,7 +12,8 @@ import asyncpg
 
 from bench.ledger_costs.relaying import move_all
 from bench.ledger_costs.servers import Servers
-from bench.ledger_costs.staged import LANE, mail
+from bench.ledger_costs.staged import LANE, mail, rows
+from bench.ledger_costs.staging import Spent, insert_plain
 from producers import Producer
 from producers.keys import LaneKeys
 from worker.engine import LaneSlots, Worker
@@ -29,16 +30,18 @@ _TOGETHER = 50
 """Mails that are sent at the same time."""
 _REPLY = {"account": "primary", "reply": "250 2.0.0 Ok: queued as 4hX2vW0qzJz1Kf"}
 _KEYS = LaneKeys(LANE)
+_PAYLOAD = "SELECT avg(octet_length(payload))::float8 FROM momentus_ledger.jobs"
 
 
 async def whole_life(servers: Servers, jobs: int) -> Figures:
     """Octets of WAL for a job, of each step and of all."""
     await servers.empty()
+    plain = await _insert_plain(servers, jobs)
     tables, links = LedgerTables(servers.dsn), GroupLinks(servers.url)
     at = [await servers.wal()]
     ids = await _stage(servers, jobs)
     at.append(await servers.wal())
-    await move_all(Relay(tables, links))
+    await move_all(servers, Relay(tables, links))
     at.append(await servers.wal())
     await _mark(servers, LedgerMarks(tables), ids)
     at.append(await servers.wal())
@@ -55,7 +58,20 @@ async def whole_life(servers: Servers, jobs: int) -> Figures:
         f"{step}, octets": (after - before) / jobs for step, before, after in zip(steps, at, at[1:], strict=False)
     }
     whole = sum(figures.values())
-    return figures | {"whole life, octets": whole, "without a mark, octets": whole - figures["marked, octets"]}
+    return {
+        "payload, octets": await servers.database.fetchval(_PAYLOAD),
+        "plain INSERT, octets": plain,
+        **figures,
+        "whole life, octets": whole,
+        "whole life without a mark, octets": whole - figures["marked, octets"],
+    }
+
+
+async def _insert_plain(servers: Servers, jobs: int) -> float:
+    """Insert the payloads of as many jobs into a table with a primary key, each in a transaction of its own."""
+    before = await servers.wal()
+    await Spent().run(servers.database, insert_plain, rows(jobs))
+    return (await servers.wal() - before) / jobs
 
 
 async def _stage(servers: Servers, jobs: int) -> list[str]:

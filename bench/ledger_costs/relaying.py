@@ -30,6 +30,7 @@ _PROGRAM = Path(__file__).parent / "ledger_process.py"
 _KEYS = LaneKeys(LANE)
 _IDLE_SECONDS = 3.0
 _LOOK = 0.0002
+_REST = 0.05
 _SECONDS = 300.0
 _STEPS = 10
 
@@ -47,10 +48,17 @@ async def _relay(servers: Servers) -> AsyncIterator[Relay]:
         await tables.close()
 
 
-async def move_all(relay: Relay) -> None:
-    """Hand over all that is pending."""
-    while await relay.move_batch():
+async def move_all(servers: Servers, relay: Relay) -> None:
+    """Hand over all that is pending; a relay that found none may have looked at a part."""
+    while await relay.move_batch() or await _is_left(servers):
         pass
+
+
+async def _is_left(servers: Servers) -> bool:
+    is_left = await servers.database.fetchval("SELECT EXISTS (SELECT FROM momentus_ledger.pending)")
+    if is_left:
+        await asyncio.sleep(_REST)
+    return bool(is_left)
 
 
 async def handing_over(servers: Servers, count: int) -> Figures:
@@ -59,7 +67,7 @@ async def handing_over(servers: Servers, count: int) -> Figures:
     async with _relay(servers) as relay:
         await stage(servers.database, rows(count))
         async with Processors(servers) as used:
-            await move_all(relay)
+            await move_all(servers, relay)
         figures = {
             "rows/s": count / used.seconds,
             "relay, us/row": used.own_us / count,
@@ -82,7 +90,7 @@ async def _beside_an_open_transaction(servers: Servers, relay: Relay, count: int
         for _ in range(_STEPS):
             await stage(servers.database, rows(max(1, count // _STEPS)))
             async with Processors(servers) as used:
-                await move_all(relay)
+                await move_all(servers, relay)
             costs.append(used.all_us / max(1, count // _STEPS))
     await holder.close()
     return {

@@ -38,7 +38,8 @@ async def _none(_connection: Any, _row: Row) -> None:  # noqa: ANN401  asyncpg's
     """Write nothing."""
 
 
-async def _plain(connection: Any, row: Row) -> None:  # noqa: ANN401  as above
+async def insert_plain(connection: Any, row: Row) -> None:  # noqa: ANN401  as above
+    """Insert the payload of a row into the plain table."""
     await connection.execute(_INSERT, row["id"], row["lane"], row["kind"], row["payload"])
 
 
@@ -50,7 +51,7 @@ def _writes(producer: Producer) -> dict[str, Write]:
     async def ledger(connection: Any, row: Row) -> None:  # noqa: ANN401  as above
         await producer.send(mail(len(row)), level="ledger", connection=connection)
 
-    return {"none": _none, "plain": _plain, "rows": _rows, "ledger": ledger}
+    return {"none": _none, "plain": insert_plain, "rows": _rows, "ledger": ledger}
 
 
 class Spent:
