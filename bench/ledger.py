@@ -45,7 +45,7 @@ _PARTS = ("send", "writers", "bulk", "relay", "claimable", "wal", "emptied", "re
 
 async def _measure(dsn: str, url: str, part: str, asked: argparse.Namespace) -> dict[str, float]:
     program = [sys.executable, "-P", str(_MEASURE), dsn, url, part]
-    numbers = map(str, (asked.rows, asked.jobs, asked.looks))
+    numbers = map(str, (asked.rows, asked.jobs, asked.looks, asked.days))
     beside = ["--beside", str(asked.beside.resolve())] if asked.beside else []
     process = await asyncio.create_subprocess_exec(*program, *numbers, *beside, stdout=PIPE)
     told, _ = await process.communicate()
@@ -57,7 +57,7 @@ async def _measure(dsn: str, url: str, part: str, asked: argparse.Namespace) -> 
 
 async def _main(asked: argparse.Namespace) -> None:
     print(f"- {machine()}\n- load average before the run: {os.getloadavg()[0]:.2f}")
-    print(f"- rounds: {asked.rounds}; rows: {asked.rows:,}; jobs: {asked.jobs:,}\n")
+    print(f"- rounds: {asked.rounds}; rows: {asked.rows:,}; jobs: {asked.jobs:,}; past days: {asked.days}\n")
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="momentus-bench-") as scratch:
         os.chmod(scratch, 0o711)  # noqa: PTH101, S103  the server is another user
@@ -91,5 +91,6 @@ if __name__ == "__main__":
         "--jobs", type=int, default=2_000, help="transactions of each kind; at most a tenth of --rows"
     )
     parser.add_argument("--looks", type=int, default=20, help="jobs that wait for a look")
+    parser.add_argument("--days", type=int, default=0, help="past days of which the ledger has partitions")
     parser.add_argument("--beside", type=Path, help="another checkout, for `redis`")
     asyncio.run(_main(parser.parse_args()))

@@ -40,7 +40,7 @@ async def _measure(servers: Servers, asked: argparse.Namespace) -> dict[str, flo
 
 
 async def _main(asked: argparse.Namespace) -> None:
-    async with connected(asked.dsn, asked.url) as servers:
+    async with connected(asked.dsn, asked.url, days=asked.days) as servers:
         print(json.dumps(await _measure(servers, asked)))
 
 
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     parser.add_argument("dsn")
     parser.add_argument("url")
     parser.add_argument("part")
-    for name in ("rows", "jobs", "looks"):
+    for name in ("rows", "jobs", "looks", "days"):
         parser.add_argument(name, type=int)
     parser.add_argument("--beside", type=Path)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

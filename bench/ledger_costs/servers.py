@@ -22,6 +22,23 @@ _EMPTY = (
 )
 
 
+_DAY = """
+DO $$
+DECLARE
+    past CONSTANT date := (now() AT TIME ZONE 'UTC')::date - %DAYS%;
+    parent text;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['jobs', 'effects', 'ends'] LOOP
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS momentus_ledger.%I PARTITION OF momentus_ledger.%I '
+            'FOR VALUES FROM (%L) TO (%L)',
+            parent || to_char(past, '_YYYY_MM_DD'), parent, past, past + 1
+        );
+    END LOOP;
+END $$
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     """Where the servers are, and connections of the measurement's own."""
@@ -43,12 +60,18 @@ class Servers:
 
 
 @asynccontextmanager
-async def connected(dsn: str, url: str) -> AsyncIterator[Servers]:
-    """Connect to servers that run; install a ledger, and a plain table beside it, if there is none."""
+async def connected(dsn: str, url: str, *, days: int = 0) -> AsyncIterator[Servers]:
+    """Connect to servers that run; install a ledger, and a plain table beside it, if there is none.
+
+    Args:
+        days: past ones that have partitions, empty ones, as in a ledger whose record is kept for so long.
+    """
     async with Redis.from_url(url) as redis:
         database = await asyncpg.connect(dsn)
         await schema.install(database)
         await database.execute(_PLAIN)
+        for day in range(2, days + 2):
+            await database.execute(_DAY.replace("%DAYS%", str(day)))
         yield Servers(dsn, url, database, redis)
         await database.close()
 
