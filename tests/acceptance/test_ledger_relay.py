@@ -492,7 +492,7 @@ async def test_a_mark_goes_when_its_effect_did_not_happen_and_stays_when_it_may_
     assert [row["attempt"] for row in left] == [2, 3]
 
 
-async def test_marks_that_are_stored_together_stand_with_their_days(ledger: Ledger) -> None:
+async def test_marks_that_are_stored_or_removed_together_have_their_own_days(ledger: Ledger) -> None:
     marks, today = LedgerMarks(ledger.tables), (datetime.now(UTC).date() - date(1970, 1, 1)).days
     await ledger.connection.execute(
         "INSERT INTO momentus_ledger.ends VALUES ($1, '{mail}ended', 'done')",
@@ -504,6 +504,11 @@ async def test_marks_that_are_stored_together_stand_with_their_days(ledger: Ledg
     assert [type(one) for one in told] == [type(None), type(None), JobHasEnded]
     written = await ledger.connection.fetch("SELECT day - '1970-01-01' AS day, id FROM momentus_ledger.effects")
     assert sorted((row["day"], row["id"]) for row in written) == asked[:2]
+    await marks.store(today, "{mail}b", 2, "primary")
+    await asyncio.gather(*(marks.release(day, job_id, 1) for day, job_id in asked))
+    assert await ledger.connection.fetchval("SELECT array_agg(id || attempt) FROM momentus_ledger.effects") == [
+        "{mail}b2"
+    ]
 
 
 async def test_without_postgres_no_effect_begins() -> None:

@@ -95,9 +95,10 @@ class LedgerTables:
 
     async def remove_effects(self, effects: Sequence[EffectNote]) -> None:
         """Remove notes of effects that did not happen."""
-        given = _columns((one.day, one.id, one.attempt) for one in effects)
         async with self.transaction() as connection:
-            await connection.execute(_statement("remove_effects"), *given)
+            for day in sorted({one.day for one in effects}):
+                given = _columns((one.id, one.attempt) for one in effects if one.day == day)
+                await connection.execute(_statement("remove_effects"), day, *given)
 
 
 async def lock_pending(
