@@ -12,8 +12,9 @@ from ops.depth.texts import held_text
 from ops.jobs import texts
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit_job
-from ops.jobs.explain import explain_job
-from ops.jobs.operations import cancel_job, discard_job, revive_all, revive_sendable
+from ops.jobs.explain import explain_job, explain_staged
+from ops.jobs.ledger_jobs import open_ledger, staged_record
+from ops.jobs.operations import cancel_job, cancel_unknown, discard_job, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark_job
 from ops.jobs.words import EDITED, REVIVED, STATES, TAKEN_OUT, UNPARKED, WORDS
 from ops.lanes.hold import hold_lane, release_lane
@@ -26,6 +27,8 @@ from ops.table import printable
 
 async def _why(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await explain_job(tools.redis, args.id)
+    if found.job.state == "unknown" and (record := await staged_record(tools, args.id)):
+        found = explain_staged(record, at=found.job.at)
     return CommandResult(
         texts.explained_text(found, tools.language), found.to_json(), done=found.job.state != "unknown"
     )
@@ -53,16 +56,19 @@ async def _unpark(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    ring = ring_of(tools.mail)
     if args.lane is not None:
-        counts = await revive_all(tools.redis, args.lane, ring=ring_of(tools.mail))
+        async with open_ledger(tools) as ledger:
+            counts = await revive_all(tools.redis, args.lane, ring=ring, ledger=ledger)
         return CommandResult(
             texts.revived_all_text(args.lane, counts, tools.language),
             {"lane": args.lane, **asdict(counts)},
-            done=counts.revived > 0 and not counts.suppressed,
+            done=counts.revived + counts.staged > 0 and not counts.suppressed,
         )
-    what, lane = await revive_sendable(tools.redis, args.id, ring=ring_of(tools.mail))
+    async with open_ledger(tools) as ledger:
+        what, lane = await revive_sendable(tools.redis, args.id, ring=ring, ledger=ledger)
     text = REVIVED[tools.language][what].format(id=args.id, lane=lane)
-    return CommandResult(text, _facts(args.id, lane, what), done=what == "revived")
+    return CommandResult(text, _facts(args.id, lane, what), done=what in {"revived", "staged"})
 
 
 async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -73,6 +79,10 @@ async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
     what, lane = await cancel_job(tools.redis, args.id)
+    if what == "unknown":
+        async with open_ledger(tools) as ledger:
+            if ledger is not None:
+                what, lane = await cancel_unknown(ledger, tools.redis, args.id)
     text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["cancelled"])
     return CommandResult(text, _facts(args.id, lane, what), done=what in {"gone", "stopping"})
 

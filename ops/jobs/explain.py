@@ -1,5 +1,6 @@
 """Explanation of a job that is not done yet: what it waits for, from the job and its lane.
 
+    handover  it is staged in the ledger, and no worker has handed it over yet
     held      its lane is held
     time      a delay, or the pause before its next attempt
     worker    no live worker serves its lane
@@ -16,17 +17,21 @@ Several may apply at once: a held lane whose job is not due yet waits for both.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from redis.asyncio import Redis
 
+from ledger.records import LedgerRecord
 from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.job import JobState, read_job
 from producers.keys import LaneKeys
 from producers.limits.limits import Limits, LimitState
 
-Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"]
+Wait = Literal[
+    "handover", "held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,20 @@ async def explain_job(redis: Redis, job_id: str) -> Explanation:
     lane = (await read_depth(redis, tenant="")).lane(job.lane)
     limit, held_back = await _own_limit(redis, job)
     return Explanation(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
+
+
+def explain_staged(record: LedgerRecord, *, at: datetime) -> Explanation:
+    """Explain a job of the ledger that Redis has not taken."""
+    job = JobState(
+        id=record.id,
+        at=at,
+        state="staged",
+        lane=record.lane,
+        since=record.staged_at,
+        kind=record.kind,
+        expires=record.expires_at,
+    )
+    return Explanation(job=job, lane=None, waits_for=("handover",))
 
 
 async def _own_limit(redis: Redis, job: JobState) -> tuple[LimitState | None, bool]:

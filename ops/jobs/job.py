@@ -1,5 +1,6 @@
 """One job in Redis: its state, attempts and history. This module only reads.
 
+    staged     is in the ledger alone (`explain_staged`); Redis has not taken it
     ready      could run now
     scheduled  waits for its time
     retrying   waits for its time after a failed attempt
@@ -28,7 +29,17 @@ from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
 State = Literal[
-    "ready", "scheduled", "retrying", "parked", "leased", "dead", "done", "suppressed", "expired", "unknown"
+    "staged",
+    "ready",
+    "scheduled",
+    "retrying",
+    "parked",
+    "leased",
+    "dead",
+    "done",
+    "suppressed",
+    "expired",
+    "unknown",
 ]
 
 
@@ -73,8 +84,8 @@ class JobState:
     Attributes:
         at: the instant, by Redis's clock.
         lane: "" if it is unknown.
-        since: the instant at which it became due, dead or done; of a leased job, the end of its lease unless
-            renewed; of a parked one, the next check in any case.
+        since: the instant at which it was staged, became due, dead or done; of a leased job, the end of its
+            lease unless renewed; of a parked one, the next check in any case.
         expires: its deadline, if its sender gave one.
         version: the version of its payload.
         attempt: the one that runs, or the next one, or the last one of a dead or done job; 0: unknown.

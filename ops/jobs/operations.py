@@ -4,6 +4,8 @@
     discard   dead or waiting -> gone, counted as discarded
     cancel    waiting -> gone, counted as cancelled; running -> stopped, then the same
 
+With a ledger, revive and cancel change its rows too (`ledger_jobs`).
+
 Errors: if the connection to Redis breaks after the change and before the reply, repeat the command; its result
 shows the state. A running handler stops at its worker's next renewal; a mail that was already being sent then
 counts as uncertain. The key under which a job was sent stays taken: the same key queues nothing new.
@@ -11,17 +13,20 @@ counts as uncertain. The key under which a job was sent stays taken: the same ke
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from redis.asyncio import Redis
 
 from jobs.mail.seal import KeyRing
+from ledger.corrections import cancel_staged, lock_staged
 from ops.jobs.group import groups_of, run_script, script_keys
+from ops.jobs.ledger_jobs import known_to_redis, note_revived, revive_lost, without_recorders
 from ops.jobs.unsendable import MAIL_TAG, find_unsendable
 from producers.entry import take_out
 from producers.keys import LaneKeys
+from reports.connection_postgres import Connection
 
-ReviveOutcome = Literal["revived", "vanished", "erased", "suppressed", "not dead"]
+ReviveOutcome = Literal["revived", "staged", "vanished", "erased", "suppressed", "not dead"]
 RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _BATCH = 64
@@ -35,62 +40,73 @@ class ReviveCounts:
     Attributes:
         erased: stay dead because their content was erased.
         suppressed: stay dead because their recipients are on the suppression list.
+        staged: had no payload, and are handed over again from the ledger.
     """
 
     revived: int
     vanished: int
     erased: int
     suppressed: int = 0
+    staged: int = 0
 
 
-async def revive_job(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
+async def revive_job(redis: Redis, job_id: str, *, ledger: Connection | None = None) -> tuple[ReviveOutcome, str]:
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
+    Args:
+        ledger: where a dead job is found that Redis has lost.
+
     Raises:
-        RedisError, OSError: Redis did not answer.
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer.
     """
     for group in await groups_of(redis, job_id):
-        ((what, lane),) = await _revive(redis, group, [job_id])
+        ((what, lane),) = await _revive(redis, group, [job_id], ledger)
         if lane:
             return what, lane
-    return "not dead", ""
+    return ("not dead", "") if ledger is None else await revive_lost(ledger, redis, job_id)
 
 
-async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[ReviveOutcome, str]:
+async def revive_sendable(
+    redis: Redis, job_id: str, *, ring: KeyRing | None = None, ledger: Connection | None = None
+) -> tuple[ReviveOutcome, str]:
     """Revive a dead job, unless it is a mail to a suppressed recipient.
 
     Args:
         ring: opens sealed mails, to see whether their recipients are suppressed.
+        ledger: as for :func:`revive_job`.
 
     Raises:
-        RedisError, OSError: Redis did not answer.
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer.
     """
     for group in await groups_of(redis, job_id):
         if group[0].tag == MAIL_TAG and await find_unsendable(redis, [job_id.encode()], ring=ring):
             for keys in group:
                 if await redis.zscore(keys.dead, job_id) is not None:
                     return "suppressed", keys.lane
-    return await revive_job(redis, job_id)
+    return await revive_job(redis, job_id, ledger=ledger)
 
 
-async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> ReviveCounts:
+async def revive_all(
+    redis: Redis, lane: str, *, ring: KeyRing | None = None, ledger: Connection | None = None
+) -> ReviveCounts:
     """Revive all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
     A job that dies again meanwhile stays dead, so this ends.
 
     Args:
         ring: as for :func:`revive_sendable`.
+        ledger: has jobs of which Redis lost the payload; jobs that Redis does not list are not looked for.
 
     Raises:
-        RedisError, OSError: Redis did not answer; the batches before are revived.
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer; the batches before are revived.
     """
-    counts: dict[ReviveOutcome, int] = {"revived": 0, "vanished": 0, "erased": 0, "suppressed": 0, "not dead": 0}
+    counts: dict[ReviveOutcome, int] = dict.fromkeys(get_args(ReviveOutcome), 0)
     keys, until_ms, stay = LaneKeys(lane), await _now_ms(redis), 0
     while job_ids := await _dead_until(redis, keys, until_ms, start=stay):
         unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
         counts["suppressed"] += len(unsendable)
         sendable = [job_id for job_id in job_ids if job_id not in unsendable]
-        for what, _ in await _revive(redis, [keys], sendable) if sendable else ():
+        for what, _ in await _revive(redis, [keys], sendable, ledger) if sendable else ():
             counts[what] += 1
         stay = counts["erased"] + counts["suppressed"]
     del counts["not dead"]
@@ -109,13 +125,50 @@ async def discard_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
 async def cancel_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Remove a waiting job for good, or have a running one stopped; return the outcome and its lane.
 
+    A job that is staged in a ledger is unknown here: :func:`cancel_unknown`.
+
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     return await _take_out(redis, job_id, "cancelled")
 
 
+async def cancel_unknown(ledger: Connection, redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
+    """Cancel a job that Redis did not know and the ledger may have; return the outcome and its lane.
+
+    While its row is locked no relay can hand it over. One that just did has made it known to Redis, which is
+    therefore asked once more.
+
+    Raises:
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer, or a relay had the row for more than a
+            second; Postgres is unchanged.
+    """
+    async with ledger.transaction():
+        staged = await lock_staged(ledger, job_id)
+        what, lane = await cancel_job(redis, job_id)
+        if what != "unknown" or staged is None or await known_to_redis(redis, job_id):
+            return what, lane
+        day, lane = staged
+        await cancel_staged(ledger, job_id, day)
+        return "gone", lane
+
+
 async def _revive(
+    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], ledger: Connection | None
+) -> list[tuple[ReviveOutcome, str]]:
+    if ledger is None:
+        return await _revive_in_redis(redis, group, job_ids)
+    texts = [one if isinstance(one, str) else one.decode(errors="replace") for one in job_ids]
+    async with without_recorders(ledger):
+        told = await _revive_in_redis(redis, group, job_ids)
+        outcomes = {job_id: what for job_id, (what, _) in zip(texts, told, strict=True)}
+        staged = await note_revived(ledger, redis, group[0], outcomes)
+    return [
+        ("staged" if job_id in staged else what, lane) for job_id, (what, lane) in zip(texts, told, strict=True)
+    ]
+
+
+async def _revive_in_redis(
     redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes]
 ) -> list[tuple[ReviveOutcome, str]]:
     keys = script_keys(group, ["counters", "adopted"], ["dead", "queue", "wake"])

@@ -65,15 +65,16 @@ def parked_table(found: Sequence[ParkedJob], language: Language = "en") -> str:
 def revived_all_text(lane: str, counts: ReviveCounts, language: Language = "en") -> str:
     """Return how many jobs were revived, and how many were not and why."""
     words = WORDS[language]
-    vanished, erased, suppressed = (
+    vanished, staged, erased, suppressed = (
         words[name].format(count=count, lane=lane) if count else ""
         for name, count in (
             ("vanished", counts.vanished),
+            ("staged", counts.staged),
             ("erased", counts.erased),
             ("suppressed", counts.suppressed),
         )
     )
-    back = words["back"].format(count=counts.revived, lane=lane, vanished=vanished, erased=erased)
+    back = words["back"].format(count=counts.revived, lane=lane, vanished=vanished, staged=staged, erased=erased)
     return back + suppressed
 
 

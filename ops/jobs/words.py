@@ -11,8 +11,9 @@ from ops.language import Language
 REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
     "en": {
         "revived": "{id} is back in {lane}.",
+        "staged": "Redis has lost {id}; a worker hands it over again from the ledger, to {lane}.",
         "vanished": "{id} has lost its payload and is counted as vanished in {lane}.",
-        "erased": "{id} stays dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER). "
+        "erased": "{id} stays dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER, mail forget). "
         "Send it again, and remove this one: ./run ops discard",
         "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. See why: ./run ops "
         "mail suppressed ADDRESS; allow it: ./run ops mail unsuppress ADDRESS; then revive the job",
@@ -20,8 +21,9 @@ REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
     },
     "es": {
         "revived": "{id} vuelve a estar en {lane}.",
+        "staged": "Redis ha perdido {id}; un worker lo entrega de nuevo desde el libro, a {lane}.",
         "vanished": "{id} ha perdido sus datos y cuenta como desaparecido en {lane}.",
-        "erased": "{id} sigue muerto: su contenido se borró (MOMENTUS_MAIL__ERASE_AFTER). "
+        "erased": "{id} sigue muerto: su contenido se borró (MOMENTUS_MAIL__ERASE_AFTER, mail forget). "
         "Envíelo otra vez, y elimine este: ./run ops discard",
         "suppressed": "{id} sigue muerto: su destinatario está suprimido, así que no se enviaría. Vea por qué: "
         "./run ops mail suppressed ADDRESS; permítalo: ./run ops mail unsuppress ADDRESS; después reviva el "
@@ -73,6 +75,7 @@ EDITED: Mapping[Language, Mapping[EditOutcome, str]] = {
 }
 STATES: Mapping[Language, Mapping[str, str]] = {
     "en": {
+        "staged": "staged",
         "ready": "ready",
         "scheduled": "scheduled",
         "retrying": "retrying",
@@ -85,6 +88,7 @@ STATES: Mapping[Language, Mapping[str, str]] = {
         "unknown": "unknown",
     },
     "es": {
+        "staged": "anotado",
         "ready": "listo",
         "scheduled": "programado",
         "retrying": "en reintento",
@@ -99,6 +103,7 @@ STATES: Mapping[Language, Mapping[str, str]] = {
 }
 SINCE: Mapping[Language, Mapping[str, str]] = {
     "en": {
+        "staged": "staged at",
         "ready": "due since",
         "scheduled": "due at",
         "retrying": "due again at",
@@ -110,6 +115,7 @@ SINCE: Mapping[Language, Mapping[str, str]] = {
         "expired": "expired at",
     },
     "es": {
+        "staged": "anotado",
         "ready": "desde",
         "scheduled": "previsto",
         "retrying": "reintento",
@@ -123,6 +129,7 @@ SINCE: Mapping[Language, Mapping[str, str]] = {
 }
 WAITS: Mapping[Language, Mapping[Wait, str]] = {
     "en": {
+        "handover": "a worker that hands it over from the ledger; none has yet",
         "held": "the lane is {held}",
         "time": "its time, in {in_time}",
         "limit": "{limits}",
@@ -135,6 +142,7 @@ WAITS: Mapping[Language, Mapping[Wait, str]] = {
         "end": "nothing: it runs on worker {worker}",
     },
     "es": {
+        "handover": "un worker que lo entregue desde el libro; ninguno lo ha hecho aún",
         "held": "el carril está {held}",
         "time": "su hora, dentro de {in_time}",
         "limit": "{limits}",
@@ -195,8 +203,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "before": "{count} ready jobs",
         "deferred": " (deferred: {reason})",
         "share": "{done:g} of {total:g} ({percent:.0f} %){note}, reported at {at}",
-        "back": "{count} jobs are back in {lane}{vanished}{erased}.",
+        "back": "{count} jobs are back in {lane}{vanished}{staged}{erased}.",
         "vanished": "; {count} had lost their payload and are counted as vanished",
+        "staged": "; {count} had lost their payload and are handed over again from the ledger",
         "erased": "; {count} stay dead because their content was erased",
         "suppressed": "\n{count} stay dead: their recipients are suppressed, so they would not be sent. See why: "
         "./run ops mail suppressed\nIf a server was at fault, allow them again: ./run ops mail unsuppress "
@@ -222,8 +231,9 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "before": "{count} trabajos listos",
         "deferred": " (aplazado: {reason})",
         "share": "{done:g} de {total:g} ({percent:.0f} %){note}, comunicado {at}",
-        "back": "{count} trabajos vuelven a estar en {lane}{vanished}{erased}.",
+        "back": "{count} trabajos vuelven a estar en {lane}{vanished}{staged}{erased}.",
         "vanished": "; {count} habían perdido sus datos y cuentan como desaparecidos",
+        "staged": "; {count} habían perdido sus datos y se entregan de nuevo desde el libro",
         "erased": "; {count} siguen muertos porque su contenido se borró",
         "suppressed": "\n{count} siguen muertos: sus destinatarios están suprimidos, así que no se enviarían. Vea "
         "por qué: ./run ops mail suppressed\nSi la culpa fue de un servidor, permítalos de nuevo: ./run ops mail "
