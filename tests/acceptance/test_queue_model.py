@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import ResponseError
 
-from producers import entry
+from producers import operation
 from producers.entry import JobEntry
 from producers.keys import LaneKeys
-from producers.link.script import read_script
+from producers.link.script import SCRIPTS, Script, read_script
 from tests.model.clock import step_clock
 from tests.model.machine import DAY, HOUR, LEASE, QueueMachine
 from tests.model.product import Product
@@ -110,7 +110,7 @@ async def test_the_machine_notices_a_broken_script(
             raise LookupError(f"{script}.lua has changed; break it at another place")
         return source.replace(code, instead)
 
-    monkeypatch.setattr(entry, "read_script", read_broken)
+    monkeypatch.setattr(operation, "script_named", lambda name: Script(read_broken(SCRIPTS, name)))
     monkeypatch.setattr(store, "read_script", read_broken)
     with pytest.raises(AssertionError):
         await _run_the_machine(own_valkey, "queue model, broken")

@@ -225,6 +225,7 @@ class QueueModel:
             answer += [self._lease_to(now, job, claimant) for job in batch if self._may_run(now, job, look)]
             wanted = count - len(answer) if len(batch) == wanted else 0
         self._search_for_more(now, lane, look)
+        self._check_held_back(now, look)
         self.woken.discard(lane)  # whoever claims has taken the token, and knows when the next one is due
         if lane not in self.holds and self.due_jobs(now, lane) and self.next_due(now, lane) == now:
             self.woken.add(lane)
@@ -274,10 +275,14 @@ class QueueModel:
             job.waits_from = job.due
         look.held_back.add(job.id)
         job.due = look.scores[job.id]
-        held_back = len([one for one in self.jobs.values() if one.limit == job.limit and one.waits_from])
-        assert now <= job.due <= now + 60_000 + 60 * held_back, (
-            f"{job.id} is held back until {job.due}, it is {now}"
-        )
+
+    def _check_held_back(self, now: int, look: Look) -> None:
+        """They are looked at in turn, in whatever order the claim put them into the line of their limit."""
+        for job in (self.jobs[job_id] for job_id in look.held_back):
+            line = [one for one in self.jobs.values() if one.limit == job.limit and one.waits_from]
+            assert now <= job.due <= now + 60_000 + 60 * len(line), (
+                f"{job.id} is held back until {job.due}, it is {now}"
+            )
 
     def bring_forward(self, scores: Mapping[str, int]) -> None:
         """Jobs that their limits hold back may be looked at sooner at any time."""
