@@ -235,7 +235,7 @@ class QueueModel:
         """Whether a due job is to be leased: it may end here, wait for its limit, or run at a stock arq worker."""
         if job.payload is not None and not job.stopping:
             if self._waits(job, look):
-                self._hold_back(now, job, look)
+                self._hold_back(job, look)
                 return False
             assert job.id not in look.taken or self._has_room(job), (
                 f"{job.id} was claimed from a limit without room"
@@ -254,7 +254,7 @@ class QueueModel:
         """A claim that held a job back may do so with others that it would not have come to."""
         for job in self.due_jobs(now, lane) if look.held_back else []:
             if job.payload is not None and not job.stopping and self._waits(job, look):
-                self._hold_back(now, job, look)
+                self._hold_back(job, look)
 
     def _unsure(self) -> set[str]:
         """Limits with places whose lease lapsed: whether a claim sees at once that they are free is open."""
@@ -269,7 +269,7 @@ class QueueModel:
         placed = [one for one in self.jobs.values() if one.limit == job.limit and one.has_place]
         return job.limit not in self.places or sum(map(self.is_running, placed)) < self.places[job.limit]
 
-    def _hold_back(self, now: int, job: Job, look: Look) -> None:
+    def _hold_back(self, job: Job, look: Look) -> None:
         """It is looked at when its limit has a place again, maybe in this claim; or after a minute or so."""
         if job.waits_from is None:
             job.waits_from = job.due
