@@ -1,8 +1,10 @@
 """Commands for jobs and holds: their arguments and results. `ops.__main__` runs them."""
 
 import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.lanes import LANES, OWN
 from ops import arguments
@@ -13,7 +15,6 @@ from ops.jobs import texts
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job, explain_staged
-from ops.jobs.ledger_jobs import open_ledger, staged_record
 from ops.jobs.operations import cancel_job, cancel_unknown, discard_job, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark_job
 from ops.jobs.words import EDITED, REVIVED, STATES, TAKEN_OUT, UNPARKED, WORDS
@@ -22,12 +23,38 @@ from ops.lanes.known import known_lanes, lane_argument
 from ops.mail.key_ring import ring_of
 from ops.table import printable
 
+if TYPE_CHECKING:
+    from ledger.records import LedgerRecord
+    from reports.connection_postgres import Connection
+
+
+@asynccontextmanager
+async def _ledger(tools: Tools) -> AsyncIterator["Connection | None"]:
+    """Lend a connection to the ledger; None if no database is set, or it has none. Raises CommandRefused."""
+    if not tools.postgres_dsn:
+        yield None
+        return
+    from ops.jobs.ledger_jobs import open_ledger  # noqa: PLC0415  loads the driver of Postgres
+
+    async with open_ledger(tools) as ledger:
+        yield ledger
+
+
+async def _staged_record(tools: Tools, job_id: str) -> "LedgerRecord | None":
+    """Return the record of a job that Redis has not taken. Raises CommandRefused."""
+    if not tools.postgres_dsn:
+        return None
+    from ops.jobs.ledger_jobs import staged_record  # noqa: PLC0415  loads the driver of Postgres
+
+    return await staged_record(tools, job_id)
+
+
 # Reading
 
 
 async def _why(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await explain_job(tools.redis, args.id)
-    if found.job.state == "unknown" and (record := await staged_record(tools, args.id)):
+    if found.job.state == "unknown" and (record := await _staged_record(tools, args.id)):
         found = explain_staged(record, at=found.job.at)
     return CommandResult(
         texts.explained_text(found, tools.language), found.to_json(), done=found.job.state != "unknown"
@@ -58,14 +85,14 @@ async def _unpark(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
     ring = ring_of(tools.mail)
     if args.lane is not None:
-        async with open_ledger(tools) as ledger:
+        async with _ledger(tools) as ledger:
             counts = await revive_all(tools.redis, args.lane, ring=ring, ledger=ledger)
         return CommandResult(
             texts.revived_all_text(args.lane, counts, tools.language),
             {"lane": args.lane, **asdict(counts)},
             done=counts.revived + counts.staged > 0 and not counts.suppressed,
         )
-    async with open_ledger(tools) as ledger:
+    async with _ledger(tools) as ledger:
         what, lane = await revive_sendable(tools.redis, args.id, ring=ring, ledger=ledger)
     text = REVIVED[tools.language][what].format(id=args.id, lane=lane)
     return CommandResult(text, _facts(args.id, lane, what), done=what in {"revived", "staged"})
@@ -80,7 +107,7 @@ async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
     what, lane = await cancel_job(tools.redis, args.id)
     if what == "unknown":
-        async with open_ledger(tools) as ledger:
+        async with _ledger(tools) as ledger:
             if ledger is not None:
                 what, lane = await cancel_unknown(ledger, tools.redis, args.id)
     text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["cancelled"])

@@ -18,16 +18,18 @@ Several may apply at once: a held lane whose job is not due yet waits for both.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from redis.asyncio import Redis
 
-from ledger.records import LedgerRecord
 from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.job import JobState, read_job
 from producers.keys import LaneKeys
 from producers.limits.limits import Limits, LimitState
+
+if TYPE_CHECKING:
+    from ledger.records import LedgerRecord
 
 Wait = Literal[
     "handover", "held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"
@@ -65,7 +67,7 @@ async def explain_job(redis: Redis, job_id: str) -> Explanation:
     return Explanation(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
 
 
-def explain_staged(record: LedgerRecord, *, at: datetime) -> Explanation:
+def explain_staged(record: "LedgerRecord", *, at: datetime) -> Explanation:
     """Explain a job of the ledger that Redis has not taken."""
     job = JobState(
         id=record.id,

@@ -13,18 +13,18 @@ counts as uncertain. The key under which a job was sent stays taken: the same ke
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from redis.asyncio import Redis
 
 from jobs.mail.seal import KeyRing
-from ledger.corrections import cancel_staged, lock_staged
 from ops.jobs.group import groups_of, run_script, script_keys
-from ops.jobs.ledger_jobs import known_to_redis, note_revived, revive_lost, without_recorders
 from ops.jobs.unsendable import MAIL_TAG, find_unsendable
 from producers.entry import take_out
 from producers.keys import LaneKeys
-from reports.connection_postgres import Connection
+
+if TYPE_CHECKING:
+    from reports.connection_postgres import Connection
 
 ReviveOutcome = Literal["revived", "staged", "vanished", "erased", "suppressed", "not dead"]
 RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
@@ -50,7 +50,9 @@ class ReviveCounts:
     staged: int = 0
 
 
-async def revive_job(redis: Redis, job_id: str, *, ledger: Connection | None = None) -> tuple[ReviveOutcome, str]:
+async def revive_job(
+    redis: Redis, job_id: str, *, ledger: "Connection | None" = None
+) -> tuple[ReviveOutcome, str]:
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Args:
@@ -63,11 +65,15 @@ async def revive_job(redis: Redis, job_id: str, *, ledger: Connection | None = N
         ((what, lane),) = await _revive(redis, group, [job_id], ledger)
         if lane:
             return what, lane
-    return ("not dead", "") if ledger is None else await revive_lost(ledger, redis, job_id)
+    if ledger is None:
+        return "not dead", ""
+    from ops.jobs.ledger_jobs import revive_lost  # noqa: PLC0415  loads the driver of Postgres
+
+    return await revive_lost(ledger, redis, job_id)
 
 
 async def revive_sendable(
-    redis: Redis, job_id: str, *, ring: KeyRing | None = None, ledger: Connection | None = None
+    redis: Redis, job_id: str, *, ring: KeyRing | None = None, ledger: "Connection | None" = None
 ) -> tuple[ReviveOutcome, str]:
     """Revive a dead job, unless it is a mail to a suppressed recipient.
 
@@ -87,7 +93,7 @@ async def revive_sendable(
 
 
 async def revive_all(
-    redis: Redis, lane: str, *, ring: KeyRing | None = None, ledger: Connection | None = None
+    redis: Redis, lane: str, *, ring: KeyRing | None = None, ledger: "Connection | None" = None
 ) -> ReviveCounts:
     """Revive all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
@@ -133,7 +139,7 @@ async def cancel_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     return await _take_out(redis, job_id, "cancelled")
 
 
-async def cancel_unknown(ledger: Connection, redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
+async def cancel_unknown(ledger: "Connection", redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Cancel a job that Redis did not know and the ledger may have; return the outcome and its lane.
 
     While its row is locked no relay can hand it over. One that just did has made it known to Redis, which is
@@ -143,6 +149,9 @@ async def cancel_unknown(ledger: Connection, redis: Redis, job_id: str) -> tuple
         RedisError, OSError, DATABASE_FAULTS: a store did not answer, or a relay had the row for more than a
             second; Postgres is unchanged.
     """
+    from ledger.corrections import cancel_staged, lock_staged  # noqa: PLC0415  loads the driver of Postgres
+    from ops.jobs.ledger_jobs import known_to_redis  # noqa: PLC0415  see above
+
     async with ledger.transaction():
         staged = await lock_staged(ledger, job_id)
         what, lane = await cancel_job(redis, job_id)
@@ -154,11 +163,13 @@ async def cancel_unknown(ledger: Connection, redis: Redis, job_id: str) -> tuple
 
 
 async def _revive(
-    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], ledger: Connection | None
+    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], ledger: "Connection | None"
 ) -> list[tuple[ReviveOutcome, str]]:
     if ledger is None:
         return await _revive_in_redis(redis, group, job_ids)
     texts = [one if isinstance(one, str) else one.decode(errors="replace") for one in job_ids]
+    from ops.jobs.ledger_jobs import note_revived, without_recorders  # noqa: PLC0415  loads the driver of Postgres
+
     async with without_recorders(ledger):
         told = await _revive_in_redis(redis, group, job_ids)
         outcomes = {job_id: what for job_id, (what, _) in zip(texts, told, strict=True)}
