@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -18,6 +19,9 @@ from reader.message import HeaderList, Request, Response
 from reader.report import ReportResponder, _as_memory
 from reader.store import StoredReports
 from tests.support import eventually
+
+LONG = timedelta(seconds=10)
+"""For a reply on a busy machine."""
 
 KEY = "momentus:{reports}:snapshot:default:general"
 URL = "/v1/reports/general/17"
@@ -45,7 +49,7 @@ def head(etag: str = "0" * 16) -> bytes:
 
 @pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
-    connection = Connection(valkey_url)
+    connection = Connection(valkey_url, deadline=LONG)
     store = StoredReports(connection, tenant="default")
     yield Reader(store, ReportResponder(store, None), origins=Origins(["https://app.example"]))
     await connection.close()

@@ -1,6 +1,7 @@
 """The reader behind a server that speaks ASGI gives the answers that its own process gives."""
 
 from collections.abc import MutableMapping
+from datetime import timedelta
 from typing import Any
 
 from reader.asgi import Application
@@ -8,6 +9,9 @@ from reader.connection import Connection
 from reader.handler import Reader
 from reader.report import ReportResponder
 from reader.store import StoredReports
+
+LONG = timedelta(seconds=10)
+"""For a reply on a busy machine."""
 
 
 class Exchange:
@@ -25,7 +29,7 @@ class Exchange:
 
 
 async def answered(valkey_url: str, method: str, path: str) -> list[MutableMapping[str, Any]]:
-    connection = Connection(valkey_url)
+    connection = Connection(valkey_url, deadline=LONG)
     store = StoredReports(connection, tenant="default")
     exchange = Exchange()
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [(b"Accept", b"*/*")]}
@@ -55,7 +59,7 @@ async def test_what_does_not_exist_is_a_problem_document(valkey_url: str) -> Non
 
 async def test_the_server_may_start_and_stop_it(valkey_url: str) -> None:
     exchange = Exchange({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
-    store = StoredReports(Connection(valkey_url), tenant="default")
+    store = StoredReports(Connection(valkey_url, deadline=LONG), tenant="default")
     application = Application(Reader(store, ReportResponder(store, None)))
     await application({"type": "lifespan"}, exchange.receive, exchange.send)
     assert [message["type"] for message in exchange.sent] == [

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from time import time
 from typing import Any
 
@@ -18,6 +19,9 @@ from reader.report import ReportResponder
 from reader.store import StoredReports
 from tests.reader_process import REPORT
 
+LONG = timedelta(seconds=10)
+"""For a reply on a busy machine."""
+
 TAG = "0123456789abcdef"
 SECOND = 1_000_000
 NOW = int(time()) * SECOND
@@ -27,7 +31,7 @@ CHANGED_DATE, BEFORE, AFTER = (http_date(CHANGED + shift * SECOND) for shift in 
 
 @pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
-    connection = Connection(valkey_url)
+    connection = Connection(valkey_url, deadline=LONG)
     store = StoredReports(connection, tenant="default")
     yield Reader(store, ReportResponder(store, None))
     await connection.close()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 import pytest
 
@@ -14,6 +15,9 @@ from reader.report import ReportResponder
 from reader.store import StoredReports
 from tests.boards import Shop, shop
 from worker.reports.refresh import refresh_board
+
+LONG = timedelta(seconds=10)
+"""For a reply on a busy machine."""
 
 WANTED = "momentus:{reports}:wanted:default:sales"
 Ask = Callable[[int | str], Awaitable[Response]]
@@ -27,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def reader_of(url: str) -> AsyncIterator[Ask]:
-    connection = Connection(url)
+    connection = Connection(url, deadline=LONG)
     store = StoredReports(connection, tenant="default")
     reader = Reader(store, ReportResponder(store, None))
 
