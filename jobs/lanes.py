@@ -21,6 +21,9 @@ LANES = (*MAIL_LANES, REPORTS)
 
 OWN = "jobs"
 """The lane of a backend's own jobs that name none, and the group of all lanes of such jobs."""
+
+GROUPS = ("mail", REPORTS, OWN)
+"""Groups of all lanes."""
 _OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 

@@ -19,8 +19,11 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
+from jobs.lanes import GROUPS
+from ledger.live_jobs import make_pending, read_live
 from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
+from producers.identifier import group_of_id
 from producers.keys import LaneKeys
 from reports.connection_postgres import Connection
 
@@ -28,11 +31,9 @@ Fault = Literal["lost", "stray", "ended", "no job"]
 """`lost`: Redis has forgotten a live job. `stray`: Redis has a job that Postgres has not. `ended`: Redis holds a
 job as live that has an end. `no job`: Postgres has an end, or a note to hand over, of a job that it has not."""
 
-GROUPS = ("mail", "jobs", "reports")
 _FOLDER = Path(__file__).parent / "sql"
-_TOTALS, _LIVE, _FACTS, _ORPHANS, _MAKE_PENDING = (
-    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("totals", "live", "facts", "orphans", "make_pending")
+_TOTALS, _FACTS, _ORPHANS = (
+    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "facts", "orphans")
 )
 _PENDING = "SELECT count(*) FROM momentus_ledger.pending"
 _BATCH = 1000
@@ -104,7 +105,7 @@ async def return_lost(connection: Connection, found: Conservation) -> list[str]:
     async with connection.transaction():
         await exclude_recorders(connection)
         for day, ids in by_day.items():
-            returned += [row["id"] for row in await connection.fetch(_MAKE_PENDING, day, ids)]
+            returned += await make_pending(connection, day, ids)
     return returned
 
 
@@ -123,9 +124,9 @@ async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Di
     """Return the jobs of a day that Redis has lost, and rows without a job."""
     found = [Disagreement(day, row["id"], "no job") for row in await connection.fetch(_ORPHANS, day)]
     last = ""
-    while rows := await connection.fetch(_LIVE, day, last, _BATCH):
-        last = rows[-1]["id"]
-        absent = await _absent(redis, [row["id"] for row in rows])
+    while ids := await read_live(connection, day, after=last, limit=_BATCH):
+        last = ids[-1]
+        absent = await _absent(redis, ids)
         facts = await connection.fetch(_FACTS, day, absent)
         found += [
             Disagreement(day, row["id"], "lost") for row in facts if not row["state"] and not row["is_pending"]
@@ -137,7 +138,7 @@ async def _absent(redis: Redis, job_ids: list[str]) -> list[str]:
     """Return those of which Redis has neither a live job nor an end."""
     by_group = defaultdict[str, list[str]](list)
     for job_id in job_ids:
-        by_group[_group(job_id)].append(job_id)
+        by_group[group_of_id(job_id) or "none"].append(job_id)  # a group without jobs
     absent: list[str] = []
     for group, ids in by_group.items():
         live = await redis.hmget(LaneKeys(group).ledger, ids)  # type: ignore[misc]  # typed for both clients
@@ -172,21 +173,9 @@ async def _live_in_redis(redis: Redis) -> AsyncIterator[tuple[str, dict[str, dat
         cursor = 0
         while True:
             cursor, rows = await redis.hscan(LaneKeys(group).ledger, cursor, count=_BATCH)
-            yield (
-                group,
-                {
-                    one.decode(errors="surrogateescape"): _EPOCH + timedelta(days=int(day))
-                    for one, day in rows.items()
-                },
-            )
+            yield group, {one.decode(errors="replace"): _day(day) for one, day in rows.items()}
             if not cursor:
                 break
-
-
-def _group(job_id: str) -> str:
-    """Return the group in a job's id; of one that has none, a group without jobs."""
-    tag, closed, _ = job_id.partition("}")
-    return tag.removeprefix("{") if closed and tag.startswith("{") else "none"
 
 
 def _day(since_1970: bytes) -> date:

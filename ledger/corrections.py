@@ -11,9 +11,9 @@ from pathlib import Path
 from reports.connection_postgres import Connection
 
 _FOLDER = Path(__file__).parent / "sql"
-_REMOVE_DEATHS, _MAKE_PENDING, _LOCK_STAGED, _CANCEL_STAGED = (
+_REMOVE_DEATHS, _LOCK_STAGED, _CANCEL_STAGED = (
     (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("remove_deaths", "make_pending", "lock_staged", "cancel_staged")
+    for name in ("remove_deaths", "lock_staged", "cancel_staged")
 )
 _WAIT = "SET LOCAL lock_timeout = '1s'"
 
@@ -26,11 +26,6 @@ async def remove_deaths(connection: Connection, job_ids: Sequence[str]) -> dict[
     """
     found = await connection.fetch(_REMOVE_DEATHS, list(job_ids))
     return {row["id"]: (row["day"], row["lane"]) for row in found}
-
-
-async def stage_again(connection: Connection, job_id: str, day: date) -> None:
-    """Have a relay hand over a live job again. Raises DATABASE_FAULTS."""
-    await connection.execute(_MAKE_PENDING, day, [job_id])
 
 
 async def lock_staged(connection: Connection, job_id: str) -> tuple[date, str] | None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import asyncpg
 
+from ledger.live_jobs import has_ended
 from ledger.records import recorded_days
 from reports.connection_postgres import Connection
 
@@ -44,7 +45,7 @@ async def remove_days(connection: Connection, before: date, *, dry_run: bool = F
 
 
 async def _judge(connection: Connection, day: date) -> Fate:
-    return "removed" if await connection.fetchval("SELECT momentus_ledger.has_ended($1)", day) else "live"
+    return "removed" if await has_ended(connection, day) else "live"
 
 
 async def _remove(connection: Connection, day: date) -> Fate:

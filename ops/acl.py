@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.lanes import GROUPS
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.lanes.known import GROUPS
 
 _TALK = "ping hello auth select role time cluster|slots cluster|info command asking"
 """The commands of every connection; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from redis.asyncio import Redis
 
+from jobs.lanes import GROUPS
 from ops.command import Command, CommandResult, Tools
-from ops.lanes.known import GROUPS
 from ops.language import Language
 from producers.keys import LaneKeys
 

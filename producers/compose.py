@@ -77,7 +77,7 @@ class Composer:
 
         Args:
             job_id: id of the job that the entry replaces; by default a new id.
-            staged: True if it may become a row of the ledger, which says more.
+            staged: True if it may become a row of the ledger.
 
         Raises:
             ValueError: the message cannot be composed, or :class:`InvalidRequest`: the key or an option is

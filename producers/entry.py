@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from .identifier import group_of_id
 from .keys import LaneKeys
 from .link import Argument
 from .operation import Operation
@@ -26,7 +27,7 @@ class JobEntry:
         expires_in_ms, life_ms: time until the job expires, from when Redis takes it or from when it may run; at
             most one of them.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
-        facts: what a row of the ledger says besides; None if it will not be one.
+        facts: what a row of the ledger says besides, if it may be one.
     """
 
     id: str
@@ -116,7 +117,7 @@ def take_out(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ())
 
 def cancel(job_id: str) -> Operation[Cancelled]:
     """Cancel a job by its id alone, in any lane of its group."""
-    taking = take_out(LaneKeys(job_id[1 : job_id.index("}")]), job_id, "cancelled")
+    taking = take_out(LaneKeys(group_of_id(job_id)), job_id, "cancelled")
 
     def read(reply: Any) -> Cancelled:  # noqa: ANN401  as above
         match taking.read(reply):

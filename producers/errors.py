@@ -57,5 +57,5 @@ class QueueFull(NotEnqueued):
 class LedgerUnavailable(NotEnqueued):
     """The ledger in Postgres cannot take the job: it is not installed, or the connection may not write to it.
 
-    The statement failed, and with it the transaction of the connection: roll it back.
+    The statement failed, and with it the connection's transaction: roll it back.
     """

@@ -29,6 +29,16 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.match(text) is not None
 
 
+def group_of_id(job_id: str) -> str:
+    """Return the lane group in a job's id, or "".
+
+    >>> group_of_id("{mail}1"), group_of_id("1")
+    ('mail', '')
+    """
+    tag, closed, _ = job_id.partition("}")
+    return tag[1:] if closed and tag.startswith("{") else ""
+
+
 class Identifiers:
     """Generator of ids that increase within this process. Thread-safe."""
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "producers": set[str](),
     "sessions": set[str](),
     "reports": {"clocks", "durations", "jobs", "producers"},
-    "ledger": {"producers", "reports"},
+    "ledger": {"jobs", "producers", "reports"},
     "reader": {"background", "clocks", "hosts", "sessions", "producers"},
     "worker": {"background", "clocks", "durations", "jobs", "ledger", "producers", "sessions", "reports"},
     "ops": {

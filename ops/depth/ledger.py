@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from ops.lanes.known import GROUPS
+from jobs.lanes import GROUPS
 from producers.keys import LaneKeys
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
-from ledger.corrections import remove_deaths, stage_again
+from ledger.corrections import remove_deaths
+from ledger.live_jobs import make_pending
 from ledger.recording_lock import exclude_recorders
 from ledger.records import LedgerRecord, read_record
 from ledger.schema import read_state
@@ -73,7 +74,7 @@ async def note_revived(
     staged = frozenset(job_id for job_id in live if outcomes[job_id] == "vanished")
     for job_id in staged:
         await redis.hdel(keys.ended, job_id)  # type: ignore[misc]  # typed for both clients
-        await stage_again(ledger, job_id, live[job_id][0])
+        await make_pending(ledger, live[job_id][0], [job_id])
     return staged
 
 
@@ -89,7 +90,7 @@ async def revive_lost(
         live = {} if known == "ended" else await remove_deaths(ledger, [job_id])
         if job_id in live and known == "":
             day, lane = live[job_id]
-            await stage_again(ledger, job_id, day)
+            await make_pending(ledger, day, [job_id])
             return "staged", lane
         found = await read_record(ledger, job_id)
     is_erased = known == "" and found is not None and found[0].state == "dead"

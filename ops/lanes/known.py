@@ -13,8 +13,6 @@ from jobs.errors import JobError
 from jobs.lanes import LANES, OWN, own_lane
 from producers.keys import LaneKeys, group_of
 
-GROUPS = (*dict.fromkeys(group_of(lane) for lane in LANES), OWN)
-"""Lane groups, the default of commands first."""
 _ACCEPTED = b"accepted:"
 
 

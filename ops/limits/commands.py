@@ -12,11 +12,11 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
+from jobs.lanes import GROUPS
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
-from ops.lanes.known import GROUPS
 from ops.language import Language
 from ops.limits.texts import HEADS, RESULTS, state_text
 from ops.table import printable, table

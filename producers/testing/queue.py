@@ -78,13 +78,10 @@ class RecordingComposer(Composer):
         key: str | None,
         now: datetime,
         times: SendTimes,
-        *,
-        limit: str,
-        job_id: str = "",
-        staged: bool = False,
+        **options: Any,  # noqa: ANN401  those of the method behind this
     ) -> JobEntry:
         """Compose an entry as :meth:`Composer.entry_at` does, and record its message and key."""
-        entry = super().entry_at(message, key, now, times, limit=limit, job_id=job_id, staged=staged)
+        entry = super().entry_at(message, key, now, times, **options)
         self.asked[entry.id] = message, key
         return entry
 

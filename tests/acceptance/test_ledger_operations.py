@@ -317,11 +317,13 @@ async def test_each_job_about_which_the_stores_disagree_is_named(
     )
     await ledger.execute("INSERT INTO momentus_ledger.pending (id, day) VALUES ('{mail}void', $1)", today())
     await redis.hset(LIVE, mapping={"{mail}over": day, "{mail}stray": day, "{mail}elsewhere": day - 400})
+    await redis.hset(LIVE, mapping={"{mail}no number": "x", "{mail}no day": 10**9})
     code, _, faults = await check(database, valkey_url)
     assert code == 1
     assert faults == {
         *(("{mail}lost", "lost"), ("by hand", "lost"), ("{mail}over", "ended"), ("{mail}none", "no job")),
         *(("{mail}void", "no job"), ("{mail}stray", "stray"), ("{mail}elsewhere", "stray")),
+        *(("{mail}no number", "stray"), ("{mail}no day", "stray")),
     }
     _, out, _ = await run_ops("ledger", "check", POSTGRES_DSN=database, REDIS_URL=valkey_url)
     assert "{mail}lost" in out

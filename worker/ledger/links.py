@@ -10,13 +10,12 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
+from jobs.lanes import GROUPS
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.link.address import read_address
 from producers.operation import Call
 
-GROUPS = ("mail", "jobs", "reports")
-"""The lane groups whose jobs the ledger may have."""
 LOOK_SECONDS = 1
 """Longest wait for a token; then the relay looks without one."""
 _ANSWER_SECONDS = 2.0

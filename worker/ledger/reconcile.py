@@ -15,41 +15,34 @@ meanwhile stays in Redis; so neither is taken for lost.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 
+from jobs.lanes import GROUPS
+from ledger.live_jobs import has_ended, make_pending, read_live
 from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
 from producers.entry import take_out
+from producers.identifier import group_of_id
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
 from reports.connection_postgres import Connection
-from worker.engine.wake import jittered_pause
 from worker.events import emit, event
-from worker.ledger.links import GROUPS, GroupLinks
+from worker.ledger.links import GroupLinks
+from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.push import SCRIPTS
 from worker.ledger.recorder import LAST_DAY
-from worker.ledger.relay import FAULTS
-from worker.ledger.tables_postgres import (
-    LedgerTables,
-    has_ended,
-    make_pending,
-    read_jobs,
-    read_live,
-)
+from worker.ledger.tables_postgres import LedgerTables, read_jobs
 
-_LEDGER_AWAY = event("ledger.away")
 _JOBS_LOST = event("ledger.jobs_lost")
 
 _KNOWN = Script(read_script(SCRIPTS, "known"))
 _PAGE = 2000
-_EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
-_STAGED_LATE = 9
-"""Days before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
-_LONGEST_PAUSE = 5.0
+_STAGED_LATE = timedelta(days=9)
+"""Time before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
 
 
 class Reconciler:
@@ -58,9 +51,9 @@ class Reconciler:
     def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
         self._tables = tables
         self._links = links
-        self._failures = 0
+        self._outage = Outage("reconcile")
         self._known: tuple[object, ...] = ()
-        self._ended_days: set[int] = set()
+        self._ended_days: set[date] = set()
         self._due_at = 0.0
 
     async def run(self) -> None:
@@ -68,13 +61,11 @@ class Reconciler:
         while True:
             try:
                 await self._look()
-                self._failures = 0
-                await asyncio.sleep(_LOOK_SECONDS)
             except FAULTS as error:
-                if self._failures == 0:
-                    emit(_LEDGER_AWAY, part="reconcile", error=type(error).__name__)
-                self._failures += 1
-                await asyncio.sleep(jittered_pause(self._failures, longest=_LONGEST_PAUSE))
+                await self._outage.pause(error)
+                continue
+            self._outage.end()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
         """Search if the identity of Redis or of its data changed, or if it is time."""
@@ -118,7 +109,7 @@ class Reconciler:
             rows = await read_jobs(connection, live)
         for (job_id, _), row in zip(live, rows, strict=True):
             if row["end_state"] not in (None, "dead"):  # a dead one may have been revived
-                group = group_of(job_id)
+                group = group_of_id(job_id)
                 await self._links.call(group, take_out(LaneKeys(group), job_id, "cancelled").run)
 
     async def return_lost(self) -> int:
@@ -129,16 +120,16 @@ class Reconciler:
         """
         lost = 0
         async with self._tables.transaction() as connection:
-            days = [(day - _EPOCH).days for day in await recorded_days(connection)]
+            days = await recorded_days(connection)
         self._ended_days &= set(days)
         for day in days:
             if day not in self._ended_days:
-                lost += await self._return_day(day, is_past=day < days[-1] - _STAGED_LATE)
+                lost += await self._return_day(day, is_past=days[-1] - day > _STAGED_LATE)
         if lost:
             emit(_JOBS_LOST, jobs=lost)
         return lost
 
-    async def _return_day(self, day: int, *, is_past: bool) -> int:
+    async def _return_day(self, day: date, *, is_past: bool) -> int:
         """Make the lost jobs of a day pending; return their number."""
         after, lost = "", 0
         while True:
@@ -152,7 +143,7 @@ class Reconciler:
                 return lost
             after = page[-1]
 
-    async def _return_page(self, connection: Connection, day: int, page: Sequence[str]) -> int:
+    async def _return_page(self, connection: Connection, day: date, page: Sequence[str]) -> int:
         """Make those of some jobs pending that Redis does not know; return their number."""
         lost = [job_id for group in GROUPS for job_id in await self._unknown(group, page)]
         if lost:
@@ -187,12 +178,3 @@ def _read_days(found: Mapping[bytes, bytes]) -> list[tuple[str, int]]:
     """
     days = ((job_id.decode("utf-8", "replace"), day.decode("ascii", "replace")) for job_id, day in found.items())
     return [(job_id, int(day)) for job_id, day in days if day.isdecimal() and int(day) <= LAST_DAY]
-
-
-def group_of(job_id: str) -> str:
-    """Return the group in a job's id.
-
-    >>> group_of("{mail}1")
-    'mail'
-    """
-    return job_id[1 : job_id.index("}")]

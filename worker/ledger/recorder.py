@@ -13,26 +13,21 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 
+from jobs.lanes import GROUPS
 from ledger.recording_lock import may_record
 from producers.identifier import is_job_id
 from producers.keys import LaneKeys
 from producers.link.script import Script, read_script
 from producers.operation import Call
-from worker.engine.wake import jittered_pause
-from worker.events import emit, event
-from worker.ledger.links import GROUPS, GroupLinks
+from worker.ledger.links import GroupLinks
+from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.push import SCRIPTS
-from worker.ledger.relay import FAULTS
 from worker.ledger.tables_postgres import JobEnd, LedgerTables, remove_pending, write_ends
-
-_LEDGER_AWAY = event("ledger.away")
-_LEDGER_BACK = event("ledger.back")
 
 _RECORDED = Script(read_script(SCRIPTS, "recorded"))
 _BATCH = 500
 _BUSY_SECONDS, _IDLE_SECONDS = 0.05, 1.0
 """Pause after a round that recorded ends, and the longest one; it doubles after each that found none."""
-_LONGEST_PAUSE = 5.0
 _STATES = frozenset({"done", "suppressed", "dead", "cancelled", "discarded", "expired"})
 LAST_DAY = 2_932_896
 """The end of the year 9999, in days since 1970."""
@@ -46,7 +41,7 @@ class EndRecorder:
     def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
         self._tables = tables
         self._links = links
-        self._failures = 0
+        self._outage = Outage("recorder")
 
     async def run(self) -> None:
         """Record until cancelled."""
@@ -55,11 +50,9 @@ class EndRecorder:
             try:
                 recorded = await self.record_all()
             except FAULTS as error:
-                await self._pause(error)
+                await self._outage.pause(error)
                 continue
-            if self._failures:
-                emit(_LEDGER_BACK, part="recorder")
-            self._failures = 0
+            self._outage.end()
             pause = _BUSY_SECONDS if recorded else min(2 * pause, _IDLE_SECONDS)
             await asyncio.sleep(pause)
 
@@ -96,12 +89,6 @@ class EndRecorder:
         if ends:
             await self._links.call(group, lambda call: _forget(call, key, found, ends))
         return cursor, len(ends)
-
-    async def _pause(self, error: BaseException) -> None:
-        if self._failures == 0:
-            emit(_LEDGER_AWAY, part="recorder", error=type(error).__name__)
-        self._failures += 1
-        await asyncio.sleep(jittered_pause(self._failures, longest=_LONGEST_PAUSE))
 
 
 async def _forget(call: Call, key: str, found: Mapping[bytes, bytes], ends: Mapping[bytes, JobEnd]) -> None:

@@ -21,15 +21,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from producers.operation import Call
 from producers.rights import missing_right
 from reports.connection_postgres import Connection
-from reports.source_postgres import DATABASE_FAULTS
-from worker.engine.wake import jittered_pause
 from worker.events import emit, event
 from worker.ledger.links import GroupLinks
+from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.pending_scan import PendingScan
 from worker.ledger.push import PushRefusal, StagedJob, push_jobs
 from worker.ledger.staged_job import UnusableRow, read_staged
@@ -42,18 +41,14 @@ from worker.ledger.tables_postgres import (
     write_ends,
 )
 
-_LEDGER_AWAY = event("ledger.away")
-_LEDGER_BACK = event("ledger.back")
 _JOBS_QUARANTINED = event("ledger.quarantined")
 _LANE_RESTS = event("ledger.lane_rests")
 
-FAULTS = (RedisError, *DATABASE_FAULTS)
 BATCH = 500
 _CALL_BYTES = 4 << 20
 """Bytes of payloads in one push, which Redis copies in about 2 ms."""
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
 """Seconds after a token at which the relay looks first, and until which it goes on."""
-_LONGEST_PAUSE = 5.0
 _LANE_REST = 5.0
 
 
@@ -68,7 +63,7 @@ class Relay:
     def __init__(self, tables: LedgerTables, links: GroupLinks) -> None:
         self._tables = tables
         self._links = links
-        self._failures = 0
+        self._outage = Outage("relay")
         self._scan = PendingScan()
         self._resting: dict[str, float] = {}
         """Until when lanes rest whose keys hold something else."""
@@ -81,9 +76,9 @@ class Relay:
             try:
                 moved = await self.move_batch()
             except FAULTS as error:
-                await self._pause(error)
+                await self._outage.pause(error)
                 continue
-            self._note_well()
+            self._outage.end()
             if moved < BATCH:
                 await self._rest()
 
@@ -162,19 +157,8 @@ class Relay:
         try:
             return await self.move_batch() > 0
         except FAULTS as error:
-            await self._pause(error)
+            await self._outage.pause(error)
             return True
-
-    async def _pause(self, error: BaseException) -> None:
-        if self._failures == 0:
-            emit(_LEDGER_AWAY, part="relay", error=type(error).__name__)
-        self._failures += 1
-        await asyncio.sleep(jittered_pause(self._failures, longest=_LONGEST_PAUSE))
-
-    def _note_well(self) -> None:
-        if self._failures:
-            emit(_LEDGER_BACK, part="relay")
-        self._failures = 0
 
 
 async def _push_part(part: Sequence[StagedJob], call: Call) -> list[PushRefusal]:

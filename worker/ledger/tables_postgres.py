@@ -125,27 +125,11 @@ async def remove_pending(connection: Connection, ids: Sequence[str]) -> None:
 
 
 async def write_ends(connection: Connection, ends: Sequence[JobEnd]) -> None:
-    """Write ends; a later end of a job replaces the former."""
+    """Write ends; a later one replaces that of a dead job, and no other."""
     rows = (
         (one.day, one.id, one.state, one.attempt, one.account, one.reply, one.uncertain, one.at_ms) for one in ends
     )
     await connection.execute(_statement("write_ends"), *_columns(rows))
-
-
-async def read_live(connection: Connection, day: int, *, after: str, limit: int) -> list[str]:
-    """Return ids of jobs of a day that have no end and are not pending, in their order."""
-    return [row["id"] for row in await connection.fetch(_statement("read_live"), day, after, limit)]
-
-
-async def has_ended(connection: Connection, day: int) -> bool:
-    """Return True if all jobs of a day have ended, pending ones too."""
-    asked = "SELECT momentus_ledger.has_ended(date '1970-01-01' + $1::integer)"
-    return bool(await connection.fetchval(asked, day))
-
-
-async def make_pending(connection: Connection, day: int, ids: Sequence[str]) -> None:
-    """Make jobs of one day pending again, unless they have ended."""
-    await connection.execute(_statement("make_pending"), day, list(ids))
 
 
 def _columns(rows: Any) -> list[list[Any]]:  # noqa: ANN401  tuples of any kinds

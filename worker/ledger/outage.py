@@ -1,0 +1,41 @@
+"""Faults in a row of a part that works for the ledger: the first and their end are logged, and the pauses grow."""
+
+import asyncio
+
+from redis.exceptions import RedisError
+
+from reports.source_postgres import DATABASE_FAULTS
+from worker.engine.wake import jittered_pause
+from worker.events import emit, event
+
+_LEDGER_AWAY = event("ledger.away")
+_LEDGER_BACK = event("ledger.back")
+
+FAULTS = (RedisError, *DATABASE_FAULTS)
+"""Faults of either store, after which a part tries again."""
+_LONGEST_PAUSE = 5.0
+
+
+class Outage:
+    """The faults of one part.
+
+    Args:
+        part: name of the part in the log.
+    """
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+        self._faults = 0
+
+    async def pause(self, error: BaseException) -> None:
+        """Wait before the next try; the longer, the more faults there were in a row."""
+        if self._faults == 0:
+            emit(_LEDGER_AWAY, part=self._part, error=type(error).__name__)
+        self._faults += 1
+        await asyncio.sleep(jittered_pause(self._faults, longest=_LONGEST_PAUSE))
+
+    def end(self) -> None:
+        """Note that the part works."""
+        if self._faults:
+            emit(_LEDGER_BACK, part=self._part)
+        self._faults = 0
