@@ -190,9 +190,7 @@ class SyncSessions:
         Raises SessionsUnavailable, and the errors of the operation.
         """
         try:
-            reply = self._links.run(
-                script_source(call.script), call.keys, call.arguments, seconds=self._deadline
-            )
+            reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except redis_errors() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

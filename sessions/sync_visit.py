@@ -75,9 +75,7 @@ class SyncVisit:
         SessionsUnavailable.
         """
         self._check_unanswered()
-        token, session = self._sessions.create(
-            user, data, label=label, idle=idle, absolute=absolute, cap=cap
-        )
+        token, session = self._sessions.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
         if self.token is not None:
             self._sessions.revoke(self.token)
         self._become(token, session)

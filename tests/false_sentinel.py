@@ -11,14 +11,17 @@ Names = Callable[[], int | None]
 
 
 class _Sentinel(asyncio.Protocol):
-    def __init__(self, names: Names, connections: set[asyncio.BaseTransport]) -> None:
+    def __init__(self, names: Names, callers: "_Callers") -> None:
         self._names = names
-        self._connections = connections
+        self._callers = callers
         self._reader = hiredis.Reader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._connections.add(transport)
+        self._callers.admit(transport)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._callers.transports.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -28,6 +31,32 @@ class _Sentinel(asyncio.Protocol):
                 self._transport.write(_answer(port))
 
 
+class _Callers:
+    """The connections of one sentinel; one that the loop accepted before the end and opens after it is closed too."""
+
+    def __init__(self) -> None:
+        self.transports: set[asyncio.BaseTransport] = set()
+        self._ended = False
+
+    def admit(self, transport: asyncio.BaseTransport) -> None:
+        self.transports.add(transport)
+        if self._ended:
+            transport.close()
+
+    async def end(self) -> None:
+        self._ended = True
+        for one in self.transports:
+            one.close()
+        for _ in range(_TICKS_TO_OPEN):
+            await asyncio.sleep(0)
+        while self.transports:
+            await asyncio.sleep(0)
+
+
+_TICKS_TO_OPEN = 4
+"""Of the loop, from accepting a connection to its `connection_made`; asyncio needs three."""
+
+
 def _answer(port: int) -> bytes:
     return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(port)), port) if port else b"*-1\r\n"
 
@@ -35,11 +64,8 @@ def _answer(port: int) -> bytes:
 @asynccontextmanager
 async def false_sentinel(names: Names) -> AsyncIterator[int]:
     """The port of one that names what it is told to."""
-    connections: set[asyncio.BaseTransport] = set()
+    callers = _Callers()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Sentinel(names, connections), "127.0.0.1", 0)
-    async with server:
+    async with await loop.create_server(lambda: _Sentinel(names, callers), "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
-        for one in connections:
-            one.close()
-    await asyncio.sleep(0)  # asyncio lets go of the sockets in the next tick of the loop
+    await callers.end()
