@@ -126,9 +126,11 @@ def by_session_with_asyncio(driver: str) -> Any:
     @asynccontextmanager
     async def opened(dsn: str) -> AsyncIterator[Application]:
         made = engine_with_asyncio(dsn, driver)
-        async with import_module("sqlalchemy.ext.asyncio").AsyncSession(made) as session:
-            yield Application(session, _nothing, session.commit, session.rollback)
-        await made.dispose()
+        try:
+            async with import_module("sqlalchemy.ext.asyncio").AsyncSession(made) as session:
+                yield Application(session, _nothing, session.commit, session.rollback)
+        finally:
+            await made.dispose()
 
     return opened
 
@@ -724,6 +726,7 @@ async def test_at_level_fallback_a_lock_in_postgres_is_not_waited_for(
     await server.kill()
     opened = KINDS[name](ledger)
     application = await opened.__aenter__()
+    await application.connection.execute(statement_for(application, "SELECT 1"))  # connects
     async with sender_of(server.url, budget=0.2) as sender, by_psycopg(ledger) as other:
         other.connection.execute("LOCK TABLE momentus_ledger.jobs")
         with pytest.raises(NotEnqueued, match="no reply in time"):
