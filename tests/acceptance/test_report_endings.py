@@ -166,6 +166,4 @@ async def wrapped(work: Awaitable[asyncpg.Connection[asyncpg.Record]]) -> asyncp
 
 
 async def cancel_itself() -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
+    raise asyncio.CancelledError

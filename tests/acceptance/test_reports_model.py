@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from reports import load_reports
 from tests.reports_model.expected import ORACLES
+from tests.reports_model.interrupt import interrupted
 from tests.reports_model.lab import Lab
 from tests.reports_model.machine import STARTS, ReportsMachine
 from tests.reports_model.standby import StandbyLab, StandbyMachine
@@ -105,6 +106,46 @@ def _let_instants_come(dsn: str, url: str) -> None:
                 machine.probe(watched=True)
                 machine.all_is_as_it_must_be()
                 machine.teardown()
+
+
+async def test_a_worker_that_stood_still_since_its_transaction_began_brings_no_earlier_state_back(
+    database: str, valkey_url: str
+) -> None:
+    """Its first query takes the state when it is parsed, and runs when another worker has stored a later one."""
+    await asyncio.to_thread(_let_old_workers_wake, database, valkey_url)
+
+
+def _let_old_workers_wake(dsn: str, url: str) -> None:
+    declared = load_reports()
+    with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
+        for watched in (True, False):
+            for at in range(5, 11):
+                machine = ReportsMachine(lab)
+                machine.begin(STARTS[0])
+                machine.refresh(0, watched=watched)
+                machine.an_old_worker_wakes(0, watched=watched, at=at, place=0)
+                machine.all_is_as_it_must_be()
+                machine.teardown()
+
+
+async def test_a_timeout_of_a_worker_that_is_interrupted_neither_ends_the_interruption_nor_is_lost() -> None:
+    said: list[str] = []
+
+    async def meanwhile() -> None:
+        for _ in range(9):
+            await asyncio.sleep(0)
+        said.append("meanwhile")
+
+    async def work() -> None:
+        try:
+            async with asyncio.timeout(0):  # as a client of Redis looks whether a connection has ended
+                await asyncio.Event().wait()
+        except TimeoutError:
+            said.append("timeout")
+
+    both: Any = interrupted(work(), at=1, meanwhile=meanwhile)
+    await both
+    assert said == ["meanwhile", "timeout"]
 
 
 async def test_a_refresh_that_postgres_ends_and_a_clock_of_redis_that_is_set_back_delay_no_later_refresh(

@@ -4,11 +4,18 @@ Functions of these names in a schema that is searched before ``pg_catalog`` take
 that the product's own SQL runs unchanged. Like the real one, ``now()`` stands still within a transaction. The
 instant is kept in an unlogged sequence: that can be read in a read-only transaction, and setting it is no writing
 transaction, which the product would notice.
+
+A transaction's first query takes its state when it is parsed, a round trip before it runs and asks for the time.
+So a worker's connections send the instant with their ``BEGIN``: else one that stood still in between would see a
+``now()`` that is later than its state, and the fence would let an old state in.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import asyncpg
 
 _US = timedelta(microseconds=1)
 _ERAS = 50
@@ -45,6 +52,17 @@ async def install_clock(connection: Any) -> None:
 
 async def set_clock(connection: Any, instant: datetime) -> None:
     await connection.execute("SELECT setval('clock.instant', $1)", to_us(instant))
+
+
+def timed_connections(instant_us: Callable[[], int]) -> type[Any]:
+    """Connections whose transactions have the ``now()`` of their beginning, not of the first question for it."""
+
+    class TimedConnection(asyncpg.Connection):
+        async def execute(self, query: str, *arguments: Any, **options: Any) -> str:
+            noted = f" SET LOCAL clock.at = '{instant_us()}'" if query.startswith("BEGIN") else ""
+            return await super().execute(query + noted, *arguments, **options)
+
+    return TimedConnection
 
 
 def to_us(instant: datetime) -> int:

@@ -27,7 +27,7 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import NewSet, ReportStore, SetChange, StoredSet as FormerSet
 from reports.triggers import install_script
-from tests.reports_model.clock import install_clock, set_clock, to_us
+from tests.reports_model.clock import install_clock, set_clock, timed_connections, to_us
 from tests.reports_model.company import NAMES, ROOT, Statement
 from tests.reports_model.partitions import PARTITIONED, bring_back
 from tests.reports_model.stored import StoredSet
@@ -66,10 +66,14 @@ class BlindOutbox(Outbox):
 
 @dataclass(slots=True)
 class Time:
-    """The time that passes in the machine, and by how much Redis's clock is ahead of it, microseconds."""
+    """The time that passes in the machine, by how much Redis's clock is ahead of it, and the database's clock.
+
+    All in microseconds.
+    """
 
     running_us: int = 0
     redis_us: int = 0
+    database_us: int = 0
 
 
 class LabStore(ReportStore):
@@ -107,6 +111,7 @@ class LabWorker:
     ) -> None:
         self.redis = Redis.from_url(url)
         self.source = Source(dsn, statement_timeout=timedelta(seconds=30), connections=2)
+        self.source._pool._options["connection_class"] = timed_connections(lambda: time.database_us)
         self.source._timeouts[1] = "20ms"  # a paused worker holds the board's row: the others need not wait long
         store = LabStore(self.redis, tenant=TENANT, time=time, snapshots=snapshots)
         boards = boards_of(reports)
@@ -230,7 +235,7 @@ class Lab:
             await self.install(self.writer)
         tables = ", ".join(f"organisation.{name}" for name in NAMES)
         await self.writer.execute(f"TRUNCATE {tables}; TRUNCATE momentus.dirty, momentus.boards")
-        await set_clock(self.writer, at)
+        await self.set_clock(at)
         await self.write([("INSERT INTO organisation.nodes VALUES ($1, NULL, 'Root', 'root')", (ROOT,))])
 
     async def write(self, statements: list[Statement]) -> int:
@@ -241,6 +246,7 @@ class Lab:
             return int(await self.writer.fetchval("SELECT pg_current_xact_id()::text"))
 
     async def set_clock(self, at: datetime) -> None:
+        self.time.database_us = to_us(at)
         await set_clock(self.writer, at)
 
     def stored(self) -> dict[str, StoredSet]:

@@ -6,7 +6,7 @@ the database's ``now()`` is the machine's (tests/reports_model/clock.py). After 
     whole       all that is stored is what the slow computation says of the committed state at its ``as_of``, each
                 document at its own instant too; heads, tombstones and compressed variants belong to their bodies
     forward     ``as_of``, generation and ``verified_us`` never go back, unless Redis lost everything or the
-                database's clock was set back
+                database's clock was set back; the state does not even then
     unforgotten what is stored is what a refresh would store now, or the database knows that it is not
     proved      when a prober has said that a set is still true at an instant, the slow computation says so too
     told        by Redis's clock a reader tells its true age, whatever was done to the database's
@@ -91,7 +91,8 @@ class ReportsMachine(PartitionSteps):
         self.lab.do(self._end())
 
     async def _end(self) -> None:
-        for task in self.paused:
+        for gate, task in zip(self.gates, self.paused, strict=True):
+            gate.set()
             task.cancel()
         await asyncio.gather(*self.paused, return_exceptions=True)
         if self.slow is not None:
@@ -393,6 +394,7 @@ class ReportsMachine(PartitionSteps):
         if (former := self.former.get(name)) is not None:
             assert order(one.as_of) >= order(former.as_of)
             assert one.generation >= former.generation
+            assert self._place_of(one) >= self._place_of(former), "an earlier state came back"
             assert (order(one.as_of) > order(former.as_of)) == (one.generation > former.generation)
             assert order(one.verified) >= order(former.verified) or order(one.as_of) > order(former.as_of)
         if order(one.verified) > order(one.as_of) and one.verified == self.now:
@@ -446,6 +448,10 @@ class ReportsMachine(PartitionSteps):
 
     def _board_of(self, report: str) -> Board:
         return next(board for board in self.boards if any(one.name == report for one in board.reports))
+
+    def _place_of(self, one: StoredSet) -> int:
+        """Of the state that its refresh saw."""
+        return self.company.place_in(one.meta["snapshot"])
 
     def _expected(self, name: str, instant: datetime) -> dict[int, dict[str, Any]]:
         """What was true when a set was computed: of the state that its refresh saw."""
@@ -545,9 +551,7 @@ class ReportsMachine(PartitionSteps):
         lab_worker: LabWorker = self.lab.workers[worker]
         match way:
             case "crash":
-                task = asyncio.current_task()
-                assert task is not None
-                task.cancel()
+                raise asyncio.CancelledError
             case "postgres":
                 lab_worker.lose_postgres()
             case "redis":
