@@ -45,6 +45,8 @@ PREFIX = "MOMENTUS_"
 SECTION = "__"
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=count) for count in (1, 60, 3600, 86400))
 SECRET_LIMIT_BYTES = 64 * 1024
+_HIGHEST_PORT = 65_535
+_LISTEN_PLACES = "`9310` for this machine alone, `0.0.0.0:9310`, or `unix:/run/momentus.sock`"
 _BARE = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 
 
@@ -111,6 +113,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def to_listen_place(text: str) -> str:
+    """Return the text if it is a port, a host with a port, or the path of a socket.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    found = re.fullmatch(
+        r"unix:/\S+|(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>\d{1,5})", text, re.ASCII
+    )
+    if found is None or int(found["port"] or 0) > _HIGHEST_PORT:
+        raise ValueError("not a port, HOST:PORT or unix:/PATH")
+    return text
+
+
 def require_scheme(*schemes: str) -> AfterValidator:
     """Return a check for a secret address: it must start with one of these schemes and continue after it."""
 
@@ -126,6 +142,7 @@ def require_scheme(*schemes: str) -> AfterValidator:
 Duration = Annotated[timedelta, BeforeValidator(to_duration)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Host = Annotated[str, AfterValidator(to_host)]
+ListenPlace = Annotated[str, AfterValidator(to_listen_place)]
 LoopbackHost = Annotated[str, AfterValidator(to_loopback)]
 PostgresDsn = Annotated[SecretStr, require_scheme("postgresql")]
 RedisUrl = Annotated[
@@ -418,6 +435,24 @@ class ConsoleSettings(Section):
     port: int = free_port(8720, "The console's port.")
 
 
+class MetricsSettings(Section):
+    """Settings of the pages with metrics for Prometheus, at `/metrics`; see `docs/metrics.md`."""
+
+    worker: ListenPlace | None = setting(
+        None, "Where a worker serves its metrics; none = nowhere.", _LISTEN_PLACES
+    )
+    reports: ListenPlace | None = setting(
+        None,
+        "Where the second process of a worker that also sends mails, the one for reports, serves its metrics.",
+        _LISTEN_PLACES,
+    )
+    reader: ListenPlace | None = setting(
+        None,
+        "Where a reader serves its metrics besides its own `/metrics`, for readers that share a port.",
+        _LISTEN_PLACES,
+    )
+
+
 class SinkSettings(Section):
     """Settings of the embedded mail server, on 127.0.0.1: it keeps every mail and delivers none."""
 
@@ -468,6 +503,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     reader: ReaderSettings = ReaderSettings()
     console: ConsoleSettings = ConsoleSettings()
+    metrics: MetricsSettings = MetricsSettings()
     sink: SinkSettings = SinkSettings()
 
     @model_validator(mode="after")

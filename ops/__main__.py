@@ -56,6 +56,7 @@ _LATER = {
     "ledger": ("ops.ledger.commands", "LEDGER"),
     "limit": ("ops.limits.commands", "LIMIT"),
     "mail": ("ops.mail.commands", "MAIL"),
+    "metrics": ("ops.metrics.commands", "METRICS"),
     "reports": ("ops.reports.commands", "REPORTS"),
     "sessions": ("ops.sessions.commands", "SESSIONS"),
 }

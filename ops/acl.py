@@ -134,7 +134,8 @@ _CONSOLE = (
     ),
     Grant("%R~arq:in-progress:*", "mget"),
     Grant(_each("ledger", "ended", access="%R~"), "hlen"),
-    Grant("%R~momentus:{mail}:doubts", "hgetall"),
+    Grant("%R~momentus:{mail}:doubts %R~momentus:{mail}:account:*", "hgetall"),
+    Grant("%R~momentus:{mail}:permits:*", "zrange"),
     Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
 )
 _READER = (

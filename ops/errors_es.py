@@ -74,6 +74,7 @@ SETTINGS: Mapping[str, str] = {
     ),
     "unknown time zone": "zona horaria desconocida",
     "not a host name or address": "no es un nombre de máquina ni una dirección",
+    "not a port, HOST:PORT or unix:/PATH": "no es un puerto, HOST:PORT ni unix:/PATH",
     "is reachable from other machines": "se alcanza desde otras máquinas",
     "has another scheme or no address": "tiene otro esquema o le falta la dirección",
     "input should be a valid integer, unable to parse string as an integer": "debe ser un número entero",
@@ -132,6 +133,9 @@ ALLOWED: Mapping[str, str] = {
         "orígenes como `https://app.example`, separados por espacios"
     ),
     "a loopback host": "una dirección de esta misma máquina (loopback)",
+    "`9310` for this machine alone, `0.0.0.0:9310`, or `unix:/run/momentus.sock`": (
+        "`9310` solo para esta máquina, `0.0.0.0:9310`, o `unix:/run/momentus.sock`"
+    ),
 }
 """The values that a setting allows."""
 
@@ -214,6 +218,12 @@ OPS: Mapping[str, str] = {
         "{0} no es el id de un trabajo; dé un id imprimible de {1} caracteres como máximo"
     ),
     "{0} is not a change; give FIELD=VALUE": "{0} no es un cambio; dé FIELD=VALUE",
+    "{0} is not a place to listen; allowed are PORT, HOST:PORT and unix:/PATH": (
+        "{0} no es un lugar donde escuchar; se admite PORT, HOST:PORT y unix:/PATH"
+    ),
+    "--listen: cannot listen on {0}: {1}; name another port (0 = any free one) or path": (
+        "--listen: no se puede escuchar en {0}: {1}; indique otro puerto (0 = uno cualquiera libre) o ruta"
+    ),
     "{0} is not a lane; choose from {1}, or a lane like {2}.invoices": (
         "{0} no es un carril; elija entre {1}, o un carril como {2}.invoices"
     ),

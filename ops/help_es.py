@@ -303,6 +303,13 @@ SPANISH: Mapping[str, str] = {
     "longest time to measure (default 20)": "tiempo máximo de medida (por defecto 20)",
     "a report (default: only list them)": "un informe (por defecto, solo listarlos)",
     "all reports that no worker declares": "todos los informes que ningún worker declara",
+    # Metrics
+    "print the fleet's metrics for Prometheus, or serve them": (
+        "imprimir las métricas del sistema para Prometheus, o servirlas"
+    ),
+    "serve them until Ctrl-C: a port of this machine, HOST:PORT or unix:/PATH": (
+        "servirlas hasta Ctrl-C: un puerto de esta máquina, HOST:PORT o unix:/PATH"
+    ),
     # Sessions
     "list and end the sessions of users, and create tokens for machines": (
         "listar y terminar las sesiones de los usuarios, y crear tokens para máquinas"

@@ -16,7 +16,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import structlog
@@ -26,6 +27,8 @@ from redis.asyncio import Redis
 import background
 import log
 from hosts import AllowedHosts
+from metrics.listener import serve_page
+from metrics.place import ListenPlace, bind, name_of
 from producers.link.client import open_pool
 from reader.cache import ReplyCache
 from reader.changes import listen_for_changes
@@ -75,7 +78,8 @@ def main() -> None:
     if shared and not SHARES_PORTS:
         _give_up("MOMENTUS_READER__SHARE_PORT: this system cannot share a port (on); unset it")
     listening = _bind(settings.reader.host, settings.reader.port, shared=shared)
-    uvloop.run(log.run_watched(_serve(reader, listening, shared, _listening_to(settings, hints))))
+    metrics = _metrics(settings.metrics.reader)
+    uvloop.run(log.run_watched(_serve(reader, listening, shared, _listening_to(settings, hints), metrics)))
 
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
@@ -113,6 +117,31 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
         )
 
 
+def _metrics(text: str | None) -> tuple[ListenPlace, socket.socket] | None:
+    """Return the place of the metrics and its bound socket; exit if it cannot be bound."""
+    if text is None:
+        return None
+    place = ListenPlace.read(text)
+    try:
+        return place, bind(place)
+    except OSError as error:
+        _give_up(
+            f"MOMENTUS_METRICS__READER: cannot listen on {place}: {error.strerror}; name another port "
+            "(0 = any free one) or path; each process needs one of its own"
+        )
+
+
+@asynccontextmanager
+async def _serve_metrics(reader: Reader, metrics: tuple[ListenPlace, socket.socket] | None) -> AsyncIterator[None]:
+    if metrics is None:
+        yield
+        return
+    place, listening = metrics
+    async with serve_page(reader.read_metrics, listening, place):
+        logger.info("the metrics are served", where=name_of(listening))
+        yield
+
+
 def _connections() -> int:
     """Return how many connections this process can hold open: with one more it could not even refuse it."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -136,6 +165,7 @@ async def _serve(
     listening: socket.socket,
     shared: bool,  # noqa: FBT001  a fact, not a switch
     changes: Callable[[], Coroutine[None, None, None]],
+    metrics: tuple[ListenPlace, socket.socket] | None = None,
 ) -> None:
     stopped = asyncio.Event()
     hearing = background.start_task("changes", changes)
@@ -148,7 +178,8 @@ async def _serve(
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     host, port, *_ = listening.getsockname()
     logger.info("the reader listens", host=host, port=port)
-    await stopped.wait()
+    async with reader.measure_loop(), _serve_metrics(reader, metrics):
+        await stopped.wait()
     await background.stop_tasks(hearing)
     reader.end_streams()
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)

@@ -23,9 +23,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 
 import orjson
@@ -133,6 +135,7 @@ class Reader:
         if request.path == EVENTS and request.method == "GET":
             self._run(self._follow(exchange))
             return
+        began = perf_counter()
         try:
             found = request.found or self._route(request)
             if isinstance(found, ListRequest):
@@ -141,7 +144,7 @@ class Reader:
                 request.found = found
                 result = self._reports.lookups.find_cached(found)
                 if result is None and self._reports.lookups.send_lookup(
-                    found, partial(self._conclude, found, exchange)
+                    found, partial(self._conclude, found, exchange, began)
                 ):
                     return
                 response = self._reports.conclude_lookup(found, result) if result else None
@@ -149,29 +152,31 @@ class Reader:
                 response = found
         except Exception as error:  # noqa: BLE001  logged there
             response = _fault(error)
-        self._finish(exchange, response)
+        self._finish(exchange, response, began)
 
-    def _conclude(self, request: ReportRequest, exchange: Exchange, lookup: Lookup) -> None:
+    def _conclude(self, request: ReportRequest, exchange: Exchange, began: float, lookup: Lookup) -> None:
         """Respond after the last reply of Redis, or without any. Never raises: no caller could handle it."""
         try:
             result = self._reports.lookups.read_result(lookup)
             response = self._reports.conclude_lookup(request, result) if result else None
         except Exception as error:  # noqa: BLE001  logged there
             response = _fault(error)
-        self._finish(exchange, response)
+        self._finish(exchange, response, began)
 
-    def _finish(self, exchange: Exchange, response: Response | None) -> None:
+    def _finish(self, exchange: Exchange, response: Response | None, began: float) -> None:
         """Send the response; without one, start again in a task that can wait."""
         if response is None:
-            self._run(self._serve_waiting(exchange))
+            self._run(self._serve_waiting(exchange, began))
             return
         try:
             exchange.respond(self._noted(exchange.request, response))
         except Exception as error:  # noqa: BLE001  logged there
             exchange.respond(_fault(error))
+        self._metrics.response_times.observe(perf_counter() - began)
 
-    async def _serve_waiting(self, exchange: Exchange) -> None:
+    async def _serve_waiting(self, exchange: Exchange, began: float) -> None:
         exchange.respond(await self.response(exchange.request))
+        self._metrics.response_times.observe(perf_counter() - began)
 
     def _run(self, serving: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(serving)
@@ -233,7 +238,8 @@ class Reader:
     async def _page(self, request: Request) -> Response:
         match request.path:
             case "/metrics":
-                return _text("metrics", self._metrics.as_text(), "text/plain; version=0.0.4; charset=utf-8")
+                kind, body = await self.read_metrics(request.header("accept"))
+                return _text("metrics", body.decode(), kind)
             case "/readyz":
                 untracked = await self._store.ping_redis()
                 notes = (
@@ -258,6 +264,16 @@ class Reader:
             catalogue = catalogue if session.roots else {}
         described = describe_api(catalogue, guarded=self._guard is not None)
         return _text("openapi", orjson.dumps(described).decode(), "application/json")
+
+    # Metrics
+
+    async def read_metrics(self, accept: str) -> tuple[str, bytes]:
+        """Return the content type and the page of this process's metrics."""
+        return self._metrics.write_page(accept)
+
+    def measure_loop(self) -> AbstractAsyncContextManager[None]:
+        """Measure the event loop's delay until the end of the block."""
+        return self._metrics.lag.measure()
 
     # Hints
 

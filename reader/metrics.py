@@ -1,79 +1,60 @@
-"""Counters of one reader process, in Prometheus text.
-
-    momentus_reader_requests_total{outcome="fresh"}       responses by outcome
-    momentus_reader_age_seconds                           age of the data served, which is what the reader promises
-    momentus_reader_clock_ahead_seconds                   this machine's clock less Redis's
-    momentus_reader_clock_doubts_total{clock="database"}  responses not called fresh, by the clock in doubt
-    momentus_reader_background_faults_total{task="beat"}  failures of background tasks that were started again
+"""Metrics of one reader process: responses by outcome, their durations, the age of the data, and doubts of clocks.
 
 Outcomes are the verdicts and problem names of this package: a closed set, so that no request can create a time
-series.
+series. Names and meanings are in `metrics/table.py`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from itertools import accumulate
 
-import background
+from metrics.histogram import Histogram
+from metrics.process import LoopLag
+from metrics.readings import Readings
+from metrics.table import Part
 from reader.clock import RedisClock
 from reader.message import Response
 
-AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
+AGES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0)
+PARTS: tuple[Part, ...] = ("process", "reader")
 
 
 class Metrics:
-    """Counters of responses. There is one per process, used only from its event loop."""
+    """Counts of responses. There is one per process, used only from its event loop.
+
+    Attributes:
+        response_times: durations from a complete request to its response.
+        lag: the delay of the event loop.
+    """
 
     def __init__(self, clock: RedisClock) -> None:
         self._clock = clock
         self._outcomes: Counter[str] = Counter()
-        self._ages = [0] * (len(AGES_S) + 1)
-        self._age_sum_s = 0.0
+        self._ages = Histogram(AGES_S)
+        self.response_times = Histogram()
+        self.lag = LoopLag()
 
     def count_response(self, response: Response) -> None:
         """Count one response."""
         self._outcomes[response.outcome] += 1
         if response.age_s is not None:
-            self._ages[bisect_left(AGES_S, response.age_s)] += 1
-            self._age_sum_s += response.age_s
+            self._ages.observe(response.age_s)
 
-    def as_text(self) -> str:
-        """Return all counters in the text format 0.0.4."""
-        return "\n".join((*self._requests(), *self._histogram(), *self._clocks(), *_faults(), ""))
+    def write_page(self, accept: str) -> tuple[str, bytes]:
+        """Return the content type and the page, in the format that the client prefers."""
+        from metrics.exposition import write_page  # noqa: PLC0415  its library loads slowly, and is not always needed
 
-    def _requests(self) -> Iterator[str]:
-        yield "# HELP momentus_reader_requests_total Responses by outcome."
-        yield "# TYPE momentus_reader_requests_total counter"
+        return write_page(self.read(), PARTS, accept)
+
+    def read(self) -> Readings:
+        """Return all metrics of this process."""
+        readings = Readings()
+        self.lag.collect(readings)
         for outcome, count in sorted(self._outcomes.items()):
-            yield f'momentus_reader_requests_total{{outcome="{outcome}"}} {count}'
-
-    def _histogram(self) -> Iterator[str]:
-        yield "# HELP momentus_reader_age_seconds Age of the data served."
-        yield "# TYPE momentus_reader_age_seconds histogram"
-        below = list(accumulate(self._ages))
-        for limit, count in zip((*AGES_S, "+Inf"), below, strict=True):
-            yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {count}'
-        yield f"momentus_reader_age_seconds_sum {self._age_sum_s:.6f}"
-        yield f"momentus_reader_age_seconds_count {below[-1]}"
-
-    def _clocks(self) -> Iterator[str]:
-        yield "# HELP momentus_reader_clock_ahead_seconds This machine's clock less Redis's."
-        yield "# TYPE momentus_reader_clock_ahead_seconds gauge"
-        yield f"momentus_reader_clock_ahead_seconds {self._clock.own_us / 1_000_000:.6f}"
-        if self._clock.doubts:
-            yield "# HELP momentus_reader_clock_doubts_total Responses not called fresh because clocks are apart."
-            yield "# TYPE momentus_reader_clock_doubts_total counter"
+            readings.add("momentus_reader_requests_total", count, outcome)
+        readings.add_histogram("momentus_reader_age_seconds", self._ages)
+        readings.add_histogram("momentus_reader_response_seconds", self.response_times)
+        readings.add("momentus_reader_clock_ahead_seconds", self._clock.own_us / 1_000_000)
         for whose, count in sorted(self._clock.doubts.items()):
-            yield f'momentus_reader_clock_doubts_total{{clock="{whose}"}} {count}'
-
-
-def _faults() -> Iterator[str]:
-    """Yield the faults of background tasks, if there are any."""
-    if background.FAULTS:
-        yield "# HELP momentus_reader_background_faults_total Background tasks that failed and were started again."
-        yield "# TYPE momentus_reader_background_faults_total counter"
-    for task, count in sorted(background.FAULTS.items()):
-        yield f'momentus_reader_background_faults_total{{task="{task}"}} {count}'
+            readings.add("momentus_reader_clock_doubts_total", count, whose)
+        return readings

@@ -214,7 +214,18 @@ def test_an_image_is_named_without_the_host_it_comes_from() -> None:
 
 def test_the_image_holds_every_room_and_no_more_than_what_runs() -> None:
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
-    rooms = ["jobs", "producers", "sessions", "reports", "ledger", "worker", "reader", "ops", "client/package"]
+    rooms = [
+        "jobs",
+        "producers",
+        "sessions",
+        "reports",
+        "ledger",
+        "metrics",
+        "worker",
+        "reader",
+        "ops",
+        "client/package",
+    ]
     files = [
         "requirements/runtime.txt",
         "settings.py",

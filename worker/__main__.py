@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
 from pathlib import Path
@@ -27,6 +27,7 @@ from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.letter import LetterSender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
+from metrics.place import ListenPlace, bind
 from producers import Producer
 from producers.limits.limit import LaneLimit
 from producers.link import Link
@@ -63,6 +64,7 @@ from worker.mail.sent import SentRegister
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
+from worker.metrics import serve_metrics
 from worker.own_jobs import reload
 from worker.own_jobs.duties import crons_of, functions_of, own_lanes, unserved_lanes
 from worker.own_jobs.load import OwnJobs, has_jobs, listed_modules, load_jobs
@@ -200,7 +202,7 @@ async def _work(settings: Settings, own: OwnJobs) -> None:
             reports = await stack.enter_async_context(ReportsProcess())
         elif settings.postgres_dsn is not None:
             await _add_reports(duties, stack, settings, url)
-        await _run(duties, settings, url, reports)
+        await _run(duties, settings, url, _MetricsPlace("WORKER", settings.metrics.worker), reports)
 
 
 async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
@@ -210,12 +212,58 @@ async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
         url = _secret(settings.redis_url)
         await _add_reports(duties, stack, settings, url)
         stop_with_input(asyncio.get_running_loop())
-        await _run(duties, settings, url)
+        await _run(duties, settings, url, _MetricsPlace("REPORTS", settings.metrics.reports))
 
 
-async def _run(duties: _Duties, settings: Settings, url: str, reports: ReportsProcess | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class _MetricsPlace:
+    """Place at which this process serves its metrics, by one of the settings; without a text none."""
+
+    setting: str
+    text: str | None
+
+    def serve(self, worker: Worker) -> AbstractAsyncContextManager[None]:
+        """Serve a worker's metrics.
+
+        Raises:
+            ValueError: the place cannot be used; the message names the setting.
+        """
+        if self.text is None:
+            return nullcontext()
+        place = ListenPlace.read(self.text)
+        try:
+            return serve_metrics(worker, bind(place), place)
+        except OSError as error:
+            raise ValueError(
+                f"MOMENTUS_METRICS__{self.setting}: cannot listen on {place}: {error.strerror}; name another port "
+                "(0 = any free one) or path; each process needs one of its own"
+            ) from None
+
+
+async def _run(
+    duties: _Duties,
+    settings: Settings,
+    url: str,
+    metrics: _MetricsPlace,
+    reports: ReportsProcess | None = None,
+) -> None:
     """Run the jobs of these duties until a signal."""
-    worker = Worker(
+    worker = _worker(duties, settings, url)
+    if reports is not None:
+        reports.stop_at_signals()  # after the worker, whose handlers come first
+    gc.collect()
+    gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
+    sys.setswitchinterval(_TURN_SECONDS)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        async with metrics.serve(worker):
+            await worker.async_run()
+    finally:
+        await worker.close()
+
+
+def _worker(duties: _Duties, settings: Settings, url: str) -> Worker:
+    return Worker(
         duties.functions,
         redis_url=url,
         lanes=[lane for lane in duties.lanes if lane.slots],
@@ -237,16 +285,6 @@ async def _run(duties: _Duties, settings: Settings, url: str, reports: ReportsPr
         ledger_marks=duties.ledger_marks,
         ctx=duties.context,
     )
-    if reports is not None:
-        reports.stop_at_signals()  # after the worker, whose handlers come first
-    gc.collect()
-    gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
-    sys.setswitchinterval(_TURN_SECONDS)
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    try:
-        await worker.async_run()
-    finally:
-        await worker.close()
 
 
 def _add_own_jobs(duties: _Duties, stack: AsyncExitStack, settings: Settings, own: OwnJobs) -> None:

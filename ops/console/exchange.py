@@ -22,12 +22,13 @@ _ALWAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """An HTTP request. `host` and `accept_language` are the headers' values, "" when absent."""
+    """An HTTP request. `host`, `accept` and `accept_language` are the headers' values, "" when absent."""
 
     method: str
     path: str
     host: str
     accept_language: str = ""
+    accept: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
     GET /              lanes, workers, reports         GET /api/depth     the same as JSON
     GET /lanes/NAME    one lane                        GET /healthz       200 while it serves, Redis or not
+    GET /metrics       the same for Prometheus
 
 Every view is one `read_depth`. If Redis does not answer, the page and the JSON say so with 503, and the page keeps
 reloading. Texts from elsewhere (hosts, database errors) are escaped; the page loads only one style sheet.
@@ -28,6 +29,7 @@ from ops.depth.texts import drain_text, loss_text, reason_text, why_text
 from ops.durations import duration_text
 from ops.language import Language, preferred_language
 from ops.limits.texts import lane_limit_texts
+from ops.metrics.page import FleetPage
 
 _FOLDER = Path(__file__).parent / "pages"
 _PAGES = jinja2.Environment(
@@ -71,6 +73,8 @@ class ConsolePage:
 
     async def _looked_up(self, request: PageRequest) -> PageResponse:
         language = preferred_language(request.accept_language)
+        if request.path == "/metrics":
+            return await self._metrics(request)
         lane = _LANE_PATH.fullmatch(request.path)
         if lane is None and request.path not in {"/", "/api/depth"}:
             return _render("nothing.html", language, status=404)
@@ -81,6 +85,12 @@ class ConsolePage:
         if request.path == "/api/depth":
             return _json(depth.to_json())
         return _overview(depth, language) if lane is None else _lane(depth, lane[1], language)
+
+    async def _metrics(self, request: PageRequest) -> PageResponse:
+        """Return the fleet's metrics; without an answer of Redis, those that say so."""
+        page = FleetPage(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
+        kind, body = await page.respond(request.accept)
+        return PageResponse(body=body, kind=kind)
 
     def _away(self, request: PageRequest, language: Language, error: str) -> PageResponse:
         again = {"retry-after": str(_REFRESH_SECONDS)}

@@ -75,6 +75,7 @@ def _application(answer: Answer) -> Callable[..., Awaitable[None]]:
                 path=scope["path"],
                 host=sent.get(b"host", ""),
                 accept_language=sent.get(b"accept-language", ""),
+                accept=sent.get(b"accept", ""),
             )
         )
         headers = [*response.all_headers, ("content-length", str(len(response.body)))]

@@ -105,7 +105,7 @@ async def read_accounts(redis: Redis) -> list[AccountState]:
 async def _seen(redis: Redis, state: LimitState) -> AccountState:
     name = state.key.removeprefix(PREFIX)
     rates = state.limit.rates if state.limit else ()
-    async with redis.pipeline(transaction=True) as pipeline:
+    async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
         pipeline.time()
         pipeline.hgetall(mail_account(name))
         pipeline.zrange(mail_permits(name), 0, -1, withscores=True)

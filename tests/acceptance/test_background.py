@@ -54,7 +54,7 @@ connections = 1
 def call_sites(*names: str) -> set[tuple[str, str]]:
     """File and function of every call of `background.<name>` in the product."""
     found = set()
-    for room in ("worker", "reader", "ops", "producers", "sessions"):
+    for room in ("worker", "reader", "metrics", "ops", "producers", "sessions"):
         for file in (ROOT / room).rglob("*.py"):
             for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):

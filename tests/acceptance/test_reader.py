@@ -687,12 +687,12 @@ async def test_the_counters_tell_what_was_answered_and_how_old_it_was(
     text = (await reader.ask("/metrics")).body.decode()
     reader.stop()
     lines = set(text.splitlines())
-    assert 'momentus_reader_requests_total{outcome="stale"} 1' in lines
-    assert 'momentus_reader_requests_total{outcome="not_modified"} 1' in lines
-    assert 'momentus_reader_requests_total{outcome="not_found"} 1' in lines
-    assert 'momentus_reader_age_seconds_bucket{le="30"} 0' in lines
-    assert 'momentus_reader_age_seconds_bucket{le="3600"} 2' in lines
-    assert "momentus_reader_age_seconds_count 2" in lines
+    assert 'momentus_reader_requests_total{outcome="stale"} 1.0' in lines
+    assert 'momentus_reader_requests_total{outcome="not_modified"} 1.0' in lines
+    assert 'momentus_reader_requests_total{outcome="not_found"} 1.0' in lines
+    assert 'momentus_reader_age_seconds_bucket{le="30.0"} 0.0' in lines
+    assert 'momentus_reader_age_seconds_bucket{le="3600.0"} 2.0' in lines
+    assert "momentus_reader_age_seconds_count 2.0" in lines
 
 
 async def test_a_reader_told_to_stop_exits_with_0_and_leaves_its_port(valkey_url: str, launch: Launch) -> None:

@@ -787,6 +787,13 @@ async def test_two_readers_share_a_port_of_the_address_that_they_were_given(valk
             await asyncio.open_connection("127.0.0.1", port)
 
 
+IN_METRICS = (
+    "tests/acceptance/test_metrics.py: test_each_process_has_the_metrics_of_the_table_and_no_others, which asks "
+    "each process where it was put"
+)
+PROVED |= dict.fromkeys(("METRICS__WORKER", "METRICS__REPORTS", "METRICS__READER"), IN_METRICS)
+
+
 def test_every_setting_has_a_proof() -> None:
     every = {name.removeprefix("MOMENTUS_") for name, _ in each_field()}
     assert not every - PROVED.keys(), "prove it above, through a process that was started with it"

@@ -31,6 +31,7 @@ import ops.limits.texts
 import ops.losses
 import ops.mail.doubt
 import ops.mail.words
+import ops.metrics.commands
 import ops.sessions.words
 from ops import errors_es, help_es, translator
 from ops.command_parser import CommandParser, terminal_text
@@ -56,6 +57,7 @@ TEXTS = (
         ops.losses,
         ops.mail.doubt,
         ops.mail.words,
+        ops.metrics.commands,
         ops.sessions.words,
     ),
 )

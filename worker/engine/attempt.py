@@ -179,6 +179,8 @@ class Attempt:
         over: True once its outcome is known; the handler cannot change it any more.
         left_behind: True while its handler still runs though the attempt was given up.
         older: an attempt of the same job that still ran in this worker when this one was claimed.
+        kind: of its job; "" until its envelope is read.
+        error: the class of the error that it ended with; "" for none.
     """
 
     lane: Lane
@@ -194,6 +196,8 @@ class Attempt:
     left_behind: bool = False
     older: "Attempt | None" = None
     timer: asyncio.TimerHandle | None = None
+    kind: str = ""
+    error: str = ""
 
     @property
     def runs(self) -> bool:
@@ -231,8 +235,8 @@ async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     """Run a claimed job once, if this worker can run it."""
     claim = attempt.claim
     admitted = admit_claim(claim, handlers.functions)
-    kind = admitted.envelope.kind if admitted.envelope else ""
-    bind_fields(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
+    attempt.kind = admitted.envelope.kind if admitted.envelope else ""
+    bind_fields(job_id=claim.id, kind=attempt.kind, lane=claim.lane, attempt=claim.attempt)
     if isinstance(admitted, Rejection):
         return _reject(admitted, claim, handlers)
     try:
@@ -321,6 +325,8 @@ def _conclude(
     error: BaseException | None,
     value: object = None,
 ) -> AttemptResult:
+    if error is not None:
+        attempt.error = type(error).__name__
     emit(_OUTCOME_EVENTS[outcome.kind], **_log_fields(error, attempt.claim))
     life = handlers.result_life(envelope.kind)
     return _attempt_result(outcome, _result(value, attempt.claim, envelope, outcome, life), life)

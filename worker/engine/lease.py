@@ -7,6 +7,7 @@ are refused: another worker may have claimed the jobs.
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -42,6 +43,10 @@ class Renewal:
         on_cancelled: called from the thread with the claims of cancelled jobs.
         report: called from the thread after each round; sends the worker's heartbeat.
         retract: called from the thread at the end; removes the heartbeat.
+
+    Attributes:
+        renewed_at: the instant of the monotonic clock at which all leases were last renewed.
+        lease: duration of a lease, in seconds.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class Renewal:
     ) -> None:
         self._link = link
         self._lease_ms = milliseconds(lease)
+        self.lease = lease.total_seconds()
+        self.renewed_at = time.monotonic()
         self._every = every.total_seconds()
         self._held = held
         self._on_lost = on_lost
@@ -71,6 +78,7 @@ class Renewal:
 
     def start(self) -> None:
         """Start the thread."""
+        self.renewed_at = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -93,6 +101,7 @@ class Renewal:
                 self._report(self._link)
             if fault:
                 raise fault
+            self.renewed_at = time.monotonic()
         except (RedisError, OSError) as error:  # the event loop logs that Redis is away
             if not self._is_refused(error):
                 self._link.close()

@@ -26,10 +26,12 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from redis.exceptions import RedisError
 
 import background
+from metrics.histogram import Histogram
 from producers.rights import missing_right
 from worker.engine.gathering import wait_while_busy
 from worker.engine.lane import Claim, Completion, Lane, returned_unrun
@@ -99,6 +101,9 @@ class Pump:
         self._polled_at = -math.inf
         self._resume_at = -math.inf
         self.failed_cycles = 0
+        self.failures = 0
+        """Number of failed cycles since the start."""
+        self.cycle_times = Histogram()
         self.on_back: Callable[[], None] = lambda: None
         """Called when Redis responds again."""
         self.claiming = True
@@ -193,6 +198,7 @@ class Pump:
             background.note_fault("cycle", fault)
 
     async def _cycle(self, endings: Endings, counts: ClaimCounts) -> None:
+        began = perf_counter()
         try:
             cycle = await self._store.run_cycle(endings, counts)
         except (RedisError, OSError, TimeoutError) as error:
@@ -203,6 +209,7 @@ class Pump:
             raise
         finally:
             self._in_flight -= 1
+        self.cycle_times.observe(perf_counter() - began)
         now = asyncio.get_running_loop().time()
         for lane, count in counts:
             lane.release_slots(count, now)
@@ -268,6 +275,7 @@ class Pump:
             else:
                 emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
         self.failed_cycles += 1
+        self.failures += 1
         pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_cycles, 10))
         jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret
         self._resume_at = asyncio.get_running_loop().time() + jittered

@@ -55,7 +55,7 @@ class Runner:
         loop: asyncio.AbstractEventLoop,
         *,
         prepare: Callable[[Lane, Claim], Attempt],
-        settled: Callable[[Outcome], None],
+        settled: Callable[[Attempt, Outcome], None],
         ended: Callable[[Lane], None],
     ) -> None:
         self._handlers = handlers
@@ -144,7 +144,7 @@ class Runner:
         attempt.over = True
         outcome = ended.outcome if attempt.stopped is None else _outcome_if_cancelled(attempt, ended.outcome)
         attempt.lane.running.discard(attempt.claim)
-        self._settled(outcome)
+        self._settled(attempt, outcome)
         result = ended.result if outcome is ended.outcome else b""
         reason = plain_text(outcome.reason) if outcome.reason else ""
         attempt.lane.ended.append(

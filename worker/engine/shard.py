@@ -31,6 +31,12 @@ class Shard:
     parking: Parking
 
     @property
+    def name(self) -> str:
+        """The lane group on a cluster, else `all`."""
+        groups = {lane.keys.tag.strip("{}") for lane in self.lanes}
+        return groups.pop() if len(groups) == 1 else "all"
+
+    @property
     def idle(self) -> bool:
         """True if no job runs and every outcome is recorded."""
         return self.pump.idle and not any(lane.running for lane in self.lanes)

@@ -29,6 +29,7 @@ from worker.engine.cron import Cron, CronClock
 from worker.engine.dataset import DataSet
 from worker.engine.effect_marks import EffectMarks, LedgerMarking
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
+from worker.engine.job_counts import JobCounts
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Renewal, RunningClaims
 from worker.engine.limit_declarations import limit_declarations
@@ -153,6 +154,7 @@ class Worker(ArqWorker):
             **arq_arguments,
         )
         self._pool = connection.open_redis(redis_url)
+        self.counts = JobCounts(self.functions)
         self.runner = Runner(
             self._handlers(policies or {}, ledger_marks),
             self.loop,
@@ -301,7 +303,8 @@ class Worker(ArqWorker):
         self._shard_of[lane.keys.lane].pump.end_rest()
         self._ceiling.notify_listeners()
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, attempt: Attempt, outcome: Outcome) -> None:
+        self.counts.count(attempt, outcome.kind)
         if outcome.kind in {"done", "suppressed"}:
             self.jobs_complete += 1
         elif outcome.kind in {"dead", "dead+", "expired"}:

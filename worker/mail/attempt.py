@@ -26,6 +26,7 @@ from worker.mail.recipients import ACCEPTED, Recipients, refused_outcome, retry_
 from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import ConnectionBroken, EarlierMark, MailHasEnded, MailRefused, MarkMissing
 from worker.mail.smtp.reply import Refusal, Verdict
+from worker.mail.smtp.stage_times import count_refusal
 from worker.mail.uncertain import UnknownDelivery, decide_after_unknown
 
 _MAIL_SUPPRESSED = event("mail.suppressed")
@@ -117,6 +118,7 @@ class DeliveryAttempt:
 
     async def outcome_of_refusal(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """Return the outcome of a mail that the server refused, and report the refusal to the account."""
+        count_refusal(refusal.reply)
         reply = replace(refusal.reply, text=self.mail.mask_text(refusal.reply.text))
         verdict = self.account.judge_reply(reply)
         words = self.journal_line(f"{reply.stage} {reply.code} {reply.line}", verdict)
@@ -204,6 +206,7 @@ class DeliveryAttempt:
 
     async def _judge_recipient(self, address: str, reply: Refusal) -> Verdict:
         """Return the verdict on one of several recipients; report it to the account and the suppression list."""
+        count_refusal(reply)
         verdict = self.account.judge_reply(reply)
         if verdict.trouble:
             masked = replace(reply, text=self.mail.mask_text(reply.text))

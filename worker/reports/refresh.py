@@ -46,6 +46,7 @@ from worker.events import emit, event
 from worker.reports.computed_set import ComputedSet, SetComputation
 from worker.reports.history import close_days
 from worker.reports.refresh_context import RefreshContext, publish_set
+from worker.reports.refresh_times import FAILURES, QUERIES, REFRESHES
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")
@@ -197,7 +198,9 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeI
         for report in board.reports:
             if report.name not in outcome.failed:
                 await _note_failure(refresher, report, error, stored[report.name].failure, outcome)
-    outcome.total_ms = round((time.perf_counter() - began) * 1000, 1)
+    took = time.perf_counter() - began
+    REFRESHES[board.name].observe(took)
+    outcome.total_ms = round(took * 1000, 1)
     _say(board, outcome, scope)
     return outcome
 
@@ -304,6 +307,7 @@ async def _compute(
     spent = snapshot.spent
     computation = SetComputation(report, snapshot, stored.last, refresher.zone_of(report))
     computed = await computation.compute(marks, digest, asked=asked, whole_every=refresher.whole_every)
+    QUERIES[report.name].observe(snapshot.spent - spent)
     cost_ms = (snapshot.spent - spent) * 1000
     tree = computed.tree
     of_tree = await off_loop(lambda: tree.digest, nodes=0 if tree.has_digest else len(tree.nodes))
@@ -395,6 +399,7 @@ async def _note_failure(
     reached = not is_unreached(error)
     rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share, reached=reached)
     outcome.failed[report.name] = words
+    FAILURES[report.name] += 1
     failure = FailureStreak(former.times + 1, now + rest)
     await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
     emit(_REPORT_FAILED, report=report.name, board=report.board or report.name, **log_fields(error))

@@ -40,6 +40,7 @@ from worker.mail.smtp.opening_fault import describe_error
 from worker.mail.smtp.protocol import RepliesInterrupted, SMTPProtocol, SMTPReply
 from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
+from worker.mail.smtp.stage_times import STAGE_TIMES
 from worker.mail.smtp.transport import open_connection
 
 _SECONDS: Final[dict[Stage, float]] = {"mail": 300, "rcpt": 300, "data": 120, "dot": 600}
@@ -94,7 +95,9 @@ class SMTPConnection:
         Raises:
             MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_connection`.
         """
+        began = monotonic()
         self._protocol, self._extensions = await open_connection(self._server, self._on_end)
+        STAGE_TIMES["open"].observe(monotonic() - began)
         self._pipelines = "pipelining" in self._extensions
 
     async def send_letter(
@@ -125,8 +128,11 @@ class SMTPConnection:
         try:
             began = monotonic()
             replies = await self._send_envelope(protocol, letter, commands)
-            self._took = monotonic() - began, self._took[1]
+            accepted = monotonic()
+            self._took = accepted - began, self._took[1]
+            STAGE_TIMES["envelope"].observe(accepted - began)
             rest = await self._send_body(protocol, body, begin_effect)
+            STAGE_TIMES["mark"].observe(monotonic() - accepted)
             followed = self._pipelines and max(self._took) < _QUICK and pass_on()
             text = await self._send_dot(protocol, rest, held=followed)
         except MailRefused:
@@ -269,6 +275,7 @@ class SMTPConnection:
         except RepliesInterrupted as end:
             raise DeliveryUncertain(describe_error(end.cause)) from end
         self._took = self._took[0], monotonic() - began
+        STAGE_TIMES["dot"].observe(self._took[1])
         if is_completion(reply):
             return reply.text
         if not is_refusal(reply):

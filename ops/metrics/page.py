@@ -1,0 +1,64 @@
+"""The page of the fleet's metrics, read from Redis at each scrape; it says so if Redis does not answer."""
+
+import time
+from datetime import timedelta
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from metrics.exposition import write_page
+from metrics.process import LoopLag
+from metrics.readings import Readings
+from metrics.table import Part
+from ops.metrics.collect import collect_fleet
+from ops.metrics.fleet import read_fleet
+
+PARTS: tuple[Part, ...] = ("redis", "fleet")
+
+
+class FleetPage:
+    """The page, as a function from a client's `Accept` to its content type and bytes.
+
+    Args:
+        redis: a redis-py asyncio client with ``decode_responses=False``.
+        tenant: the owner of the reports.
+        clock_bound: how far clocks may be apart; beyond it no report is fresh.
+        lag: of this process's event loop; None: nothing of this process is on the page.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        tenant: str,
+        clock_bound: timedelta,
+        lag: LoopLag | None = None,
+    ) -> None:
+        self._redis = redis
+        self._tenant = tenant
+        self._clock_bound = clock_bound
+        self._lag = lag
+
+    async def read(self) -> Readings:
+        """Read all metrics; without an answer of Redis, those that say so."""
+        readings = Readings()
+        if self._lag is not None:
+            self._lag.collect(readings)
+        began = time.perf_counter()
+        try:
+            fleet = await read_fleet(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
+        except (RedisError, OSError):
+            readings.add("momentus_redis_up", 0)
+        else:
+            readings.add("momentus_redis_up", 1)
+            collect_fleet(fleet, readings)
+        readings.add("momentus_fleet_read_seconds", time.perf_counter() - began)
+        return readings
+
+    def write(self, readings: Readings, accept: str) -> tuple[str, bytes]:
+        """Return the content type and the page of these readings."""
+        return write_page(readings, PARTS if self._lag is None else ("process", *PARTS), accept)
+
+    async def respond(self, accept: str) -> tuple[str, bytes]:
+        """Read all metrics and return the content type and the page."""
+        return self.write(await self.read(), accept)
