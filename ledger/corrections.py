@@ -5,27 +5,50 @@ excludes recorders, lest the end that stands in Redis until then be written afte
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from reports.connection_postgres import Connection
 
 _FOLDER = Path(__file__).parent / "sql"
-_REMOVE_DEATHS, _LOCK_STAGED, _CANCEL_STAGED = (
+_REMOVE_DEATHS, _REMOVE_MARKS, _LOCK_STAGED, _CANCEL_STAGED = (
     (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("remove_deaths", "lock_staged", "cancel_staged")
+    for name in ("remove_deaths", "remove_marks", "lock_staged", "cancel_staged")
 )
 _WAIT = "SET LOCAL lock_timeout = '1s'"
 
 
-async def remove_deaths(connection: Connection, job_ids: Sequence[str]) -> dict[str, tuple[date, str]]:
-    """Make jobs live that ended as dead and whose content is still there; return their days and lanes by id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevivedJob:
+    """A job that was dead and is live.
+
+    Attributes:
+        key: SHA-256 of its caller's key; "" without one.
+    """
+
+    id: str
+    day: date
+    lane: str
+    key: str = field(repr=False)
+
+
+async def remove_deaths(connection: Connection, job_ids: Sequence[str]) -> dict[str, RevivedJob]:
+    """Make jobs live that ended as dead and whose content is still there; return them by id.
 
     Raises:
         DATABASE_FAULTS: the database did not answer, or refused.
     """
     found = await connection.fetch(_REMOVE_DEATHS, list(job_ids))
-    return {row["id"]: (row["day"], row["lane"]) for row in found}
+    return {row["id"]: RevivedJob(**row) for row in found}
+
+
+async def remove_marks(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Remove the marks of the effects of dead jobs, before they are revived: their attempts count from 1 again.
+
+    What is not known of these effects was counted when the jobs died. Raises DATABASE_FAULTS.
+    """
+    await connection.execute(_REMOVE_MARKS, list(job_ids))
 
 
 async def lock_staged(connection: Connection, job_id: str) -> tuple[date, str] | None:

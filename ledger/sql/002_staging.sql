@@ -100,8 +100,8 @@ BEGIN
     IF job_id IS NULL THEN
         job_id := momentus_ledger.new_id(lane, at);
     ELSIF NOT starts_with(job_id, tag) OR length(job_id) - length(tag) NOT BETWEEN 1 AND 255
-        OR job_id ~ '[\u0001-\u0020\u007f-\u00a0\u2028\u2029]' THEN
-        RAISE EXCEPTION 'id: % must be % and 1 to 255 characters without spaces behind it',
+        OR job_id ~ '[^!-~]' THEN
+        RAISE EXCEPTION 'id: % must be % and 1 to 255 characters of ASCII without spaces behind it',
             quote_literal(left(job_id, 80)), tag USING ERRCODE = '22023';
     ELSE
         -- Planned with these days as constants: only their partitions are opened.

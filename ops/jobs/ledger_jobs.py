@@ -4,16 +4,17 @@
               lost by Redis   the same, and a relay hands it over
     cancel    staged          it ends as cancelled; Redis never had it
 
-Redis is changed first, and Postgres commits last. If a connection breaks between both, repeat the command.
+Redis is changed first, and Postgres commits last. If a connection breaks between both, repeat the command. The
+marks of a dead job's effects alone are removed before: once it is queued, a worker may begin its first attempt.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 from redis.asyncio import Redis
 
-from ledger.corrections import remove_deaths
+from ledger.corrections import RevivedJob, remove_deaths, remove_marks
 from ledger.live_jobs import make_pending
 from ledger.recording_lock import exclude_recorders
 from ledger.records import LedgerRecord, read_record
@@ -59,6 +60,20 @@ async def without_recorders(ledger: Connection) -> AsyncIterator[None]:
         yield
 
 
+async def forget_effects(
+    ledger: Connection, redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str]
+) -> None:
+    """Remove the marks of the effects of those of these jobs that are dead in Redis.
+
+    Raises:
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer; nothing was removed.
+    """
+    async with without_recorders(ledger):  # nor does anybody else revive one meanwhile
+        scores = [await redis.zmscore(keys.dead, list(job_ids)) for keys in group]
+        dead = [job_id for job_id, *found in zip(job_ids, *scores, strict=True) if found != [None] * len(group)]
+        await remove_marks(ledger, dead)
+
+
 async def note_revived(
     ledger: Connection, redis: Redis, keys: LaneKeys, outcomes: Mapping[str, str]
 ) -> frozenset[str]:
@@ -74,7 +89,7 @@ async def note_revived(
     staged = frozenset(job_id for job_id in live if outcomes[job_id] == "vanished")
     for job_id in staged:
         await redis.hdel(keys.ended, job_id)  # type: ignore[misc]  # typed for both clients
-        await make_pending(ledger, live[job_id][0], [job_id])
+        await _stage_again(ledger, redis, live[job_id])
     return staged
 
 
@@ -89,12 +104,24 @@ async def revive_lost(
         known = await known_to_redis(redis, job_id)
         live = {} if known == "ended" else await remove_deaths(ledger, [job_id])
         if job_id in live and known == "":
-            day, lane = live[job_id]
-            await make_pending(ledger, day, [job_id])
-            return "staged", lane
+            await remove_marks(ledger, [job_id])
+            await _stage_again(ledger, redis, live[job_id])
+            return "staged", live[job_id].lane
         found = await read_record(ledger, job_id)
     is_erased = known == "" and found is not None and found[0].state == "dead"
     return ("erased", found[0].lane) if is_erased and found is not None else ("not dead", "")
+
+
+async def _stage_again(ledger: Connection, redis: Redis, job: RevivedJob) -> None:
+    """Have a relay hand over a job of which Redis has no more than its result and its key.
+
+    By these the relay would take it for one that has ended. The key is its own again, as that of a live job.
+    """
+    await redis.delete(f"arq:result:{job.id}")
+    name = f"momentus:{LaneKeys(job.lane).tag}:unique:{job.key}"
+    if job.key and (await redis.get(name) or b"").endswith(f" {job.id}".encode()):
+        await redis.persist(name)
+    await make_pending(ledger, job.day, [job.id])
 
 
 async def known_to_redis(redis: Redis, job_id: str) -> Literal["", "live", "ended"]:

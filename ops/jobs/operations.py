@@ -168,8 +168,13 @@ async def _revive(
     if ledger is None:
         return await _revive_in_redis(redis, group, job_ids)
     texts = [one if isinstance(one, str) else one.decode(errors="replace") for one in job_ids]
-    from ops.jobs.ledger_jobs import note_revived, without_recorders  # noqa: PLC0415  loads the driver of Postgres
+    from ops.jobs.ledger_jobs import (  # noqa: PLC0415  loads the driver of Postgres
+        forget_effects,
+        note_revived,
+        without_recorders,
+    )
 
+    await forget_effects(ledger, redis, group, texts)
     async with without_recorders(ledger):
         told = await _revive_in_redis(redis, group, job_ids)
         outcomes = {job_id: what for job_id, (what, _) in zip(texts, told, strict=True)}

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -11,13 +12,14 @@ import pytest
 from redis.asyncio import Redis
 
 from ledger.recording_lock import exclude_recorders
-from tests.acceptance.test_ledger_ends import raising
+from tests.acceptance.test_ledger_ends import POLICY, raising
 from tests.acceptance.test_ledger_relay import Ledger, done, serving, working
 from tests.command_line import run_ops
 from tests.ledgers import ledger_of
-from tests.notes import LANE
+from tests.notes import LANE, Note
 from tests.support import eventually
-from worker.engine import GiveUp
+from worker.engine import GiveUp, TryLater
+from worker.ledger.marks import LedgerMarks
 from worker.ledger.push import push_jobs
 from worker.ledger.staged_job import read_staged
 from worker.ledger.tables_postgres import read_jobs, remove_pending
@@ -58,6 +60,9 @@ class Desk:
 
     async def _has_no_live_job(self) -> bool:
         return not await self.ledger.redis.hlen(LIVE)
+
+    async def uncertain(self) -> int:
+        return int(await self.ledger.redis.hget("momentus:{mail}:counters", f"uncertain:{LANE}") or 0)
 
     async def day(self, job_id: str) -> Any:
         return await self.ledger.connection.fetchval("SELECT day FROM momentus_ledger.jobs WHERE id = $1", job_id)
@@ -103,6 +108,104 @@ async def test_of_a_lane_jobs_without_a_payload_in_redis_are_revived_from_their_
     code, facts = await desk.ops("revive", "--all", LANE)
     assert (code, facts["revived"], facts["staged"], facts["vanished"]) == (0, 1, 1, 0)
     assert await desk.run_to_the_end() == {kept: ("done", "kept"), lost: ("done", "lost")}
+
+
+@pytest.mark.parametrize("unknown", [0, 2])
+async def test_a_revived_job_counts_its_attempts_anew_and_its_effects_too(desk: Desk, unknown: int) -> None:
+    """Whether effects of its former life may have happened or not: that was counted before it died."""
+    seen = list[tuple[int, int]]()
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        seen.append((context["job_try"], context["unknown_effect"]))
+        assert await context["begin_effect"]()
+        if len(seen) <= POLICY.tries:
+            raise TryLater("no", after=timedelta(0), uncertain=bool(unknown))
+
+    job_id = await desk.ledger.stage("a")
+    await desk.ledger.relay.move_batch()
+    options: dict[str, Any] = {
+        "ledger_marks": LedgerMarks(desk.ledger.tables),
+        "policies": {Note.kind: POLICY},
+    }
+    async with working(desk.url, take, **options):
+        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
+        await desk.ledger.recorder.record_all()
+        before = await desk.uncertain()
+        assert (await desk.ops("revive", job_id))[1]["what"] == "revived"
+        await eventually(lambda: desk.ledger.redis.hexists(ENDED, job_id))
+    assert seen == [(1, 0), (2, 0), (1, 0)]
+    assert await desk.uncertain() == before == unknown
+    await desk.ledger.recorder.record_all()
+    assert (await desk.ledger.ends())[job_id][0] == "done"
+
+
+async def test_without_a_database_a_job_that_died_of_a_refusal_is_revived_without_doubt(desk: Desk) -> None:
+    job_id = await desk.ledger.stage("a")
+    await desk.ledger.relay.move_batch()
+    refused = [True]
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        assert await context["begin_effect"]()
+        if refused:
+            raise GiveUp("no such mailbox")
+
+    async with working(desk.url, take, ledger_marks=LedgerMarks(desk.ledger.tables)):
+        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
+        refused.clear()
+        await run_ops("revive", job_id, REDIS_URL=desk.url)
+        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id) if refused else _has_ended(desk, "done"))
+    assert await desk.uncertain() == 0
+
+
+async def _has_ended(desk: Desk, state: str) -> bool:
+    return any(json.loads(end)["state"] == state for end in await desk.ledger.redis.hvals(ENDED))
+
+
+@pytest.mark.parametrize("loss", ["payload", "all but its key"])
+async def test_a_revived_job_that_is_handed_over_again_runs_and_has_its_key(desk: Desk, loss: str) -> None:
+    job_id = await desk.ledger.stage("a", "k")
+    await desk.ledger.relay.move_batch()
+    async with working(desk.url, raising(GiveUp("no such mailbox"))):
+        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
+    await desk.ledger.recorder.record_all()
+    if loss == "payload":
+        await desk.ledger.redis.delete(f"arq:job:{job_id}")
+    else:
+        await desk.ledger.redis.delete(DEAD, f"arq:job:{job_id}")
+        (name,) = [one async for one in desk.ledger.redis.scan_iter("momentus:{mail}:unique:*")]
+        await desk.ledger.redis.pexpire(name, 600_000)
+    assert (await desk.ops("revive", job_id))[1]["what"] == "staged"
+    second = await desk.ledger.stage("a", "k")
+    assert await desk.run_to_the_end() == {job_id: ("done", "a"), second: ("duplicate", job_id)}
+
+
+async def test_a_key_that_another_job_has_by_now_stays_with_it(desk: Desk) -> None:
+    job_id = await desk.ledger.stage("a", "k")
+    await desk.ledger.relay.move_batch()
+    async with working(desk.url, raising(GiveUp("no such mailbox"))):
+        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
+    await desk.ledger.recorder.record_all()
+    await desk.ledger.redis.flushall()
+    other = await desk.ledger.stage("a", "k")
+    await desk.ledger.relay.move_batch()
+    assert (await desk.ops("revive", job_id))[1]["what"] == "staged"
+    assert await desk.run_to_the_end() == {job_id: ("duplicate", other), other: ("done", "a")}
+
+
+async def test_a_job_of_a_past_day_that_was_revived_is_looked_for_when_redis_is_another(desk: Desk) -> None:
+    (job_id,) = await desk.die("a")
+    await desk.ledger.recorder.record_all()
+    for table in ("jobs", "ends"):
+        moving = f"UPDATE momentus_ledger.{table} SET day = day - 20"  # noqa: S608  ours
+        await desk.ledger.connection.execute(moving)
+    await desk.ledger.reconciler._look()
+    await desk.ledger.reconciler._look()
+    await desk.ops("revive", job_id)
+    await desk.ledger.redis.flushall()
+    await desk.ledger.reconciler._look()
+    assert await desk.ledger.pending() == {job_id}
 
 
 async def test_a_death_that_is_being_recorded_is_gone_after_the_revival(desk: Desk) -> None:

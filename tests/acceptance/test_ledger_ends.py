@@ -306,6 +306,31 @@ async def test_the_second_job_of_a_key_is_a_duplicate_and_other_content_a_confli
     assert await live(redis) == {"a"}
 
 
+async def test_a_key_that_holds_something_else_is_a_conflict_of_its_own_job_alone(redis: Redis) -> None:
+    await redis.hset(f"momentus:{{mail}}:unique:{'0' * 64}", "not", "a key")
+    keyed: dict[str, Any] = {"fingerprint": "f" * 64, "window_ms": 60_000}
+    jobs = [staged(name, key=key * 64, **keyed) for name, key in (("a", "a"), ("b", "0"), ("c", "c"))]
+    assert await push(redis, *jobs) == [("{mail}b", "conflict", "")]
+    assert await live(redis) == {"a", "c"}
+    assert await redis.zrange(KEYS.queue, 0, -1) == [b"{mail}a", b"{mail}c"]
+
+
+async def test_a_job_that_its_producer_queued_is_one_of_the_ledger_once_its_row_is_handed_over(
+    valkey_url: str, redis: Redis
+) -> None:
+    await push(redis, staged("a"))
+    await redis.delete(KEYS.ledger)
+    await redis.set("arq:job:{mail}a", write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1_795_900_000_000))
+    assert await push(redis, staged("a")) == []
+    assert await push(redis, staged("a")) == []
+    assert orjson.loads(await redis.get("arq:job:{mail}a"))["l"] == DAY
+    async with working(valkey_url, raising(GiveUp("no"))):
+        await one_end(redis)
+    await redis.delete(KEYS.ended)  # a worker has written it to Postgres
+    await revive_job(redis, "{mail}a")
+    assert await live(redis) == {"a"}
+
+
 async def test_a_job_that_was_queued_before_it_was_staged_is_known_and_its_end_is_noted(
     valkey_url: str, redis: Redis
 ) -> None:

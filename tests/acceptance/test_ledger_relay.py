@@ -1,6 +1,7 @@
 """Jobs staged in Postgres reach Redis once, their ends come back, and what Redis loses is queued again."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,19 +13,22 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs import Policy
+from jobs import Job, Policy, Run, handles
 from ledger.recording_lock import may_record
 from ops.jobs.operations import cancel_job, discard_job
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
 from tests.notes import LANE, Note, running
 from tests.own_postgres import crash, own_postgres
+from tests.own_worker import of_functions, working as own_working
 from tests.pooler import PGBOUNCER, pooler
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, TryLater, Worker
+from worker.engine.attempt import Effect
 from worker.engine.effect_marks import JobHasEnded, LedgerRefusal
 from worker.engine.handler import handler
+from worker.engine.lane import Claim
 from worker.ledger.links import GroupLinks, RedisSilent
 from worker.ledger.marks import LedgerMarks
 from worker.ledger.reconcile import Reconciler
@@ -33,6 +37,7 @@ from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
 from worker.ledger.tables_postgres import LedgerTables
 
+EPOCH = date(1970, 1, 1)
 KEYS = LaneKeys(LANE)
 STAGE = "SELECT momentus_ledger.stage('note.take', $1::jsonb, 'mail.normal', key => $2)"
 
@@ -221,6 +226,16 @@ async def test_the_second_job_of_a_key_ends_as_a_duplicate_that_names_the_first(
     assert first in ends[other][1]
 
 
+async def test_a_key_that_holds_something_else_in_redis_sets_its_own_job_aside(ledger: Ledger) -> None:
+    first, bad, last = await ledger.stage("first"), await ledger.stage("bad", "k"), await ledger.stage("last", "x")
+    name = f"momentus:{{mail}}:unique:{hashlib.sha256(b'k').hexdigest()}"
+    await ledger.redis.hset(name, "not", "a key")
+    await ledger.relay.move_batch()
+    assert await ledger.queued() == [first, last]
+    state, reason = (await ledger.ends())[bad]
+    assert (state, name in reason) == ("quarantined", True)
+
+
 BAD_ROWS = {
     "payload": ("payload", b"no json"),
     "payload that is no envelope": ("payload", b"[]"),
@@ -278,6 +293,55 @@ async def test_a_lane_with_a_wrong_key_keeps_its_rows_and_the_others_go_on(ledge
     assert await ledger.redis.zrange(LaneKeys("mail.urgent").queue, 0, -1) == [urgent.encode()]
 
 
+@pytest.mark.parametrize(("rest", "reads"), [(600, 5), (0, 10)])
+async def test_a_lane_with_a_wrong_key_keeps_no_other_lane_waiting_however_many_rows_it_has(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, rest: int, reads: int
+) -> None:
+    monkeypatch.setattr("worker.ledger.relay.BATCH", 5)
+    monkeypatch.setattr("worker.ledger.relay._LANE_REST", rest)
+    monkeypatch.setattr("worker.ledger.pending_scan._SLOW_SECONDS", 600)
+    stuck = [await ledger.stage(f"stuck {number}") for number in range(23)]
+    await ledger.redis.set(KEYS.queue, "not a queue")
+    urgent = await ledger.connection.fetchval(
+        "SELECT momentus_ledger.stage('note.take', '{\"text\": \"a\"}', 'mail.urgent')"
+    )
+    for _ in range(reads):  # of 24 rows
+        await ledger.relay.move_batch()
+    assert await ledger.redis.zrange(LaneKeys("mail.urgent").queue, 0, -1) == [urgent.encode()]
+    assert await ledger.pending() == set(stuck)
+
+
+async def test_of_rows_that_stay_none_is_read_again_while_their_lane_rests(ledger: Ledger) -> None:
+    stuck = [await ledger.stage(f"stuck {number}") for number in range(3)]
+    await ledger.redis.set(KEYS.queue, "not a queue")
+    await ledger.relay.move_batch()
+    later = await ledger.connection.fetchval(
+        "SELECT momentus_ledger.stage('note.take', '{\"text\": \"b\"}', 'mail.urgent')"
+    )
+    assert await ledger.relay.move_batch() == 1
+    assert await ledger.redis.zscore(LaneKeys("mail.urgent").queue, later)
+    assert await ledger.pending() == set(stuck)
+
+
+async def test_a_lane_that_was_repaired_gets_its_rows_though_the_read_had_passed_over_them(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ledger.relay.BATCH", 5)
+    monkeypatch.setattr("worker.ledger.relay._LANE_REST", 0.05)
+    stuck = [await ledger.stage(f"stuck {number}") for number in range(12)]
+    await ledger.redis.set(KEYS.queue, "not a queue")
+    for _ in range(3):
+        await ledger.relay.move_batch()
+    await ledger.redis.delete(KEYS.queue)
+
+    async def nothing_is_pending() -> bool:
+        await ledger.relay.move_batch()
+        return not await ledger.pending()
+
+    await eventually(nothing_is_pending)
+    assert set(await ledger.queued()) == set(stuck)
+
+
 @pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not on this machine")
 async def test_all_parts_work_through_a_pooler_in_transaction_mode(
     database: str, valkey_url: str, redis: Redis
@@ -323,14 +387,27 @@ async def test_a_later_end_replaces_the_former_and_an_earlier_one_does_not(ledge
     assert (await ledger.ends())[job_id][0] == "done"
 
 
-async def test_what_no_script_noted_stays_and_stops_nothing(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("{mail}x", "not an end"),
+        *(("{mail}x", text) for text in ("[]", "7", "null", "{}", '{"day":20786,"state":"done"}')),
+        ("{mail}x", '{"day":1e999,"state":"done","at_ms":5}'),
+        ("{mail}x", '{"day":20786,"state":"done","at_ms":1e999}'),
+        ("{mail}x", '{"day":20786,"state":"done","at_ms":5,"attempt":1e999}'),
+        ("{mail}x", f'{{"day":{"9" * 400},"state":"done","at_ms":5}}'),
+        *((field, '{"day":20786,"state":"done","at_ms":5}') for field in ("x", "{mail}", "{mail}a\0b", "\udcff")),
+    ],
+)
+async def test_what_no_script_noted_stays_and_stops_nothing(ledger: Ledger, field: str, text: str) -> None:
     job_id = await ledger.stage()
     await ledger.relay.move_batch()
     await cancel_job(ledger.redis, job_id)
-    await ledger.redis.hset(KEYS.ended, "{mail}x", "not an end")
+    name = field.encode("utf-8", "surrogateescape")
+    await ledger.redis.hset(KEYS.ended, mapping={name: text})
     assert await ledger.recorder.record_all() == 1
     assert set(await ledger.ends()) == {job_id}
-    assert await ledger.redis.hkeys(KEYS.ended) == [b"{mail}x"]
+    assert await ledger.redis.hkeys(KEYS.ended) == [name]
 
 
 # What Redis lost
@@ -453,6 +530,52 @@ async def test_a_job_that_has_ended_begins_no_effect_though_redis_went_back(ledg
     assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
 
 
+@pytest.mark.parametrize("error", [None, ValueError("the bank")])
+@pytest.mark.parametrize("lane", ["jobs", "jobs.sums"])
+async def test_a_job_of_ones_own_that_has_ended_is_suppressed_and_keeps_its_end(
+    valkey_url: str, ledger: Ledger, lane: str, error: Exception | None
+) -> None:
+    kinds: dict[str, Any] = {"jobs": _InLoop, "jobs.sums": _InThread}
+
+    @handles(_InLoop)
+    async def take(_: _InLoop, run: Run) -> None:
+        try:
+            await run.begin_effect()
+        except ConnectionError as refusal:
+            raise error or refusal from None
+
+    @handles(_InThread)
+    def take_in_thread(_: _InThread, run: Run) -> None:
+        try:
+            run.begin_effect()
+        except ConnectionError as refusal:
+            raise error or refusal from None
+
+    job_id = await ledger.connection.fetchval("SELECT momentus_ledger.stage($1, '{}', $2)", kinds[lane].kind, lane)
+    await ledger.relay.move_batch()
+    await ledger.connection.execute(
+        "INSERT INTO momentus_ledger.ends SELECT day, id, 'done' FROM momentus_ledger.jobs"
+    )
+    options: dict[str, Any] = {"lanes": [LaneSlots(lane, 4)], "ledger_marks": LedgerMarks(ledger.tables)}
+    own = of_functions(take, take_in_thread)
+    async with own_working(valkey_url, own, **options):
+        await eventually(lambda: ledger.redis.hlen(LaneKeys(lane).ended))
+    counters = await ledger.redis.hgetall(LaneKeys(lane).counters)
+    assert (counters[f"suppressed:{lane}".encode()], counters.get(f"dead:{lane}".encode())) == (b"1", None)
+    await ledger.recorder.record_all()
+    assert (await ledger.ends())[job_id][0] == "done"
+
+
+@dataclass(frozen=True)
+class _InLoop(Job, kind="loop.take", policy=Policy(tries=1)):
+    """Its effect is a coroutine's."""
+
+
+@dataclass(frozen=True)
+class _InThread(Job, kind="thread.take", lane="sums", policy=Policy(tries=1)):
+    """Its effect is a plain function's."""
+
+
 async def test_an_attempt_whose_effect_had_begun_before_redis_went_back_is_uncertain_and_begins_no_effect(
     valkey_url: str, ledger: Ledger
 ) -> None:
@@ -489,7 +612,59 @@ async def test_a_mark_goes_when_its_effect_did_not_happen_and_stays_when_it_may_
     async with working(valkey_url, take, **options):
         await eventually(lambda: ledger.redis.zscore(KEYS.dead, job_id))
     left = await ledger.connection.fetch("SELECT attempt FROM momentus_ledger.effects ORDER BY attempt")
-    assert [row["attempt"] for row in left] == [2, 3]
+    assert [row["attempt"] for row in left] == [2], "it died of an effect that did not happen"
+
+
+@asynccontextmanager
+async def mark_held_back(ledger: Ledger, dsn: str, job_id: str) -> AsyncIterator[None]:
+    """Let the store of a job's first mark wait meanwhile."""
+    connection = await asyncpg.connect(dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(
+            "INSERT INTO momentus_ledger.effects (day, id, attempt, note) VALUES ($1, $2, 1, '')",
+            EPOCH + timedelta(days=await _today(ledger)),
+            job_id,
+        )
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_a_mark_that_is_removed_while_it_is_being_stored_does_not_stay(
+    database: str, ledger: Ledger
+) -> None:
+    job_id, marks = await ledger.stage(), LedgerMarks(ledger.tables)
+    day = await _today(ledger)
+    async with mark_held_back(ledger, database, job_id):
+        storing = asyncio.create_task(marks.store(day, job_id, 1, ""))
+        await eventually(lambda: _waits_for_a_lock(ledger.connection))
+        storing.cancel()  # its attempt was stopped
+        releasing = asyncio.create_task(marks.release(day, job_id, 1))
+        await eventually(lambda: releasing.done() or marks._changes._waiting)
+    await releasing
+    assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
+
+
+async def test_an_effect_that_redis_refuses_waits_for_the_mark_that_is_being_stored(
+    database: str, ledger: Ledger
+) -> None:
+    async def refuse(*_: object) -> bool:
+        raise ConnectionResetError
+
+    job_id = await ledger.stage()
+    effect = Effect(refuse, Claim(LANE, job_id, b"", 1, 0, 0, 0, "worker:1"), KEYS.effects)
+    effect.mark_in_ledger(await _today(ledger), LedgerMarks(ledger.tables))
+    async with mark_held_back(ledger, database, job_id):
+        beginning = asyncio.create_task(effect.begin())
+        await eventually(lambda: _waits_for_a_lock(ledger.connection))
+        assert not beginning.done()
+    with pytest.raises(ConnectionResetError):
+        await beginning
+    await effect.release()
+    assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
 
 
 async def test_marks_that_are_stored_or_removed_together_have_their_own_days(ledger: Ledger) -> None:

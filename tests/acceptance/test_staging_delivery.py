@@ -16,7 +16,11 @@ from tests.faulty_proxy import FaultyProxy
 from tests.ledgers import ledger_of
 from tests.provider import Provider
 from tests.support import eventually
+from worker.ledger.links import GroupLinks
+from worker.ledger.marks import LedgerMarks
+from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
+from worker.ledger.tables_postgres import LedgerTables
 
 MAIL = Mail(to="ana@example.com", subject="Cierre", text="Buenos días")
 OTHER = Mail(to="eva@example.com", subject="Cierre", text="Buenos días")
@@ -86,6 +90,19 @@ async def test_a_mail_that_is_queued_and_staged_is_sent_once(
     async with a_worker(database, valkey_url) as provider:
         assert await eventually(ended(ledger, job_id), timeout=30) == "done"
     assert dict(provider.recipients) == {"ana@example.com": 1, "eva@example.com": 1}
+
+
+async def test_a_mail_that_is_queued_and_staged_has_its_mark_in_both_stores(
+    database: str, ledger: asyncpg.Connection, valkey_url: str, redis: Redis
+) -> None:
+    job_id = await queued_and_staged(ledger, redis, valkey_url)
+    tables, links = LedgerTables(database), GroupLinks(valkey_url)
+    await Relay(tables, links).move_batch()
+    await links.close()
+    async with Provider() as provider, delivering(valkey_url, provider, ledger_marks=LedgerMarks(tables)):
+        await eventually(lambda: provider.recipients["ana@example.com"])
+    await tables.close()
+    assert await ledger.fetchval("SELECT array_agg(id) FROM momentus_ledger.effects") == [job_id]
 
 
 async def test_a_mail_whose_row_is_handed_over_after_it_was_sent_is_not_sent_again(

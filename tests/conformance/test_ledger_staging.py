@@ -145,6 +145,7 @@ YEAR_9999 = datetime(9999, 12, 31, tzinfo=UTC)
         *(("version", value) for value in (None, 0, -1)),
         ("fingerprint", "abc"),
         *(("id", value) for value in ("", "x", "{mail}x", "{jobs}", "{jobs}a b", "{jobs}" + "x" * 256)),
+        *(("id", value) for value in ("{jobs}año", "{jobs}\U0001f600", "{jobs}a\x7f", "{jobs}a\u200b")),
     ],
 )
 async def test_an_invalid_argument_is_refused_by_its_name(

@@ -79,7 +79,6 @@ KNOWN = {
     "sessions script_source": DEPLOYED + ": scripts",
     "worker _statement": DEPLOYED + ": files of worker/ledger/sql",
     "worker Relay._resting": DEPLOYED + ": lanes",
-    "worker Relay._left": "ids of 500 jobs for each batch of 5 s, while a lane rests",
     "worker Reconciler._ended_days": DEPLOYED + ": days that are kept",
     "worker _Duties.context": DEPLOYED,
     "worker _Duties.lane_limits": DEPLOYED + ": lanes",

@@ -18,7 +18,7 @@ from arq.worker import Function
 from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
-from worker.engine.effect_marks import EarlierEffect, LedgerMarking, LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerMarking, LedgerRefusal
 from worker.engine.lane import Claim, Lane
 from worker.engine.outcome import (
     DONE,
@@ -41,8 +41,8 @@ _OUTCOME_EVENTS: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind 
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _SUCCESSES = {"done", "suppressed"}
-_NOT_HAPPENED = {"retry", "defer", "park"}
-"""Outcomes of a job that goes on, whose effect certainly did not happen."""
+_NOT_HAPPENED = {"retry", "defer", "park", "dead"}
+"""Outcomes that say that the effect did not happen; the job goes on, or may be revived."""
 StopReason = Literal["shutdown", "lost", "cancelled", "time"]
 """The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
@@ -96,7 +96,7 @@ class Effect:
         mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
     """
 
-    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun")
+    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun", "ended")
     # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
     # whenever 700 more are alive, and then costs a quarter of an attempt.
 
@@ -105,6 +105,8 @@ class Effect:
         self._ledger: tuple[int, LedgerMarking | None] | None = None
         self._may_be_marked = False
         self.begun = False
+        self.ended: JobHasEnded | None = None
+        """Raised because the job has ended, as only the ledger knows."""
 
     def mark_in_ledger(self, day: int, marks: LedgerMarking | None) -> None:
         """Let the mark be stored in the ledger too, since the job is one of it.
@@ -127,10 +129,20 @@ class Effect:
         if self._ledger is None:
             made = await self._mark(self._claim, self._key, note)
         else:
-            marking = self._mark(self._claim, self._key, note)
-            made, _ = await asyncio.gather(marking, self._begin_in_ledger(*self._ledger, note))
+            made = await self._begin_in_both(*self._ledger, note)
         self.begun = self.begun or made
         return made
+
+    async def _begin_in_both(self, day: int, marks: LedgerMarking | None, note: str) -> bool:
+        """Store both marks, and wait for both though one fails: what is still being stored cannot be removed."""
+        marking = self._mark(self._claim, self._key, note)
+        made, stored = await asyncio.gather(
+            marking, self._begin_in_ledger(day, marks, note), return_exceptions=True
+        )
+        for one in (stored, made):
+            if isinstance(one, BaseException):
+                raise one
+        return bool(made)
 
     async def _begin_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
         if marks is None:
@@ -142,6 +154,9 @@ class Effect:
             await marks.store(day, self._claim.id, self._claim.attempt, note)
         except EarlierEffect:
             self.begun, self._may_be_marked = True, False
+            raise
+        except JobHasEnded as error:
+            self.ended = error
             raise
 
     async def release(self) -> None:
@@ -282,6 +297,8 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
     except BaseException as raised:  # noqa: BLE001  every exception of a handler is its outcome
         _reraise_close(raised, attempt)
         error = attempt.recorded_error(raised)
+        if attempt.effect.ended:
+            error = Suppress({"state": "ended", "reason": str(attempt.effect.ended)})
     finally:
         attempt.hold_time()
     outcome = DONE if error is None else _decide(error, attempt, envelope, handlers)

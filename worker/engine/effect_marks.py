@@ -35,7 +35,10 @@ class LedgerRefusal(ConnectionError):
 
 
 class JobHasEnded(LedgerRefusal):
-    """The ledger has an end of this job, which Redis has forgotten: it must not be carried out again."""
+    """The ledger has an end of this job, which Redis has forgotten: it must not be carried out again.
+
+    Whatever its handler makes of this error, the job is suppressed; its end in the ledger stays as it is.
+    """
 
     def __init__(self) -> None:
         super().__init__("the job has ended already: Redis went back to an earlier state")

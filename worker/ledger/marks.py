@@ -5,7 +5,8 @@ attempt that may have delivered the mail. Marks that are asked for while a call 
 the next one; both marks are stored at the same time, so the mail waits for the slower of the two.
 
 A mark is removed when its effect is known not to have happened, as after a refusal of the server; what is left are
-effects that happened, or that may have.
+effects that happened, or that may have. Stores and removals leave in the order in which they were asked for: so an
+attempt that was stopped while its mark was being stored leaves none behind.
 
 Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state, and offers
 a job that has ended since, or an attempt whose effect has begun: that must not begin either, and the latter is
@@ -13,6 +14,8 @@ counted as uncertain.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from worker.engine.batch import CallBatcher
@@ -21,7 +24,15 @@ from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
 """For marks to gather in a busy worker, as those of Redis do."""
-_Answer = Literal["written", "ended", "earlier"]
+_Answer = Literal["written", "ended", "earlier", "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkChange:
+    """A mark to store, or one to remove."""
+
+    effect: EffectNote
+    removes: bool = False
 
 
 class LedgerMarks:
@@ -29,8 +40,7 @@ class LedgerMarks:
 
     def __init__(self, tables: LedgerTables) -> None:
         self._tables = tables
-        self._stores: CallBatcher[EffectNote, _Answer] = CallBatcher(self._write, rounds=_ROUNDS)
-        self._removals: CallBatcher[EffectNote, None] = CallBatcher(self._remove, rounds=_ROUNDS)
+        self._changes: CallBatcher[MarkChange, _Answer] = CallBatcher(self._change, rounds=_ROUNDS)
 
     async def store(self, day: int, job_id: str, attempt: int, note: str) -> None:
         """Store that the effect of an attempt is about to begin.
@@ -41,7 +51,7 @@ class LedgerMarks:
             LedgerRefusal: Postgres did not confirm it. In every case the effect must not begin.
         """
         try:
-            answer = await self._stores.submit(EffectNote(day, job_id, attempt, note))
+            answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note)))
         except Exception as error:  # every fault of the database means the same
             raise LedgerRefusal(f"Postgres did not confirm the mark ({type(error).__name__})") from error
         if answer == "ended":
@@ -50,15 +60,23 @@ class LedgerMarks:
             raise EarlierEffect
 
     async def release(self, day: int, job_id: str, attempt: int) -> None:
-        """Remove the mark of an effect that did not happen.
+        """Remove the mark of an effect that did not happen, also one whose store is still under way.
 
         Raises:
             LedgerRefusal: Postgres did not confirm it; a later attempt may be counted as uncertain.
         """
         try:
-            await self._removals.submit(EffectNote(day, job_id, attempt))
+            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), removes=True))
         except Exception as error:  # as above
             raise LedgerRefusal(f"Postgres did not confirm the removal ({type(error).__name__})") from error
+
+    async def _change(self, changes: Sequence[MarkChange]) -> list[_Answer]:
+        """Store and remove marks in the order in which that was asked for."""
+        answers: list[_Answer] = []
+        for removes, some in groupby(changes, key=lambda change: change.removes):
+            effects = [change.effect for change in some]
+            answers += await (self._remove(effects) if removes else self._write(effects))
+        return answers
 
     async def _write(self, effects: Sequence[EffectNote]) -> list[_Answer]:
         """Write the marks; of a job that two claims offered, the first one's."""
@@ -66,6 +84,6 @@ class LedgerMarks:
         found = await self._tables.write_effects(list(first.values()))
         return [found[one.id] if one is first[one.id] else "earlier" for one in effects]
 
-    async def _remove(self, effects: Sequence[EffectNote]) -> list[None]:
+    async def _remove(self, effects: Sequence[EffectNote]) -> list[_Answer]:
         await self._tables.remove_effects(effects)
-        return [None] * len(effects)
+        return ["removed"] * len(effects)

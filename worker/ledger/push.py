@@ -43,7 +43,7 @@ class PushRefusal:
 
     Attributes:
         why: ``duplicate`` for the same content, ``conflict`` for other content.
-        holder: the job that has the key.
+        holder: the job that has the key; "" if the key's name in Redis holds something else.
     """
 
     job: StagedJob

@@ -73,6 +73,7 @@ class Reconciler:
         if found == self._known and time.monotonic() < self._due_at:
             return
         if found != self._known:
+            self._ended_days.clear()  # jobs that died then may have been revived since
             await self.remove_ended()
         await self.return_lost()
         self._known, self._due_at = found, time.monotonic() + _EVERY_SECONDS

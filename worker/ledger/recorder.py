@@ -101,7 +101,7 @@ def _read_ends(found: Mapping[bytes, bytes]) -> dict[bytes, JobEnd]:
     """Return the ends by id; without those that no script of ours wrote, which stay where they are."""
     ends: dict[bytes, JobEnd] = {}
     for job_id, text in found.items():
-        with suppress(ValueError, TypeError, KeyError, RecursionError):
+        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             ends[job_id] = read_end(job_id, text)
     return ends
 
@@ -110,7 +110,7 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
     """Return the end that a script noted.
 
     Raises:
-        ValueError, TypeError, KeyError, RecursionError: no script noted this.
+        ValueError, TypeError, KeyError, OverflowError, RecursionError: no script noted this.
 
     Example:
         >>> read_end(b"{mail}1", b'{"day":20786,"state":"done","attempt":1,"at_ms":5,"reply":"250 OK"}').reply
@@ -119,9 +119,9 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
     content = json.loads(text.decode("utf-8", "replace"))
     day, at_ms, known = int(content["day"]), int(content["at_ms"]), job_id.decode()
     if not is_job_id(known) or "\0" in known:
-        raise ValueError("the end of a job: has the id of none")
+        raise ValueError("id: is not a job id")
     if content["state"] not in _STATES or not 0 <= day <= LAST_DAY or not 0 <= at_ms < 1 << 47:
-        raise ValueError("the end of a job: is out of range")
+        raise ValueError("day, at_ms and state: must be those of the end of a job")
     return JobEnd(
         day,
         known,

@@ -23,6 +23,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from producers.keys import LaneKeys
 from producers.operation import Call
 from producers.rights import missing_right
 from reports.connection_postgres import Connection
@@ -67,8 +68,6 @@ class Relay:
         self._scan = PendingScan()
         self._resting: dict[str, float] = {}
         """Until when lanes rest whose keys hold something else."""
-        self._left: dict[str, float] = {}
-        """Until when jobs of these lanes are left where they are, by id."""
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -111,9 +110,9 @@ class Relay:
         """Lock some pending rows; return their ids and days."""
         began = time.monotonic()
         place = self._scan.place(began)
-        found = await lock_pending(connection, without=list(self._left), limit=BATCH, after=place)
-        now = time.monotonic()
-        self._scan.note_read(place, [place for place, _, _ in found], seconds=now - began, now=now)
+        found = await lock_pending(connection, limit=BATCH, after=place)
+        now, places = time.monotonic(), [place for place, _, _ in found]
+        self._scan.note_read(place, places, seconds=now - began, now=now, is_last=len(found) < BATCH)
         return [(job_id, day) for _, job_id, day in found]
 
     async def _push(self, jobs: Sequence[StagedJob]) -> tuple[list[PushRefusal], list[StagedJob]]:
@@ -134,13 +133,13 @@ class Relay:
                 self._resting[lane] = time.monotonic() + _LANE_REST
                 refused = [one for one in refused if one.job.lane != lane]
                 left += some
-        self._left.update({one.id: time.monotonic() + _LANE_REST for one in left})
+        if left:
+            self._scan.note_left(time.monotonic() + _LANE_REST)
         return refused, left
 
     def _forget_rests(self) -> None:
         now = time.monotonic()
         self._resting = {lane: until for lane, until in self._resting.items() if until > now}
-        self._left = {job_id: until for job_id, until in self._left.items() if until > now}
 
     async def _rest(self) -> None:
         """Wait for a token or a second; after a token look until a row shows."""
@@ -209,5 +208,11 @@ def _end_of_refused(refusal: PushRefusal) -> JobEnd:
     job = refusal.job
     if refusal.why == "duplicate":
         return _end_of(job.id, job.day, "duplicate", refusal.holder)
-    words = f"key: is in use for other content, by the job {refusal.holder}"
-    return _end_of(job.id, job.day, "quarantined", words)
+    return _end_of(job.id, job.day, "quarantined", f"key: {_conflict_of(refusal)}")
+
+
+def _conflict_of(refusal: PushRefusal) -> str:
+    if refusal.holder:
+        return f"is in use for other content, by the job {refusal.holder}; give another key"
+    name = f"momentus:{LaneKeys(refusal.job.lane).tag}:unique:{refusal.job.key}"
+    return f"{name} holds something else in Redis; remove it and stage the job again"

@@ -102,10 +102,10 @@ class LedgerTables:
 
 
 async def lock_pending(
-    connection: Connection, *, without: Sequence[str], limit: int, after: Place
+    connection: Connection, *, limit: int, after: Place
 ) -> Sequence[tuple[Place, str, int | None]]:
     """Lock pending jobs until the transaction ends; return places, ids and days (None: a day that cannot be)."""
-    found = await connection.fetch(_statement("lock_pending"), list(without), limit, after)
+    found = await connection.fetch(_statement("lock_pending"), limit, after)
     return [(row["place"], row["id"], row["day"]) for row in found]
 
 

@@ -18,13 +18,13 @@ from jobs.mail.letter import Letter
 from jobs.mail.stream import Stream
 from producers.suppression import Suppression
 from worker.engine import GiveUp, Park, Suppress, TryLater
-from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, LedgerRefusal
 from worker.events import emit, event
 from worker.mail.accounts.accounts import AccountSender
 from worker.mail.policies import MailPolicies, OpenedMail
 from worker.mail.recipients import ACCEPTED, Recipients, refused_outcome, retry_refused
 from worker.mail.smtp.envelope import Acceptance
-from worker.mail.smtp.errors import ConnectionBroken, EarlierMark, MailHasEnded, MailRefused, MarkMissing
+from worker.mail.smtp.errors import ConnectionBroken, EarlierMark, MailRefused, MarkMissing
 from worker.mail.smtp.reply import Refusal, Verdict
 from worker.mail.smtp.stage_times import count_refusal
 from worker.mail.uncertain import UnknownDelivery, decide_after_unknown
@@ -64,7 +64,6 @@ class DeliveryAttempt:
 
         Raises:
             MarkMissing: Redis or the ledger did not confirm the mark, so the dot is not written.
-            MailHasEnded: only the ledger knew that the mail has ended.
             EarlierMark: only the ledger knew that this attempt may have delivered the mail before.
         """
         if self.recipients is None:
@@ -73,8 +72,6 @@ class DeliveryAttempt:
             self._policies.note_recipients(self.mail, self.recipients, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
-        except JobHasEnded as error:
-            raise MailHasEnded(str(error)) from error
         except EarlierEffect as error:
             raise EarlierMark(str(error)) from error
         except LedgerRefusal as error:
@@ -231,10 +228,8 @@ class DeliveryAttempt:
         words = str(JournalEntry(self.account.name, "account", str(error)))  # the mail was not named to the server
         return TryLater(words, after=self.account.retry_delay, charged=False)
 
-    def outcome_without_mark(self, error: MarkMissing) -> TryLater | Park | Suppress:
+    def outcome_without_mark(self, error: MarkMissing) -> TryLater | Park:
         """Return the outcome of a mail whose dot was not written because its mark was not stored."""
-        if isinstance(error, MailHasEnded):  # its end in the ledger stays as it is
-            return Suppress({"state": "ended", "reason": str(error)})
         if isinstance(error, EarlierMark):
             return self.outcome_unknown(str(error))
         return TryLater(self.journal_line(str(error)), after=self.account.retry_delay, charged=False)

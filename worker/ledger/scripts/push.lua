@@ -19,8 +19,8 @@
 -- Returns  three per job that was not queued: its index from 0, what it is, an id:
 --            "known"      it is live or has ended: by an earlier call, or it was queued before its row was staged
 --            "duplicate"  its key is in use by the job of this id, with the same content
---            "conflict"   the same with other content
--- Raises   for a key of another type; nothing was written
+--            "conflict"   the same with other content; the id is "" if the key's name in Redis holds something else
+-- Raises   for a key of the lane or the group with another type; nothing was written
 --
 -- Invariant: a job is in the ledger's hash or in that of the ended once this returned, unless it is a duplicate or a
 -- conflict. A mark makes the next claim count the effect as uncertain.
@@ -65,6 +65,15 @@ local function note_earlier_end(id, day)
     account = tostring(told.account or ''), reply = tostring(told.reply or told.reason or ''), uncertain = false, at_ms = now}))
 end
 
+-- A job that was queued by its producer has no day in its envelope, by which its mark and its end find its row. A run that
+-- goes on has the former envelope.
+local function add_day(id, day)
+  local payload = redis.pcall('GET', 'arq:job:' .. id)
+  if type(payload) == 'string' and sub(payload, 1, 5) == '{"v":' and not match(sub(payload, -128), '"l":%d+[%w,":]*}$') then
+    call('SET', 'arq:job:' .. id, sub(payload, 1, -2) .. ',"l":' .. day .. '}')
+  end
+end
+
 -- True if the job was queued before its row was staged, as after a timeout that hid the reply.
 local function was_queued(id, day)
   if call('EXISTS', 'arq:result:' .. id) == 1 then
@@ -72,6 +81,7 @@ local function was_queued(id, day)
     return true
   elseif call('EXISTS', 'arq:job:' .. id) == 1 then
     call('HSET', live, id, day)
+    add_day(id, day)
     return true
   end
 end
@@ -80,7 +90,10 @@ end
 local function standing(name, fingerprint, id)
   local entry = redis.pcall('GET', name)
   if type(entry) == 'table' then
-    error({err = 'WRONGTYPE ' .. name .. ' holds something else'})
+    if not string.find(entry.err, 'WRONGTYPE', 1, true) then
+      error(entry) -- the caller may not look, say
+    end
+    return 'conflict', ''
   elseif not entry then
     return 'free'
   end

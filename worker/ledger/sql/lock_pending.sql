@@ -1,8 +1,7 @@
 -- Lock some of the pending jobs that no other relay has locked.
 --
--- $1  text[]  ids to leave out: their lanes rest
--- $2  bigint  how many
--- $3  tid     place in the table behind which to look
+-- $1  bigint  how many
+-- $2  tid     place in the table behind which to look
 --
 -- Returns place (tid), id and day, in days since 1970 (NULL for a day that no envelope can name).
 --
@@ -10,6 +9,6 @@
 
 SELECT ctid AS place, id, CASE WHEN day BETWEEN '1970-01-01' AND '9999-12-31' THEN day - date '1970-01-01' END AS day
 FROM momentus_ledger.pending
-WHERE id <> ALL ($1) AND ctid > $3
-LIMIT $2
+WHERE ctid > $2
+LIMIT $1
 FOR UPDATE SKIP LOCKED

@@ -8,7 +8,6 @@
 | CannotOpen        | no: the mail was not named                     | the account's or the server's              |
 | TurnLost          | no: it was not the mail's turn                 | the connection's or the server's           |
 | LeaseLost         | no: the final dot was not written              | none: another worker has the job           |
-| MailHasEnded      | by an earlier attempt, if at all               | Redis's: it lost the mail's end            |
 | EarlierMark       | perhaps, by the same attempt before            | Redis's: it lost the earlier mark          |
 | MarkMissing       | no: the final dot was not written              | Redis's or its replicas'                   |
 | DeliveryUncertain | unknown: the dot was written, no reply came    | the connection's                           |
@@ -110,10 +109,6 @@ class LeaseLost(Exception):
 
 class MarkMissing(Exception):
     """Redis, or enough of its replicas, did not confirm the mark; the dot was not written."""
-
-
-class MailHasEnded(MarkMissing):
-    """The ledger has an end of this mail; the dot was not written."""
 
 
 class EarlierMark(MarkMissing):
