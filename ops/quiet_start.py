@@ -7,9 +7,6 @@ whose own imports take longer than all that comes before.
 
 redis-py imports ``jwt``, and with it ``cryptography``, for log-ins with an identity provider's tokens, which
 nobody here uses: a tenth of the start of a command. So ``jwt`` is loaded when something of it is first used.
-
-structlog imports ``rich`` where it is installed, as it is beside the tests' tools, to draw tracebacks: a tenth of
-the start of a worker. `log.py` writes them itself, so ``rich`` is hidden from structlog. Commands need neither.
 """
 
 import _signal  # type: ignore[import-not-found]  # typeshed has signal alone
@@ -46,17 +43,6 @@ def import_late(name: str) -> None:
         sys.modules[name].__spec__ = spec
 
 
-def import_structlog() -> None:
-    """Import structlog as if rich were not installed; others find it as before."""
-    sys.modules["rich"] = None  # type: ignore[assignment]  # the documented way to make an import fail
-    try:
-        importlib.import_module("structlog")
-    finally:
-        del sys.modules["rich"]
-
-
 import_late("jwt")
-if sys.argv[1] != "ops":
-    import_structlog()
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

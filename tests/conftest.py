@@ -22,6 +22,7 @@ Other versions than those out of the wheels, for the support matrix in docs/oper
     ./run test --postgres postgresql://postgres@127.0.0.1:5432/postgres tests/acceptance/test_reports.py
 """
 
+import gc
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -61,6 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("ordinary run", max_examples=50)
     if "not long" in config.getoption("markexpr"):
         settings.load_profile("ordinary run")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector the objects of 7,000 tests, which live to the end: a tenth of the unit tests."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,13 @@ def environment(name: str, *requirements: str, python: str = "3.11") -> Path:
     return folder / "bin/python"
 
 
+def import_from(interpreter: Path) -> None:
+    """Let this process import the packages of an environment; those that it has itself go before them."""
+    (packages,) = (interpreter.parents[1] / "lib").glob("python*/site-packages")
+    if str(packages) not in sys.path:
+        sys.path.append(str(packages))
+
+
 def find_python(lowest: str) -> Path:
     """Return a Python of this version or a later one, this process's own if it will do.
 

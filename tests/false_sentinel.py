@@ -21,7 +21,7 @@ class _Sentinel(asyncio.Protocol):
         self._callers.admit(transport)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._callers.transports.discard(self._transport)
+        self._callers.dismiss(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -32,16 +32,22 @@ class _Sentinel(asyncio.Protocol):
 
 
 class _Callers:
-    """The connections of one sentinel; one that the loop accepted before the end and opens after it is closed too."""
+    """The connections of one sentinel; one that the loop accepted before the end is closed when it opens."""
 
     def __init__(self) -> None:
         self.transports: set[asyncio.BaseTransport] = set()
         self._ended = False
+        self._are_gone = asyncio.Event()
 
     def admit(self, transport: asyncio.BaseTransport) -> None:
         self.transports.add(transport)
         if self._ended:
             transport.close()
+
+    def dismiss(self, transport: asyncio.BaseTransport) -> None:
+        self.transports.discard(transport)
+        if self._ended and not self.transports:
+            self._are_gone.set()
 
     async def end(self) -> None:
         self._ended = True
@@ -49,8 +55,8 @@ class _Callers:
             one.close()
         for _ in range(_TICKS_TO_OPEN):
             await asyncio.sleep(0)
-        while self.transports:
-            await asyncio.sleep(0)
+        if self.transports:
+            await self._are_gone.wait()
 
 
 _TICKS_TO_OPEN = 4

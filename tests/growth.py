@@ -10,7 +10,7 @@ pattern eight times as much, a quadratic one sixty-four times, on any machine an
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from re import _constants as sre, _parser as parser  # how Python itself reads a pattern
+from re import _constants as sre, _parser as parser  # type: ignore[attr-defined]  # how Python itself reads a pattern
 from typing import Any
 
 Use = Callable[[Any], object]

@@ -4,7 +4,6 @@ psycopg, SQLAlchemy and Django are in an environment of their own: the client ne
 process have them at the end of their module path, applications run in the environment itself.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from ledger.schema import install
 from tests.django_environment import CLIENT_NEEDS, pins
-from tests.environments import EnvironmentUnavailable, environment
+from tests.environments import EnvironmentUnavailable, environment, import_from
 
 LIBRARIES = ("psycopg[binary]==3.3.9", "sqlalchemy[asyncio]==2.0.44", "django==5.2.19")
 
@@ -29,9 +28,7 @@ def application_python() -> Path:
 
 def have_libraries() -> None:
     """Let this process import the libraries; skips the test where there are none."""
-    (packages,) = (application_python().parents[1] / "lib").glob("python*/site-packages")
-    if str(packages) not in sys.path:
-        sys.path.append(str(packages))
+    import_from(application_python())
 
 
 async def install_ledger(dsn: str, *backends: str) -> None:

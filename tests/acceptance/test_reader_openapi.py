@@ -4,15 +4,12 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from redis import Redis
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
 
 from reader.asgi import Application, Receive, Scope, Send
 from reader.connection import Connection
@@ -21,9 +18,12 @@ from reader.handler import Reader
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from sessions import SyncSessions
+from tests.environments import EnvironmentUnavailable, environment, import_from
 from tests.reader_corpus import CASES, Bad
 from tests.reader_process import REPORT, document, meta
 
+SCHEMATHESIS = "schemathesis==4.32.5"
+"""In an environment of its own: it brings rich, which structlog would load at each start of a process."""
 LONG = timedelta(seconds=20)
 SCOPE = 17
 CATALOGUE = "momentus:{reports}:catalogue:default"
@@ -64,11 +64,22 @@ class EachOnItsOwn:
 # What is declared
 
 
-def try_out(url: str, token: str, examples: int) -> None:
+@pytest.fixture(scope="module")
+def schemathesis() -> Any:
+    try:
+        import_from(environment("openapi", SCHEMATHESIS))
+    except EnvironmentUnavailable as reason:
+        pytest.skip(str(reason))
+    return import_module("schemathesis")
+
+
+def try_out(schemathesis: Any, url: str, token: str, examples: int) -> None:
     """Requests for every declared operation, good and bad ones; what comes back is what is declared."""
     login = {"Authorization": f"Bearer {token}"}
     schema = schemathesis.openapi.from_asgi("/openapi.json", EachOnItsOwn(url), headers=login)
-    operations = [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)]
+    ok = import_module("schemathesis.core.result").Ok
+    not_a_server_error = import_module("schemathesis.checks").not_a_server_error
+    operations = [one.ok() for one in schema.get_all_operations() if isinstance(one, ok)]
     assert {(one.method, one.path) for one in operations} > {
         ("get", "/v1/reports/general/{scope}"),
         ("head", "/v1/reports/waiting/{scope}"),
@@ -80,7 +91,7 @@ def try_out(url: str, token: str, examples: int) -> None:
     }
     for operation in operations:
         known = {"scope": SCOPE} if "{scope}" in operation.path else None
-        strategies = [operation.as_strategy(generation_mode=mode) for mode in GenerationMode]
+        strategies = [operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode]
 
         @settings(
             max_examples=examples,
@@ -91,7 +102,7 @@ def try_out(url: str, token: str, examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=st.one_of(operation.as_strategy(path_parameters=known), *strategies), logged_in=st.booleans())
-        def conforms(case: schemathesis.Case[Any], *, logged_in: bool) -> None:
+        def conforms(case: Any, *, logged_in: bool) -> None:
             answer = case.call(headers=login if logged_in else {})
             assert answer.status_code != 500
             case.validate_response(answer, excluded_checks=[not_a_server_error])  # 503 and 504 are declared
@@ -99,14 +110,16 @@ def try_out(url: str, token: str, examples: int) -> None:
         conforms()
 
 
-def test_every_answer_is_one_that_the_description_declares(valkey_url: str, token: str) -> None:
-    try_out(valkey_url, token, 4)
+def test_every_answer_is_one_that_the_description_declares(schemathesis: Any, valkey_url: str, token: str) -> None:
+    try_out(schemathesis, valkey_url, token, 4)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_very_many_answers_are_ones_that_the_description_declares(valkey_url: str, token: str) -> None:
-    try_out(valkey_url, token, 500)
+def test_very_many_answers_are_ones_that_the_description_declares(
+    schemathesis: Any, valkey_url: str, token: str
+) -> None:
+    try_out(schemathesis, valkey_url, token, 500)
 
 
 # What is declared, and is no report

@@ -48,16 +48,6 @@ def test_run_starts_a_process_without_what_redis_py_needs_for_tokens_only(tmp_pa
     assert started_by_run(lines, tmp_path) == ["set()", "{'a': 1}"]
 
 
-def test_run_starts_a_process_that_logs_without_what_draws_tracebacks(tmp_path: Path) -> None:
-    lines = [
-        "import sys, structlog.dev",
-        "print('rich' in sys.modules)",
-        "import rich",
-        "print(rich.__name__)",
-    ]
-    assert started_by_run(lines, tmp_path) == ["False", "rich"]
-
-
 def started_by_run(lines: list[str], folder: Path) -> list[str]:
     """What a module of these lines prints that is started as `./run` starts the product's."""
     (folder / "probe.py").write_text("\n".join(lines))
