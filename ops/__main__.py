@@ -33,7 +33,9 @@ from ops.command import Act, Command, CommandRefused, Group, Tools
 from ops.command_parser import CommandParser, terminal_text
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
+from ops.depth.verdict import verdict_facts, verdict_lines
 from ops.depth.wrong_keys import wrong_keys
+from ops.doctor.checks_queue import wrong_in_queue
 from ops.language import terminal_language
 from ops.losses import ACKNOWLEDGE_LOSS
 from ops.running import NAME, RunningUnreadable, running_servers
@@ -175,7 +177,7 @@ async def _print_depth(args: argparse.Namespace, settings: Settings, url: str, n
             _print_error(await _redis_error(redis, named, error))
             return EXIT_REDIS
     print(_depth_output(depth, as_json=args.json))
-    return 0 if depth.sound else EXIT_FINDING
+    return EXIT_FINDING if wrong_in_queue(depth) else 0
 
 
 async def _watch_depth(args: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:
@@ -196,9 +198,12 @@ async def _read_depth(redis: Redis, settings: Settings) -> Depth:
 
 
 def _depth_output(depth: Depth, *, as_json: bool) -> str:
+    found, language = wrong_in_queue(depth), terminal_language(os.environ)
     if as_json:
-        return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode()
-    return depth_table(depth, terminal_language(os.environ))
+        facts = depth.to_json() | {"wrong": verdict_facts(found)}
+        return orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode()
+    lines = verdict_lines(found, language)
+    return "\n\n".join([depth_table(depth, language), *(["\n".join(lines)] if lines else [])])
 
 
 # commands that run once

@@ -137,6 +137,7 @@ _CONSOLE = (
     Grant("%R~momentus:{mail}:doubts %R~momentus:{mail}:account:*", "hgetall"),
     Grant("%R~momentus:{mail}:permits:*", "zrange"),
     Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
+    Grant("%R~momentus:{reports}:audit:*", "hmget"),
 )
 _READER = (
     Grant("%R~momentus:{reports}:snapshot:* %R~momentus:{reports}:closed:*", "hmget"),

@@ -410,6 +410,9 @@ REPORTS: Mapping[str, str] = {
         "el usuario no puede recoger marcas, le falta {0}; ejecute ./run ops reports install --role con su nombre"
     ),
     # Remedies of failed reports (`ops.reports.remedies`)
+    "fill or fix the table of its tree; ./run ops reports check names the rows": (
+        "llene o corrija la tabla de su árbol; ./run ops reports check nombra las filas"
+    ),
     "fix MOMENTUS_POSTGRES_DSN": "corrija MOMENTUS_POSTGRES_DSN",
     "the report does not fit the database's schema; ./run ops reports check names the line": (
         "el informe no encaja con el esquema de la base de datos; ./run ops reports check nombra la línea"

@@ -52,6 +52,7 @@ class Proof:
         digest: digest of the catalogue's rows about the board; None for ``none``.
         hidden: tables in which row-level security may hide rows.
         whole: tables whose marks name no nodes, although those of a new install would.
+        unmarked, former: tables without a trigger, and those whose trigger is disabled or not the current one.
     """
 
     kind: str = "none"
@@ -59,6 +60,8 @@ class Proof:
     digest: str | None = None
     hidden: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    unmarked: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Catalogue:
         visible: the ``pg_current_snapshot()`` of this state.
         proofs: by the board's name.
         faulty: sources that leave no marks.
+        absent: sources that do not exist.
         since: start time of the server.
         standby: True if the server replays the changes of another one.
         usable: True if this user may take up marks.
@@ -77,6 +81,7 @@ class Catalogue:
     visible: str = ""
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     faulty: tuple[str, ...] = ()
+    absent: frozenset[str] = frozenset()
     since: datetime | None = None
     standby: bool = False
     usable: bool = False
@@ -149,6 +154,7 @@ def judge_catalogue(
         visible=server["visible"],
         proofs=proofs,
         faulty=tuple(sorted({state.source for state in sources if state.faults})),
+        absent=frozenset(state.source for state in sources if f"absent {state.source}" in state.faults),
         since=server["since"],
         standby=server["standby"],
         usable=server["usable"],
@@ -173,15 +179,24 @@ def _proof(
     if beyond:
         why.append(_OUTSIDE.format(name=server["outside"]))
     if server["standby"] or beyond or kinds & _UNPROVABLE:
-        hidden = tuple(fault.partition(" ")[2] for fault in faults if fault.startswith("hidden "))
-        return Proof("none", tuple(why), hidden=hidden)
+        return Proof("none", tuple(why), hidden=_tables(faults, "hidden"))
     digest = _digest(server, states)
     if board.sources and not faults and not reads and server["usable"]:
         whole = tuple(sorted({table for state in states for table in state.whole}))
         return Proof("marks", (), digest, whole=whole)
     if board.sources and not server["usable"]:
         why.append(_unusable(server["lacks"]))
-    return Proof("snapshot", tuple(why), digest)
+    return Proof(
+        "snapshot",
+        tuple(why),
+        digest,
+        unmarked=_tables(faults, "unmarked", "collecting"),
+        former=_tables(faults, "former"),
+    )
+
+
+def _tables(faults: Sequence[str], *kinds: str) -> tuple[str, ...]:
+    return tuple(name for kind, _, name in (fault.partition(" ") for fault in faults) if kind in kinds)
 
 
 def _unusable(lacks: str | None) -> str:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from producers.keys import catalogue
-from reports.keys import audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
+from reports.keys import SINCE, audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -72,7 +72,10 @@ class Declarations:
         arguments: list[str | bytes] = [part for pair in entries.items() for part in pair]
         for name in await self._declare(keys=keys, args=arguments):
             report = name.decode()
-            await self._restore(keys=[withdrawn(self._tenant, report), snapshot(self._tenant, report)])
+            key = snapshot(self._tenant, report)
+            await self._restore(keys=[withdrawn(self._tenant, report), key])
+            now_us = (await self._now() - _EPOCH) // timedelta(microseconds=1)
+            await self._redis.hsetnx(key, SINCE, str(now_us))  # type: ignore[misc]  # typed for both clients
 
     async def is_declared(self, report: str) -> bool:
         """Return True if a worker declares this report, or did within the last minute."""

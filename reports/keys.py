@@ -1,5 +1,8 @@
 """Redis keys of stored reports; docs/wire.md describes their contents."""
 
+WAITS, SINCE = "_waits", "_since"
+"""Fields of a :func:`snapshot` that was never computed: the tables it waits for; when it was declared first."""
+
 
 def snapshot(tenant: str, report: str) -> str:
     """Return the key of a HASH: all that is stored of one report, a field per scope, its head, and ``_meta``."""

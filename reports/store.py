@@ -27,6 +27,7 @@ from reports.off_loop import off_loop
 from reports.pace import KnownSet, rest_ends
 from reports.schema import document_schema
 from reports.staging import is_direct, parts_of, size_of
+from reports.waiting import WaitingReports
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _HEADS_AND_GONE = "[hg][eo][an][de]:*"
@@ -158,6 +159,7 @@ class ReportStore:
         self._time = redis.register_script(_TIME)
         self.declarations = Declarations(redis, tenant=tenant)
         self.keepers = Keepers(redis, tenant=tenant)
+        self.waiting = WaitingReports(redis, tenant=tenant)
 
     async def read_clock(self) -> ClockReading:
         """Read Redis's clock; on a cluster, that of the server that stores reports. Raises RedisError."""

@@ -134,6 +134,10 @@ _EVENTS = {
         "warning",
         "the database does not mark changes to this board's tables; any write in it counts as a change",
     ),
+    "board.waits": (
+        "info",
+        "none of this board's tables exists yet; its reports are computed once they do",
+    ),
     "board.unproved": (
         "warning",
         "nothing proves this board unchanged; it is computed at the pace of its `every`",

@@ -61,6 +61,15 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTrouble:
+    """Why a part of a worker does not work, and for how many seconds; `worker/troubles.py` has the parts."""
+
+    part: str
+    error: str
+    for_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveWorker:
     """A live worker as of its last report.
 
@@ -69,6 +78,7 @@ class LiveWorker:
         lanes: the slots of each of its lanes.
         faults: the number of failures of each background task since the worker's start; each failed task was
             restarted.
+        troubles: its parts that do not work at present.
     """
 
     id: str
@@ -77,6 +87,7 @@ class LiveWorker:
     seen_ms: int
     lanes: Mapping[str, Slots]
     faults: Mapping[str, int] = field(default_factory=dict)
+    troubles: tuple[WorkerTrouble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +202,6 @@ class Depth:
     losses: tuple[DataLoss, ...] = ()
     doubts: tuple[RefusalDoubt, ...] = ()
     ledger: tuple[LedgerDepth, ...] = ()
-
-    @property
-    def sound(self) -> bool:
-        """True if all jobs are accounted for, no data loss waits for acknowledgement and no report fails."""
-        return self.conserved and not self.losses and not any(report.failing for report in self.reports)
 
     @property
     def conserved(self) -> bool:
@@ -341,6 +347,10 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
             seen_ms=max(0, seen_ms),
             lanes=lanes,
             faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
+            troubles=tuple(
+                WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
+                for part, it in report.get("troubles", {}).items()
+            ),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

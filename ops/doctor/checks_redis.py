@@ -1,11 +1,11 @@
-"""Checks of Redis and the queue. Pure."""
+"""Checks of the Redis server. Pure."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import ip_address
 
 from clocks import BOUND
-from ops.depth.read import Depth, LiveWorker
+from ops.doctor.checks_queue import judge_depth
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.doctor.redis_facts import RedisFacts
 
@@ -15,7 +15,6 @@ _USUAL_MAIL = 8 * 1024
 _FEW_MAILS = 10_000
 _FULL = 0.9
 _SKEW_WARNING = 1.0
-_SILENT_MS = 15_000
 _WHERE = "redis"
 
 
@@ -99,53 +98,6 @@ def _access(facts: RedisFacts) -> Iterator[DoctorFinding]:
         yield warning("redis.no_tls", _WHERE, host=facts.host)
     if not facts.password:
         yield wrong("redis.no_password", _WHERE, host=facts.host)
-
-
-def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
-    """Judge the queue's figures: missing jobs, missing workers, and jobs that wait for an operator."""
-    if not depth.conserved:
-        lanes = ", ".join(f"{one.lane} {one.unaccounted:+d}" for one in depth.lanes if not one.conserved)
-        yield wrong("jobs.unaccounted", "queue", lanes=lanes)
-    else:
-        yield fine("jobs.conserved", "queue")
-    for loss in depth.losses:
-        yield wrong(
-            "redis.data_lost", "queue", group=loss.group, at=f"{loss.at:%Y-%m-%d %H:%M:%S}", jobs=loss.jobs
-        )
-    for doubt in depth.doubts:
-        recipients = doubt.refused + doubt.taken
-        times = {"since": f"{doubt.since:%H:%M}", "last": f"{doubt.last:%H:%M}"}
-        yield warning(
-            "mail.doubt", f"{doubt.kind} {doubt.name}", refused=doubt.refused, recipients=recipients, **times
-        )
-    yield from _workers(depth)
-    for lane in depth.lanes:
-        if lane.held is not None:
-            yield warning("lane.held", lane.lane, reason=lane.held.reason)
-        elif lane.ready and not lane.workers:
-            yield wrong("lane.no_worker", lane.lane, ready=lane.ready)
-        if lane.dead:
-            yield warning("lane.dead", lane.lane, dead=lane.dead)
-
-
-def _workers(depth: Depth) -> Iterator[DoctorFinding]:
-    if not depth.workers:
-        yield wrong("workers.none", "workers")
-        return
-    silent = [one for one in depth.workers if one.seen_ms > _SILENT_MS]
-    for one in silent:
-        yield warning("worker.silent", _name(one), seconds=one.seen_ms // 1000)
-    for one in depth.workers:
-        if one.faults:
-            tasks = ", ".join(f"{task} ({count})" for task, count in sorted(one.faults.items()))
-            yield warning("worker.faults", _name(one), tasks=tasks)
-        if left := [f"{lane} ({slots.left_behind})" for lane, slots in one.lanes.items() if slots.left_behind]:
-            yield warning("worker.left_behind", _name(one), lanes=", ".join(left))
-    yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))
-
-
-def _name(one: LiveWorker) -> str:
-    return f"{one.host}:{one.pid}"
 
 
 def _mib(size: int) -> str:

@@ -27,9 +27,9 @@ from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.proofs import judge_proofs
 from ops.doctor.redis_facts import gather_redis
-from ops.doctor.reports import gather_reports, judge_reports
 from ops.doctor.role_postgres import gather_role, judge_role
 from ops.doctor.smtp import ServerFacts, gather_server
+from ops.doctor.sources_postgres import gather_sources, judge_sources
 from ops.reports.proofs_postgres import fetch_catalogue
 from ops.reports.zones_postgres import REMEDY, gather_zones, zones_of
 from producers.rights import missing_right
@@ -61,12 +61,14 @@ async def _redis(tools: Tools) -> list[DoctorFinding]:
     try:
         bound = tools.clock_bound
         facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant, clock_bound=bound)
-        reports = await gather_reports(tools.redis, tenant=tools.tenant, bound=bound)
     except (RedisError, OSError) as error:
         if right := missing_right(error):
             return [wrong("redis.no_right", "redis", right=right, part="Redis is not checked")]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
-    return [*judge_redis(facts, bound=bound), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
+    found = list(judge_redis(facts, bound=bound))
+    if tools.postgres_dsn and facts.depth is not None and not facts.depth.reports:
+        found.append(warning("reports.none", "reports"))
+    return found
 
 
 async def _postgres(tools: Tools) -> list[DoctorFinding]:
@@ -96,13 +98,17 @@ async def _zones(tools: Tools) -> list[DoctorFinding]:
 
 
 async def _boards(tools: Tools) -> list[DoctorFinding]:
-    """List which boards are watched; empty if the files cannot be read, which ``reports check`` explains."""
+    """Check boards and their sources; empty if the files cannot be read, which ``reports check`` explains."""
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError:
         return []
     catalogue = await fetch_catalogue(tools.postgres_dsn, tools.tenant, boards)
-    return [] if catalogue is None else list(judge_proofs(catalogue))
+    sources = await gather_sources(tools.postgres_dsn, boards.values())
+    found = [] if catalogue is None else list(judge_proofs(catalogue))
+    if sources is not None:
+        found += judge_sources(sources, tenant=tools.tenant, boards=boards)
+    return found
 
 
 async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[DoctorFinding]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from ops.command_parser import quoted_texts
 from ops.doctor.finding import SEVERITIES, DoctorFinding
 from ops.doctor.texts_es import SPANISH
+from ops.doctor.texts_queue import ENGLISH_QUEUE
 from ops.language import Language
 from ops.table import printable
 
@@ -14,6 +15,7 @@ FindingTexts = Mapping[str, tuple[str, str]]
 _CONFIG = "redis-cli CONFIG SET {0}, and the same line in its configuration file"
 
 ENGLISH: FindingTexts = {
+    **ENGLISH_QUEUE,
     "redis.away": (
         "Redis does not answer: {fault}",
         "start it on its old data directory, or fix MOMENTUS_REDIS_URL",
@@ -69,35 +71,10 @@ ENGLISH: FindingTexts = {
         "{host} accepts any client without a password",
         "set a password (ACL) and put it in MOMENTUS_REDIS_URL",
     ),
-    "jobs.conserved": ("every accepted job is accounted for", ""),
     "redis.data_lost": (
         "Redis lost its data of {group}, noticed {at} UTC: about {jobs} unfinished jobs are lost",
         "find the cause (FLUSHALL, a lost disk, another server; docs/operations.md); ./run ops acknowledge-loss",
     ),
-    "jobs.unaccounted": ("jobs are unaccounted for: {lanes}", "see docs/operations.md, NOT CONSERVED"),
-    "workers.none": ("no worker is alive", "start one: ./run worker"),
-    "workers.alive": ("{count} alive", ""),
-    "worker.silent": (
-        "has not reported for {seconds} s",
-        "check its log; other workers take its jobs when their leases lapse",
-    ),
-    "worker.faults": (
-        "background tasks failed because of a bug and were restarted: {tasks}",
-        "find task.failed in its log and report the place that it names",
-    ),
-    "worker.left_behind": (
-        "handlers still run that were told to stop: {lanes}",
-        "restart it; its log names their jobs (job.unstoppable): give their calls time limits",
-    ),
-    "lane.no_worker": (
-        "{ready} jobs are ready and no live worker serves the lane",
-        (
-            "start one with slots for it and MOMENTUS_MAIL__HOST (mail), MOMENTUS_POSTGRES_DSN (reports) or "
-            "MOMENTUS_WORKER__JOBS (own kinds)"
-        ),
-    ),
-    "lane.held": ("is held: {reason}", "./run ops release LANE, when the reason is gone"),
-    "lane.dead": ("{dead} dead jobs wait for a decision", "see ./run ops dead LANE"),
     "postgres.right": ("version {version} answers", ""),
     "postgres.away": ("does not answer: {fault}", "start it, or fix MOMENTUS_POSTGRES_DSN"),
     "postgres.old": ("version {version} is older than 13", "upgrade it"),
@@ -128,31 +105,6 @@ ENGLISH: FindingTexts = {
     "postgres.role_may": (
         "{role} reads reports and may {rights}: report SQL cannot write tables, but can use these rights",
         "create a role with SELECT on the tables; then ./run ops reports install --role NAME",
-    ),
-    "reports.right": ("all {count} declared reports are computed", ""),
-    "reports.none": (
-        "none is declared: no worker with MOMENTUS_POSTGRES_DSN has run yet, or it has no report files",
-        "start one: ./run worker. If the shipped reports are off, set MOMENTUS_REPORTS__PATH",
-    ),
-    "report.fails": ("its last refresh failed: {error}", "{remedy}"),
-    "report.never": ("was never computed", "is a worker with MOMENTUS_POSTGRES_DSN running? ./run ops depth"),
-    "report.refused": ("is past its hard limit, and readers get 503", "see ./run ops reports status"),
-    "report.unreadable": (
-        "its stored form cannot be read: worker and ops have different versions",
-        "run the same version of both",
-    ),
-    "reports.watched": ("each change leaves a mark: {boards}", ""),
-    "reports.whole": (
-        "is computed whole after each change, since marks of {tables} name no nodes",
-        "./run ops reports install makes them name nodes",
-    ),
-    "reports.unwatched": (
-        "is not watched, so each write in the server counts as a change: {why}",
-        "see docs/reports.md, What cannot be watched",
-    ),
-    "reports.unproved": (
-        "nothing proves it unchanged, so it is computed at the pace of `every`: {why}",
-        "see docs/reports.md, What cannot be watched",
     ),
     "mail.doubt": (
         "{refused} of {recipients} recipients refused, {since} to {last} UTC: counted as a fault of the server",

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+from ops.doctor.texts_queue_es import SPANISH_QUEUE
+
 _CONFIG = "redis-cli CONFIG SET {0}, y la misma línea en su archivo de configuración"
 
 SPANISH: Mapping[str, tuple[str, str]] = {
+    **SPANISH_QUEUE,
     "redis.away": (
         "Redis no responde: {fault}",
         "arránquelo sobre su directorio de datos anterior, o corrija MOMENTUS_REDIS_URL",
@@ -63,7 +66,6 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "{host} acepta cualquier cliente sin contraseña",
         "defina una contraseña (ACL) y póngala en MOMENTUS_REDIS_URL",
     ),
-    "jobs.conserved": ("todos los trabajos aceptados cuadran", ""),
     "redis.data_lost": (
         "Redis perdió sus datos de {group}, detectado {at} UTC: unos {jobs} trabajos sin terminar se han perdido",
         (
@@ -71,30 +73,6 @@ SPANISH: Mapping[str, tuple[str, str]] = {
             "./run ops acknowledge-loss"
         ),
     ),
-    "jobs.unaccounted": ("hay trabajos que no cuadran: {lanes}", "vea docs/operations.md, NOT CONSERVED"),
-    "workers.none": ("no hay ningún worker vivo", "arranque uno: ./run worker"),
-    "workers.alive": ("{count} vivos", ""),
-    "worker.silent": (
-        "no informa desde hace {seconds} s",
-        "revise su registro; otros workers toman sus trabajos cuando vencen sus arriendos",
-    ),
-    "worker.faults": (
-        "fallaron tareas de fondo por un error del programa y se reiniciaron: {tasks}",
-        "busque task.failed en su registro e informe del lugar que nombra",
-    ),
-    "worker.left_behind": (
-        "siguen en marcha manejadores a los que se pidió parar: {lanes}",
-        "reinícielo; su registro nombra los trabajos (job.unstoppable): ponga límites de tiempo a sus llamadas",
-    ),
-    "lane.no_worker": (
-        "{ready} trabajos están listos y ningún worker vivo atiende el carril",
-        (
-            "arranque uno con puestos para él y MOMENTUS_MAIL__HOST (correo), MOMENTUS_POSTGRES_DSN (informes) o "
-            "MOMENTUS_WORKER__JOBS (tipos propios)"
-        ),
-    ),
-    "lane.held": ("está retenido: {reason}", "./run ops release LANE, cuando desaparezca el motivo"),
-    "lane.dead": ("{dead} trabajos muertos esperan una decisión", "vea ./run ops dead LANE"),
     "postgres.right": ("responde la versión {version}", ""),
     "postgres.away": ("no responde: {fault}", "arránquelo, o corrija MOMENTUS_POSTGRES_DSN"),
     "postgres.old": ("la versión {version} es anterior a la 13", "actualícelo"),
@@ -137,40 +115,6 @@ SPANISH: Mapping[str, tuple[str, str]] = {
             "permisos"
         ),
         "cree un rol con SELECT sobre las tablas; después ./run ops reports install --role NAME",
-    ),
-    "reports.right": ("los {count} informes declarados están calculados", ""),
-    "reports.none": (
-        (
-            "no hay ninguno declarado: aún no ha corrido un worker con MOMENTUS_POSTGRES_DSN, o no tiene archivos "
-            "de informe"
-        ),
-        "arranque uno: ./run worker. Si los informes incluidos están desactivados, defina MOMENTUS_REPORTS__PATH",
-    ),
-    "report.fails": ("falló su último recálculo: {error}", "{remedy}"),
-    "report.never": (
-        "nunca se ha calculado",
-        "¿está en marcha un worker con MOMENTUS_POSTGRES_DSN? ./run ops depth",
-    ),
-    "report.refused": (
-        "ha pasado su límite máximo, y los lectores reciben 503",
-        "vea ./run ops reports status",
-    ),
-    "report.unreadable": (
-        "su forma guardada no se puede leer: worker y ops tienen versiones distintas",
-        "use la misma versión en ambos",
-    ),
-    "reports.watched": ("cada cambio deja una marca: {boards}", ""),
-    "reports.whole": (
-        "se calcula entero tras cada cambio, porque las marcas de {tables} no nombran nodos",
-        "con ./run ops reports install los nombran",
-    ),
-    "reports.unwatched": (
-        "no se vigila, así que cada escritura en el servidor cuenta como un cambio: {why}",
-        "vea docs/reports.md, What cannot be watched",
-    ),
-    "reports.unproved": (
-        "nada prueba que no haya cambiado, así que se calcula al ritmo de `every`: {why}",
-        "vea docs/reports.md, What cannot be watched",
     ),
     "mail.doubt": (
         "{refused} de {recipients} destinatarios rechazados, {since} a {last} UTC: cuenta como fallo del servidor",

@@ -22,6 +22,7 @@ _REMEDIES = {
     "InvalidAuthorizationSpecificationError": _ADDRESS,
     "InvalidCatalogNameError": _ADDRESS,
     "TargetServerAttributeNotMatched": "no server of MOMENTUS_POSTGRES_DSN has its target_session_attrs",
+    "InvalidTree": "fill or fix the table of its tree; ./run ops reports check names the rows",
     "IdsChanged": "forget removes the stored set once no worker has run for 10 s",
     "NoAnswer": "start the database, or let its network or its pooler answer",
     "ConnectionRefusedError": "start the database, or fix MOMENTUS_POSTGRES_DSN",

@@ -15,7 +15,10 @@ import orjson
 
 from clocks import ClockReading, moment, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.depth.report_freshness import ReportFreshness, read_report
+from ops.depth.report_freshness import FIELDS, ReportFreshness, read_audit, read_report
+from ops.doctor.checks_reports import judge_report
+from ops.doctor.finding import DoctorFinding
+from ops.doctor.texts import cause_text, remedy_text
 from ops.reports.proofs_postgres import gain_lines, proof_line
 from ops.reports.remedies import remedy_of
 from ops.table import printable, table
@@ -23,7 +26,7 @@ from reports import Report, ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.catalogue_postgres import Catalogue
 from reports.cost import p95
-from reports.keys import snapshot, wanted
+from reports.keys import audit, snapshot, wanted
 from reports.outbox_postgres import Outbox
 from reports.pace import Decision, Probe, decide_all
 from reports.source_postgres import DATABASE_FAULTS, log_fields
@@ -41,6 +44,8 @@ _DELAYS = {
     ),
 }
 """Causes of a late refresh, with their remedies."""
+_TOLD = {"report.fails", "report.never", "report.distrusted"}
+"""Findings for which there is a line with more."""
 _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "PROOF", "DUE", "ERROR"]
 
 
@@ -59,6 +64,7 @@ class ReportStatus:
         computed: why all nodes were computed, or ``nodes``; None: a former build stored it.
         distrusted: the instant at which the query for some nodes gave something else than the whole.
         refused_from: the instant from which readers refuse it, if that is before its next refresh.
+        findings: what the doctor says of it.
         due, why: the next refresh of its board, and its reason from `reports/pace.py`.
     """
 
@@ -81,11 +87,18 @@ class ReportStatus:
     computed: str | None = None
     distrusted: datetime | None = None
     refused_from: datetime | None = None
+    findings: tuple[DoctorFinding, ...] = ()
 
     @property
     def well(self) -> bool:
-        """True if readers get it, and will until its next refresh."""
-        return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
+        """True if nothing is wrong with it, and readers get it until its next refresh."""
+        is_wrong = any(one.severity == "wrong" for one in self.findings)
+        return not is_wrong and self.state != "never" and self.refused_from is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; ``orjson`` writes the datetimes."""
+        fields = {name: value for name, value in asdict(self).items() if name != "findings"}
+        return fields | {"findings": [{"code": one.code, "severity": one.severity} for one in self.findings]}
 
 
 async def read_statuses(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -107,7 +120,7 @@ async def read_statuses(tools: Tools, args: argparse.Namespace) -> CommandResult
     now = seen.at if seen is not None else moment(redis.said_us)
     text = table(_HEADS, [_row(one, now) for one in statuses], left={0, 1, 2, 9, 10, 11})
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
-    facts = {"reports": [asdict(one) for one in statuses], "clocks": clocks, "note": note}
+    facts = {"reports": [one.to_json() for one in statuses], "clocks": clocks, "note": note}
     lines = [text, *unwatched, *gain_lines(catalogue), *_to_do(statuses), *clock_lines, *([note] if note else [])]
     return CommandResult(
         "\n".join(lines),
@@ -123,6 +136,9 @@ def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
             yield f"{one.report}: {printable(one.error)}: {remedy_of(one.error)}"
         elif one.state == "never":
             yield f"{one.report}: was never computed; start a worker with MOMENTUS_POSTGRES_DSN"
+        for finding in one.findings:
+            if finding.code not in _TOLD:
+                yield f"{one.report}: {cause_text(finding)}: {remedy_text(finding)}"
         if one.distrusted is not None:
             yield (
                 f"{one.report}: its query for some nodes failed, or gave something else than the whole, at "
@@ -192,8 +208,10 @@ async def _report_status(
 ) -> ReportStatus:
     name = report.name
     key = snapshot(tools.tenant, name)
-    meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
-    fresh = read_report(name, meta, error, now_us=now.ahead_us + running_us(), bound=tools.clock_bound)
+    *fields, costs = await tools.redis.hmget(key, [*FIELDS, "_costs"])  # type: ignore[misc]
+    last = await tools.redis.hget(audit(tools.tenant, name), "last")  # type: ignore[misc]
+    now_us = now.ahead_us + running_us()
+    fresh = replace(read_report(name, *fields, now_us=now_us, bound=tools.clock_bound), **read_audit(last))
     found = ReportStatus(
         report=name,
         board=board.name,
@@ -203,7 +221,8 @@ async def _report_status(
         unproved=catalogue.proof(board.name).why,
         due=None if decision is None or decision.why == "never" else decision.due,
         why=None if decision is None else decision.why,
-        **_stored(fresh, meta, costs),
+        findings=tuple(judge_report(fresh, at=moment(now_us))),
+        **_stored(fresh, fields[0], costs),
     )
     return replace(found, refused_from=_refused_from(report, found, decision))
 

@@ -94,7 +94,7 @@ if verified > tonumber(ARGV[2]) and tonumber(ARGV[8]) == 0 then
   meta = string.gsub(meta, '"verified_us":%d+', '"verified_us":' .. string.format('%.0f', verified), 1)
 end
 redis.call('HSET', snapshot, '_meta', meta, '_as_of', ARGV[1], '_gen', generation, '_costs', ARGV[5])
-redis.call('HDEL', snapshot, '_error')
+redis.call('HDEL', snapshot, '_error', '_waits', '_since')
 if tonumber(ARGV[8]) > 0 then
   redis.call('PEXPIRE', snapshot, ARGV[8])
 end

@@ -22,7 +22,7 @@ from ledger import schema
 from local.sink.smtp import MailSink
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.doctor.checks_redis import judge_depth
+from ops.doctor.checks_queue import judge_depth
 from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process

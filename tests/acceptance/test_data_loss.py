@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ops.depth.read import DataLoss, read_depth
 from ops.depth.table import depth_table
-from ops.doctor.checks_redis import judge_depth
+from ops.doctor.checks_queue import judge_depth
 from ops.losses import acknowledge_losses
 from producers import Producer
 from producers.keys import LaneKeys

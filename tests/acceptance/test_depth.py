@@ -293,7 +293,9 @@ async def test_the_json_is_one_object_with_everything(valkey_url: str, producer:
     assert code == 0
     assert out.count("\n") == 1
     depth = json.loads(out)
-    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports", "losses", "doubts", "ledger"}
+    assert depth.keys() == {
+        *("at", "conserved", "lanes", "workers", "reports", "losses", "doubts", "ledger", "wrong")
+    }
     lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
     numbers = {
         "ready",

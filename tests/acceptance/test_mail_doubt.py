@@ -15,7 +15,7 @@ from local.sink.smtp import MailSink, SinkFaults
 from ops.command import Command, CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.doctor.checks_redis import judge_depth
+from ops.doctor.checks_queue import judge_depth
 from ops.jobs.commands import COMMANDS as JOBS
 from ops.mail.bounces import process_bounce
 from ops.mail.commands import MAIL

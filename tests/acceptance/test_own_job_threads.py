@@ -17,7 +17,7 @@ from jobs import GiveUp, Job, Policy, Run, TryLater, handles
 from jobs.lanes import OWN
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.doctor.checks_redis import judge_depth
+from ops.doctor.checks_queue import judge_depth
 from producers import JobResult, Producer, Receipt
 from producers.keys import LaneKeys
 from tests.counts import counts

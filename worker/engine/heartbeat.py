@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from producers.link.sync import Calls
 from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
+from worker.troubles import TROUBLES, Trouble
 
 _MISSED_BEATS = 5
 """Number of missed heartbeats after which a worker is no longer listed."""
@@ -73,7 +75,13 @@ def _facts(lanes: list[Lane]) -> bytes:
     facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": states}
     if background.FAULTS:
         facts["faults"] = dict(background.FAULTS)
+    if troubles := dict(TROUBLES):
+        facts["troubles"] = {part: _trouble(one) for part, one in troubles.items()}
     return orjson.dumps(facts)
+
+
+def _trouble(trouble: Trouble) -> dict[str, object]:
+    return {"error": trouble.error, "for_s": round(time.monotonic() - trouble.since)}
 
 
 def _state(lane: Lane) -> dict[str, int]:

@@ -39,6 +39,7 @@ from worker.engine.shared_slots import SharedSlots
 from worker.engine.store import CycleResult, JobStore
 from worker.engine.wake import Wake
 from worker.events import emit, event
+from worker.troubles import end_trouble, note_trouble
 
 _JOB_UNCONFIRMED = event("job.unconfirmed")
 _JOB_REFUSED = event("job.refused")
@@ -47,6 +48,7 @@ _LANE_MENDED = event("lane.mended")
 _LANE_BROKEN = event("lane.broken")
 _REDIS_AWAY = event("redis.away")
 _REDIS_REFUSED = event("redis.refused")
+_RIGHTS = "rights"
 
 _SAFETY_POLL = 1.0
 _TURNS_AT_ONCE = 2
@@ -219,6 +221,7 @@ class Pump:
         elif self.failed_cycles:
             emit(_REDIS_BACK, failed_cycles=self.failed_cycles)
             self.failed_cycles = 0
+            end_trouble(_RIGHTS)
             self.on_back()
         self._start_claims(cycle)
         for lane in {lane.name: lane for lane, _ in (*endings, *counts)}.values():
@@ -272,6 +275,7 @@ class Pump:
         if self.failed_cycles == 0 and error is not None:
             if right := missing_right(error):
                 emit(_REDIS_REFUSED, right=right, part="the queue")
+                note_trouble(_RIGHTS, right)
             else:
                 emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
         self.failed_cycles += 1

@@ -4,9 +4,10 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from reports.source_postgres import DATABASE_FAULTS
+from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.engine.wake import jittered_pause
 from worker.events import emit, event
+from worker.troubles import end_trouble, note_trouble
 
 _LEDGER_AWAY = event("ledger.away")
 _LEDGER_BACK = event("ledger.back")
@@ -29,13 +30,16 @@ class Outage:
 
     async def pause(self, error: BaseException) -> None:
         """Wait before the next try; the longer, the more faults there were in a row."""
+        fields = log_fields(error)
         if self._faults == 0:
-            emit(_LEDGER_AWAY, part=self._part, error=type(error).__name__)
+            emit(_LEDGER_AWAY, part=self._part, **fields)
         self._faults += 1
+        note_trouble(f"ledger {self._part}", ": ".join(fields.values()))
         await asyncio.sleep(jittered_pause(self._faults, longest=_LONGEST_PAUSE))
 
     def end(self) -> None:
         """Note that the part works."""
         if self._faults:
             emit(_LEDGER_BACK, part=self._part)
+        end_trouble(f"ledger {self._part}")
         self._faults = 0

@@ -6,12 +6,12 @@ made once an hour, so that none of them is missing when its day begins.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import background
 from ledger import schema
-from reports.source_postgres import DATABASE_FAULTS
+from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.events import EventName, emit, event
 from worker.ledger.links import GroupLinks
 from worker.ledger.marks import LedgerMarks
@@ -19,6 +19,7 @@ from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
 from worker.ledger.tables_postgres import LedgerTables
+from worker.troubles import TROUBLES, end_trouble, note_trouble
 
 _LEDGER_FOUND = event("ledger.found")
 _LEDGER_UNUSABLE = event("ledger.unusable")
@@ -42,7 +43,7 @@ class LedgerService:
         self._tables = LedgerTables(dsn)
         self._links = GroupLinks(url)
         self._relays = relays
-        self._said = ""
+        self._said: Mapping[str, str] = {}
         self.marks = LedgerMarks(self._tables)
 
     async def run(self) -> None:
@@ -60,7 +61,9 @@ class LedgerService:
             await background.stop_tasks(*tasks)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; no part has troubles any more."""
+        for part in [one for one in TROUBLES if one.startswith("ledger ")]:
+            end_trouble(part)
         await self._links.close()
         await self._tables.close()
 
@@ -78,17 +81,19 @@ class LedgerService:
         except schema.SchemaMissing:
             return _LOOK_SECONDS
         except schema.SchemaFault as error:
-            self._say(_LEDGER_UNUSABLE, type(error).__name__)
+            self._say(_LEDGER_UNUSABLE, {"error": type(error).__name__, "reason": str(error)})
             return _LOOK_SECONDS
         except DATABASE_FAULTS as error:
-            self._say(_LEDGER_AWAY, type(error).__name__)
+            self._say(_LEDGER_AWAY, log_fields(error))
             return _RETRY_SECONDS
+        end_trouble("ledger schema")
         return 0.0
 
-    def _say(self, what: EventName, error: str) -> None:
-        if self._said != error:
-            emit(what, part="schema", error=error)
-        self._said = error
+    def _say(self, what: EventName, fields: Mapping[str, str]) -> None:
+        if self._said != fields:
+            emit(what, part="schema", **fields)
+        self._said = fields
+        note_trouble("ledger schema", ": ".join(fields.values()))
 
     async def _make_partitions(self) -> None:
         while True:
@@ -97,9 +102,12 @@ class LedgerService:
                 async with self._tables.transaction() as connection:
                     await schema.make_partitions(connection)
             except DATABASE_FAULTS as error:
-                emit(_LEDGER_AWAY, part="partitions", error=type(error).__name__)
+                fields = log_fields(error)
+                emit(_LEDGER_AWAY, part="partitions", **fields)
+                note_trouble("ledger partitions", ": ".join(fields.values()))
                 await asyncio.sleep(_LOOK_SECONDS)
                 continue
+            end_trouble("ledger partitions")
             await asyncio.sleep(max(_LOOK_SECONDS, _PARTITIONS_SECONDS - (time.monotonic() - began)))
 
 

@@ -26,8 +26,10 @@ from reports.declarations import UNDECLARED
 from reports.outbox_postgres import Outbox
 from reports.pace import SHARE, Decision, KnownSet, Probe, decide_all, rest_ends
 from reports.source_postgres import DATABASE_FAULTS, log_fields
+from reports.waiting import awaited_tables
 from worker.events import emit, event
 from worker.reports.refresh_context import RefreshContext
+from worker.troubles import end_trouble, note_trouble
 
 _PROBER_FAILED = event("prober.failed")
 _REPORT_WITHDRAWN = event("report.withdrawn")
@@ -35,6 +37,7 @@ _REPORT_FORGOTTEN = event("report.forgotten")
 _BOARD_WATCHED = event("board.watched")
 _BOARD_UNWATCHED = event("board.unwatched")
 _BOARD_UNPROVED = event("board.unproved")
+_BOARD_WAITS = event("board.waits")
 
 _SLOWEST = timedelta(seconds=1)
 _SWEEP = timedelta(seconds=10)
@@ -43,6 +46,7 @@ _FORGET = timedelta(hours=1)
 """Interval between searches for nodes that left the tree long ago."""
 _FASTEST = timedelta(milliseconds=100)
 _LEASE = timedelta(seconds=3)
+_REPORTS = "reports"
 _FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
 
 
@@ -74,21 +78,36 @@ class Prober:
         self._boards = refresher.boards
         self._me = secrets.token_hex(8)
         self._said: dict[str, Proof] = {}
+        self._waiting: dict[str, tuple[str, ...]] = {}
+        """The tables for which each board waits, as this prober has noted it."""
         self._well = True
         self._sweep_at = time.monotonic() + UNDECLARED.total_seconds()
         self._forget_at = self._sweep_at
 
     async def run(self) -> None:
         """Probe until cancelled; retry after faults of Redis and of the database."""
-        while True:
-            try:
-                wait = await self._cycle()
-                self._well = True
-            except _FAULTS as error:
-                if self._well:
-                    emit(_PROBER_FAILED, **log_fields(error))
-                self._well, wait = False, _SLOWEST
-            await asyncio.sleep(wait.total_seconds())
+        try:
+            while True:
+                wait = await self._cycle_or_note()
+                await asyncio.sleep(wait.total_seconds())
+        finally:
+            end_trouble(_REPORTS)
+
+    async def _cycle_or_note(self) -> timedelta:
+        """Do one cycle, or note why it fails; return the wait before the next one."""
+        try:
+            wait = await self._cycle()
+        except _FAULTS as error:
+            fields = log_fields(error)
+            if self._well:
+                emit(_PROBER_FAILED, **fields)
+            self._well = False
+            if isinstance(error, DATABASE_FAULTS):
+                note_trouble(_REPORTS, ": ".join(fields.values()))
+            return _SLOWEST
+        self._well = True
+        end_trouble(_REPORTS)
+        return wait
 
     async def _cycle(self) -> timedelta:
         await self._refresher.store.declare_reports(
@@ -130,13 +149,15 @@ class Prober:
         mine = self._refresher.reports.keys() if mine is None else mine
         try:
             seen = await self._outbox.probe_database()
-            found = await self._told(mine)
+            found = await self._outbox.catalogue()
         except DATABASE_FAULTS:
             await self._ask_blind(mine)
             raise
         store, offset_us = self._refresher.store, await self._compare_clocks(seen)
         seen = replace(seen, offset=None if offset_us is None else timedelta(microseconds=offset_us))
         known = await store.read_known(list(self._refresher.reports))
+        waiting = await self._note_waiting(known, found, mine)
+        self._tell(found, self._boards_with(mine).keys() - waiting)
         wishes = await store.take_wishes(list(mine))
         of_all = decide_all(
             self._boards,
@@ -151,7 +172,7 @@ class Prober:
         proved = [name for decision in decisions.values() for name in decision.proved if name in mine]
         for name in proved:
             await store.record_proof(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
-        due = [name for name, decision in decisions.items() if decision.due <= seen.at]
+        due = [name for name, decision in decisions.items() if decision.due <= seen.at and name not in waiting]
         return ProbeRound(seen.at, decisions, await self._ask(due, mine))
 
     def _boards_with(self, reports: Collection[str]) -> Mapping[str, Board]:
@@ -195,10 +216,28 @@ class Prober:
         ]
         await self._ask(due, mine)
 
-    async def _told(self, mine: Collection[str]) -> Catalogue:
-        """Return the catalogue, and log each board's proof when it is new or has changed."""
-        found = await self._outbox.catalogue()
-        for name, board in self._boards_with(mine).items():
+    async def _note_waiting(
+        self, known: Mapping[str, KnownSet], found: Catalogue, mine: Collection[str]
+    ) -> frozenset[str]:
+        """Note in Redis which boards wait for their tables, log changes, and return the names of these boards."""
+        boards = self._boards_with(mine)
+        tables = {name: awaited_tables(board, known, found.absent) for name, board in boards.items()}
+        notes = self._refresher.store.waiting
+        for name, awaited in tables.items():
+            reports = [report.name for report in boards[name].reports if report.name in mine]
+            if awaited:
+                await notes.note(reports, awaited)
+            elif self._waiting.get(name) != ():
+                await notes.end(reports)
+            if awaited and awaited != self._waiting.get(name):
+                emit(_BOARD_WAITS, board=name, tables=list(awaited))
+            self._waiting[name] = awaited
+        return frozenset(name for name, awaited in tables.items() if awaited)
+
+    def _tell(self, found: Catalogue, boards: Collection[str]) -> None:
+        """Log each board's proof when it is new or has changed."""
+        for name in sorted(boards):
+            board = self._boards[name]
             proof = found.proof(name)
             said = replace(proof, digest=None)
             if self._said.get(name) == said:
@@ -214,7 +253,6 @@ class Prober:
                     why="; ".join(proof.why),
                     missing=list(found.faulty),
                 )
-        return found
 
 
 def _is_due_blind(known: KnownSet, report: Report, now: datetime) -> bool:

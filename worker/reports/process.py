@@ -22,8 +22,10 @@ from typing import Self
 
 import background
 from worker.events import emit, event
+from worker.troubles import end_trouble, note_trouble
 
 _REPORTS_ENDED = event("reports.ended")
+_TROUBLE = "reports process"
 _ROOT = Path(__file__).resolve().parents[2]
 _ONLY_REPORTS = "--only-reports"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -49,6 +51,7 @@ class ReportsProcess:
         if self._process is None and self._task is not None:
             self._task.cancel()
         await asyncio.gather(*filter(None, [self._task]), return_exceptions=True)
+        end_trouble(_TROUBLE)
 
     def stop(self) -> None:
         """Tell it to stop; it finishes running refreshes within its grace."""
@@ -81,6 +84,7 @@ class ReportsProcess:
             if self._stopping.is_set():
                 return
             emit(_REPORTS_ENDED, code=code)
+            note_trouble(_TROUBLE, f"it ended with exit code {code}")
             if asyncio.get_running_loop().time() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             self._process = None
@@ -98,7 +102,11 @@ class ReportsProcess:
         )
         if self._stopping.is_set():
             self.stop()
-        return await self._process.wait()
+        lives = asyncio.get_running_loop().call_later(_LONGEST_PAUSE, end_trouble, _TROUBLE)
+        try:
+            return await self._process.wait()
+        finally:
+            lives.cancel()
 
 
 def stop_with_input(loop: asyncio.AbstractEventLoop) -> None:

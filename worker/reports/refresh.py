@@ -41,6 +41,7 @@ from reports.source_postgres import (
 from reports.store import FailureStreak, NewSet, StoredSet
 from reports.taken_marks import TakenMarks
 from reports.triggers import board_key
+from reports.waiting import awaited_tables
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
 from worker.reports.computed_set import ComputedSet, SetComputation
@@ -112,6 +113,8 @@ async def refresh_report(
     if report not in refresher.reports:
         return await _elsewhere(refresher, report, wait)
     board = refresher.board_of(refresher.reports[report])
+    if tables := await _awaited_tables(refresher, board):
+        return {"waits_for": tables}  # the prober asks again when they exist
     await _require_keeper(refresher, board, context.get("age", timedelta(0)))
     outcome = await refresh_board(refresher, board, scope=scope)
     if outcome.reports:
@@ -143,6 +146,21 @@ async def _require_keeper(refresher: RefreshContext, board: Board, age: timedelt
     ):
         wait = min(max(age / 4, _NEXT_WORKER), _LONGEST_NEXT_WORKER)
         raise TryLater("board: another worker keeps its sets and will take the job", after=wait, charged=False)
+
+
+async def _awaited_tables(refresher: RefreshContext, board: Board) -> tuple[str, ...]:
+    """Return the tables for which a board waits, by the catalogue as it is now; empty if that is not known."""
+    if refresher.outbox is None:
+        return ()
+    try:
+        known = await refresher.store.read_known([report.name for report in board.reports])
+        tables = awaited_tables(board, known, (await refresher.outbox.catalogue()).absent)
+        if tables:
+            refresher.outbox.forget_catalogue()
+            tables = awaited_tables(board, known, (await refresher.outbox.catalogue()).absent)
+    except DATABASE_FAULTS:  # the refresh meets them too, and records them
+        return ()
+    return tables
 
 
 async def _elsewhere(refresher: RefreshContext, report: str, wait: timedelta) -> dict[str, object]:

@@ -1,0 +1,111 @@
+"""Checks of the queue, its workers and its reports, as `depth` reads them from Redis. Pure.
+
+The exit codes of `depth` and of `doctor` follow from the same findings: 1 if one is ``wrong``.
+
+| a lane with              | is                                                                                |
+|--------------------------|-----------------------------------------------------------------------------------|
+| ready jobs, no worker    | wrong after 15 s, the time for which a restarted worker may be away               |
+| other jobs, no worker    | to review: nothing is late yet                                                    |
+| ready jobs, free slots   | wrong after 30 s in which none finished: workers claim within a second            |
+| ready jobs, busy slots   | wrong after 5 min in which none finished: the handlers hang                       |
+| ready jobs that are late | to review after 5 min: more arrives than the slots or the limits let through      |
+| parked or dead jobs      | to review: an operator, or a newer worker, decides about them                     |
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from ops.depth.read import Depth, LaneDepth
+from ops.doctor.checks_reports import judge_reports
+from ops.doctor.checks_workers import judge_worker, worker_name
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
+from ops.durations import duration_text
+
+_SILENT_MS = 15_000
+_RESTARTED = timedelta(seconds=15)
+_UNCLAIMED = timedelta(seconds=30)
+_LATE = timedelta(minutes=5)
+_ELSEWHERE = {"workers.none"}
+"""Findings that are wrong only for `doctor`: a queue without jobs misses no worker."""
+
+
+def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
+    """Judge the queue's figures: missing jobs, missing workers, late jobs, and jobs that wait for an operator."""
+    yield from _conservation(depth)
+    for doubt in depth.doubts:
+        recipients = doubt.refused + doubt.taken
+        times = {"since": f"{doubt.since:%H:%M}", "last": f"{doubt.last:%H:%M}"}
+        yield warning(
+            "mail.doubt", f"{doubt.kind} {doubt.name}", refused=doubt.refused, recipients=recipients, **times
+        )
+    yield from _workers(depth)
+    for lane in depth.lanes:
+        yield from _lane(lane)
+    yield from judge_reports(depth.reports, at=depth.at)
+    for key in sorted({state.key for lane in depth.lanes for state in lane.limits.states if not state.readable}):
+        yield wrong("limit.unreadable", f"limit {key}")
+
+
+def wrong_in_queue(depth: Depth) -> list[DoctorFinding]:
+    """Return the findings for which `depth` ends with exit code 1."""
+    return [one for one in judge_depth(depth) if one.severity == "wrong" and one.code not in _ELSEWHERE]
+
+
+def _conservation(depth: Depth) -> Iterator[DoctorFinding]:
+    if depth.conserved:
+        yield fine("jobs.conserved", "queue")
+    else:
+        lanes = ", ".join(f"{one.lane} {one.unaccounted:+d}" for one in depth.lanes if not one.conserved)
+        yield wrong("jobs.unaccounted", "queue", lanes=lanes)
+    for loss in depth.losses:
+        yield wrong(
+            "redis.data_lost", "queue", group=loss.group, at=f"{loss.at:%Y-%m-%d %H:%M:%S}", jobs=loss.jobs
+        )
+
+
+def _lane(lane: LaneDepth) -> Iterator[DoctorFinding]:
+    if lane.held is not None:
+        yield warning("lane.held", lane.lane, reason=lane.held.reason)
+    elif not lane.workers:
+        yield from _unserved(lane)
+    elif lane.ready:
+        yield from _late(lane)
+    if lane.parked:
+        yield warning("lane.parked", lane.lane, parked=lane.parked)
+    if lane.dead:
+        yield warning("lane.dead", lane.lane, dead=lane.dead)
+
+
+def _unserved(lane: LaneDepth) -> Iterator[DoctorFinding]:
+    if lane.ready:
+        build = wrong if _waited(lane) >= _RESTARTED else warning
+        yield build("lane.no_worker", lane.lane, ready=lane.ready)
+    elif waiting := lane.scheduled - lane.parked:
+        yield warning("lane.unserved", lane.lane, waiting=waiting)
+
+
+def _late(lane: LaneDepth) -> Iterator[DoctorFinding]:
+    waited, stands = _waited(lane), not lane.out_per_minute
+    values = {"ready": lane.ready, "oldest": duration_text(waited.total_seconds())}
+    if lane.why == "not_claiming" and waited >= _UNCLAIMED:
+        yield wrong("lane.not_claiming", lane.lane, **values)
+    elif lane.why == "slots_busy" and stands and waited >= _LATE:
+        yield wrong("lane.stuck", lane.lane, slots=lane.slots.total, **values)
+    elif lane.why != "limits" and waited >= _LATE:
+        yield warning("lane.late", lane.lane, **values)
+
+
+def _waited(lane: LaneDepth) -> timedelta:
+    return timedelta(milliseconds=lane.oldest_ms or 0)
+
+
+def _workers(depth: Depth) -> Iterator[DoctorFinding]:
+    if not depth.workers:
+        yield wrong("workers.none", "workers")
+        return
+    silent = [one for one in depth.workers if one.seen_ms > _SILENT_MS]
+    for one in silent:
+        yield warning("worker.silent", worker_name(one), seconds=one.seen_ms // 1000)
+    for one in depth.workers:
+        yield from judge_worker(one)
+    yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))

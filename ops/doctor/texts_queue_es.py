@@ -1,0 +1,157 @@
+"""Spanish texts of the findings about the queue, its workers and its reports; `texts_es` has the rest."""
+
+from collections.abc import Mapping
+
+SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
+    "jobs.conserved": ("todos los trabajos aceptados cuadran", ""),
+    "jobs.unaccounted": ("hay trabajos que no cuadran: {lanes}", "vea docs/operations.md, NOT CONSERVED"),
+    "workers.none": ("no hay ningún worker vivo", "arranque uno: ./run worker"),
+    "workers.alive": ("{count} vivos", ""),
+    "worker.silent": (
+        "no informa desde hace {seconds} s",
+        "revise su registro; otros workers toman sus trabajos cuando vencen sus arriendos",
+    ),
+    "worker.faults": (
+        "fallaron tareas de fondo por un error del programa y se reiniciaron: {tasks}",
+        "busque task.failed en su registro e informe del lugar que nombra",
+    ),
+    "worker.left_behind": (
+        "siguen en marcha manejadores a los que se pidió parar: {lanes}",
+        "reinícielo; su registro nombra los trabajos (job.unstoppable): ponga límites de tiempo a sus llamadas",
+    ),
+    "worker.no_database": (
+        "no llega a Postgres, así que no calcula ningún informe: {error}, desde hace {time}",
+        "{remedy}",
+    ),
+    "worker.reports_ended": (
+        "su proceso de informes terminó solo y se arranca de nuevo: {error}",
+        "lea el registro del worker antes de reports.ended; mire la memoria de la máquina",
+    ),
+    "worker.ledger_stands": (
+        (
+            "su {part} no funciona: {error}, desde hace {time}; los trabajos anotados y los finales esperan, no "
+            "se pierde ninguno"
+        ),
+        "{remedy}; ./run ops db check",
+    ),
+    "worker.no_right": (
+        "a su usuario de Redis le falta un permiso, {error}, así que no toma trabajos, desde hace {time}",
+        "concédalo: ./run ops acl escribe los usuarios con los permisos que necesitan",
+    ),
+    "lane.no_worker": (
+        "{ready} trabajos están listos y ningún worker vivo atiende el carril",
+        (
+            "arranque uno con puestos para él y MOMENTUS_MAIL__HOST (correo), MOMENTUS_POSTGRES_DSN (informes) o "
+            "MOMENTUS_WORKER__JOBS (tipos propios)"
+        ),
+    ),
+    "lane.unserved": (
+        "{waiting} trabajos esperan su hora y ningún worker vivo atiende el carril",
+        "arranque uno antes de que venzan: ./run worker, con puestos para el carril",
+    ),
+    "lane.not_claiming": (
+        (
+            "{ready} trabajos están listos, el más antiguo desde hace {oldest}; hay puestos libres y ningún "
+            "worker toma ninguno"
+        ),
+        "lea el registro de los workers (redis.away, lane.broken); pare el worker: otro toma sus trabajos en 10 s",
+    ),
+    "lane.stuck": (
+        (
+            "los {slots} puestos están ocupados y nada ha terminado en el último minuto; {ready} trabajos "
+            "esperan, el más antiguo desde hace {oldest}"
+        ),
+        (
+            "compruebe si el servidor de correo o la base de datos responde; dé un límite de tiempo a los "
+            "manejadores, o añada puestos"
+        ),
+    ),
+    "lane.late": (
+        "{ready} trabajos están listos, el más antiguo desde hace {oldest}",
+        "vea ./run ops depth: si crece, añada workers o puestos (MOMENTUS_WORKER__*_SLOTS)",
+    ),
+    "lane.parked": (
+        "{parked} trabajos están aparcados: esperan un worker que los conozca, o una decisión",
+        "vea ./run ops parked LANE",
+    ),
+    "limit.unreadable": (
+        "no se puede leer, así que ningún trabajo empieza con él: otra aplicación escribió en él",
+        "defínalo de nuevo: ./run ops limit set; o reinicie un worker que lo defina",
+    ),
+    "lane.held": ("está retenido: {reason}", "./run ops release LANE, cuando desaparezca el motivo"),
+    "lane.dead": ("{dead} trabajos muertos esperan una decisión", "vea ./run ops dead LANE"),
+    "reports.right": ("los {count} informes declarados están calculados", ""),
+    "reports.none": (
+        (
+            "no hay ninguno declarado: aún no ha corrido un worker con MOMENTUS_POSTGRES_DSN, o no tiene archivos "
+            "de informe"
+        ),
+        "arranque uno: ./run worker. Si los informes incluidos están desactivados, defina MOMENTUS_REPORTS__PATH",
+    ),
+    "report.fails": ("falló su último recálculo: {error}", "{remedy}"),
+    "report.never": (
+        "nunca se ha calculado",
+        "¿está en marcha un worker con MOMENTUS_POSTGRES_DSN? ./run ops depth",
+    ),
+    "report.waits": (
+        "espera sus tablas, y no existe ninguna: {tables}",
+        (
+            "que la aplicación las cree, o nombre la base correcta en MOMENTUS_POSTGRES_DSN; los incluidos: "
+            "MOMENTUS_REPORTS__SHIPPED=off"
+        ),
+    ),
+    "report.stale": (
+        "está atrasado: tiene {age}, y su límite blando es {soft}",
+        "vea ./run ops reports status para su próximo recálculo, y ./run ops depth para el carril reports",
+    ),
+    "report.distrusted": (
+        "su consulta por nodos dio algo distinto que la completa, {at} UTC; durante un día se calcula entero",
+        "vea ./run ops reports check, y si algo escribe en sus tablas sin disparadores",
+    ),
+    "report.mismatch": (
+        "una auditoría encontró medidas distintas de las recalculadas, {at} UTC (nodo, medida): {measures}",
+        "busque sentencias que cambian sus tablas sin disparador; ./run ops reports check compara el resto",
+    ),
+    "report.refused": (
+        "ha pasado su límite máximo, y los lectores reciben 503",
+        "vea ./run ops reports status",
+    ),
+    "report.unreadable": (
+        "su forma guardada no se puede leer: worker y ops tienen versiones distintas",
+        "use la misma versión en ambos",
+    ),
+    "triggers.missing": (
+        "hay disparadores, y ninguno marca los cambios de {tables}: cada escritura cuenta como cambio",
+        "./run ops reports install",
+    ),
+    "triggers.former": (
+        "los disparadores de {tables} están desactivados o son anteriores: cada escritura cuenta como cambio",
+        "./run ops reports install los sustituye",
+    ),
+    "marks.taken_up": ("{marks} marcas de cambios esperan, ninguna desde hace mucho", ""),
+    "marks.pile_up": (
+        "{marks} marcas de cambios esperan, la más antigua desde hace {age}: ningún recálculo las recoge",
+        "vea ./run ops reports status para sus errores y su presupuesto, y ./run ops depth para su carril",
+    ),
+    "marks.unclaimed": (
+        "{marks} marcas esperan, la más antigua desde hace {age}, y ningún archivo de informe tiene este tablero",
+        "arranque los workers que lo tienen, o quite sus disparadores: ./run ops reports install",
+    ),
+    "source.empty": (
+        "no tiene filas; los informes que la leen muestran ceros: {reports}",
+        "si debería tener alguna, compruebe que MOMENTUS_POSTGRES_DSN nombra la base correcta",
+    ),
+    "reports.watched": ("cada cambio deja una marca: {boards}", ""),
+    "reports.whole": (
+        "se calcula entero tras cada cambio, porque las marcas de {tables} no nombran nodos",
+        "con ./run ops reports install los nombran",
+    ),
+    "reports.unwatched": (
+        "no se vigila, así que cada escritura en el servidor cuenta como un cambio: {why}",
+        "vea docs/reports.md, What cannot be watched",
+    ),
+    "reports.unproved": (
+        "nada prueba que no haya cambiado, así que se calcula al ritmo de `every`: {why}",
+        "vea docs/reports.md, What cannot be watched",
+    ),
+}
