@@ -3,7 +3,7 @@
 Exit codes, for scripts:
 
     0  fine
-    1  a finding (jobs unaccounted for, a failing report), or the command had nothing to do or was refused
+    1  a finding (something is wrong, and a line says what), or the command had nothing to do or was refused
     2  a wrong argument or setting, or a port in use; one line names it
     3  Redis does not answer; one line names its setting
 

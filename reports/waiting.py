@@ -37,7 +37,7 @@ class WaitingReports:
         self._redis = redis
         self._tenant = tenant
 
-    async def note(self, reports: Sequence[str], tables: Sequence[str]) -> None:
+    async def note_tables(self, reports: Sequence[str], tables: Sequence[str]) -> None:
         """Note that reports wait for these tables; errors of refreshes before count no more."""
         text = orjson.dumps(tables).decode()
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -46,7 +46,7 @@ class WaitingReports:
                 pipe.hdel(key, "_error")
             await pipe.execute()
 
-    async def end(self, reports: Sequence[str]) -> None:
+    async def end_waiting(self, reports: Sequence[str]) -> None:
         """Note that reports wait no longer."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a part does not work, and since when (running time of this process)."""
+    """Reason why a part does not work, and its beginning (running time of this process)."""
 
     error: str
     since: float = field(default_factory=time.monotonic)

@@ -62,7 +62,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTrouble:
-    """Why a part of a worker does not work, and for how many seconds; `worker/troubles.py` has the parts."""
+    """Part of a worker that does not work, the reason, and for how many seconds; see `worker/troubles.py`."""
 
     part: str
     error: str

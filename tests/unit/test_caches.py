@@ -102,6 +102,8 @@ KNOWN = {
     "reports RolledUp._merged": ONE_VALUE,
     "reports Deadlines._of": ONE_VALUE,
     "worker Prober._said": DEPLOYED + ": boards",
+    "worker Prober._waiting": DEPLOYED + ": boards",
+    "worker TROUBLES": DEPLOYED + ": parts of a worker",
     "jobs _inline": DEPLOYED + ": one function",
     "jobs Templates._known": DEPLOYED + ": templates in the languages that they are written in",
     # open or running

@@ -43,7 +43,7 @@ class LedgerService:
         self._tables = LedgerTables(dsn)
         self._links = GroupLinks(url)
         self._relays = relays
-        self._said: Mapping[str, str] = {}
+        self._said: Mapping[str, str] | None = None
         self.marks = LedgerMarks(self._tables)
 
     async def run(self) -> None:

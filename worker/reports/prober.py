@@ -226,9 +226,9 @@ class Prober:
         for name, awaited in tables.items():
             reports = [report.name for report in boards[name].reports if report.name in mine]
             if awaited:
-                await notes.note(reports, awaited)
+                await notes.note_tables(reports, awaited)
             elif self._waiting.get(name) != ():
-                await notes.end(reports)
+                await notes.end_waiting(reports)
             if awaited and awaited != self._waiting.get(name):
                 emit(_BOARD_WAITS, board=name, tables=list(awaited))
             self._waiting[name] = awaited
