@@ -348,6 +348,23 @@ async def test_a_job_that_was_queued_before_it_was_staged_is_known_and_its_end_i
     assert ((await one_end(redis))["state"], await redis.zcard(KEYS.queue)) == ("done", 0)
 
 
+async def test_a_job_that_died_before_its_row_was_seen_is_live_when_it_is_revived(
+    valkey_url: str, redis: Redis
+) -> None:
+    content = orjson.loads(staged("a").payload)
+    del content["l"]
+    await push(redis, staged("a"))
+    await redis.delete(KEYS.ledger)
+    await redis.set("arq:job:{mail}a", orjson.dumps(content))  # as its producer queued it
+    async with working(valkey_url, raising(GiveUp("no"))):
+        await eventually(lambda: redis.exists("arq:result:{mail}a"))
+    assert await push(redis, staged("a")) == []
+    assert (await one_end(redis))["state"] == "dead"
+    await redis.delete(KEYS.ended)  # a worker has written it to Postgres
+    await revive_job(redis, "{mail}a")
+    assert await live(redis) == {"a"}
+
+
 async def test_a_mark_makes_the_next_attempt_uncertain(valkey_url: str, redis: Redis) -> None:
     seen: list[tuple[int, int]] = []
 

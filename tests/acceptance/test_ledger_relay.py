@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, TryLater, Worker
 from worker.engine.attempt import Effect
-from worker.engine.effect_marks import JobHasEnded, LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerRefusal
 from worker.engine.handler import handler
 from worker.engine.lane import Claim
 from worker.ledger.links import GroupLinks, RedisSilent
@@ -448,7 +448,7 @@ async def test_a_mail_whose_effect_had_begun_comes_back_as_uncertain(valkey_url:
     await ledger.relay.move_batch()
     day = await _today(ledger)
     for attempt in (1, 2):
-        await LedgerMarks(ledger.tables).store(day, begun, attempt, "primary")
+        await LedgerMarks(ledger.tables).store(day, begun, attempt, "primary", counted=attempt - 1)
     await ledger.redis.flushall()
     assert await ledger.reconciler.return_lost() == 2
     await ledger.relay.move_batch()
@@ -596,6 +596,62 @@ async def test_an_attempt_whose_effect_had_begun_before_redis_went_back_is_uncer
     assert await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"1"
 
 
+@dataclass(slots=True)
+class Attempts:
+    """Attempts of one job that ask for its effect, and what they were told."""
+
+    unknown: set[int]
+    """Those that end without knowing whether it happened."""
+    began: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+
+    async def take(self, context: dict[str, Any], text: str) -> None:
+        del text
+        attempt = context["job_try"]
+        try:
+            assert await context["begin_effect"]("primary")
+        except EarlierEffect:
+            self.refused.append(attempt)
+            raise
+        self.began.append(attempt)
+        if attempt in self.unknown:
+            raise TryLater("no reply", after=timedelta(0), uncertain=True)
+
+
+SOON = Policy(tries=9, first_wait=timedelta(milliseconds=1))
+
+
+async def test_an_effect_whose_mark_alone_redis_lost_is_counted_before_another_begins(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    job_id, attempts = await ledger.stage(), Attempts(set())
+    await ledger.relay.move_batch()
+    marks = LedgerMarks(ledger.tables)
+    await marks.store(await _today(ledger), job_id, 1, "primary")
+    for key in (KEYS.queue, KEYS.leases):  # the lease of the first attempt, which Redis still had, has lapsed
+        await ledger.redis.zadd(key, {job_id: 1})
+    async with working(valkey_url, attempts.take, ledger_marks=marks, policies={Note.kind: SOON}):
+        await eventually(lambda: attempts.began)
+    assert (attempts.refused, attempts.began) == ([2], [3])
+    assert await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"1"
+
+
+async def test_an_effect_that_was_counted_once_is_counted_no_more(valkey_url: str, ledger: Ledger) -> None:
+    job_id, attempts = await ledger.stage(), Attempts({2, 3, 4})
+    await ledger.relay.move_batch()
+    marks = LedgerMarks(ledger.tables)
+    await marks.store(await _today(ledger), job_id, 1, "primary")
+    await ledger.redis.flushall()
+    await ledger.reconciler.return_lost()
+    await ledger.relay.move_batch()
+    async with working(valkey_url, attempts.take, ledger_marks=marks, policies={Note.kind: SOON}):
+        await eventually(lambda: len(attempts.began) == 4)
+    assert (attempts.refused, attempts.began) == ([], [2, 3, 4, 5])
+    assert await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"4"
+    marked = await ledger.connection.fetch("SELECT attempt, counted FROM momentus_ledger.effects ORDER BY attempt")
+    assert [tuple(row) for row in marked] == [(1, True), (2, True), (3, True), (4, True), (5, False)]
+
+
 async def test_a_mark_goes_when_its_effect_did_not_happen_and_stays_when_it_may_have(
     valkey_url: str, ledger: Ledger
 ) -> None:
@@ -679,7 +735,7 @@ async def test_marks_that_are_stored_or_removed_together_have_their_own_days(led
     assert [type(one) for one in told] == [type(None), type(None), JobHasEnded]
     written = await ledger.connection.fetch("SELECT day - '1970-01-01' AS day, id FROM momentus_ledger.effects")
     assert sorted((row["day"], row["id"]) for row in written) == asked[:2]
-    await marks.store(today, "{mail}b", 2, "primary")
+    await marks.store(today, "{mail}b", 2, "primary", counted=1)
     await asyncio.gather(*(marks.release(day, job_id, 1) for day, job_id in asked))
     assert await ledger.connection.fetchval("SELECT array_agg(id || attempt) FROM momentus_ledger.effects") == [
         "{mail}b2"

@@ -76,6 +76,9 @@ local TIMES = {
   {'^momentus:{%w+}:history:', nothing},
   {'^momentus:{%w+}:unique:', nothing},
   {'^momentus:{%w+}:minute:', nothing},
+  {'^momentus:{%w+}:ledger$', nothing},
+  {'^momentus:{%w+}:ended$', nothing},
+  {'^momentus:{%w+}:staged$', nothing},
 }
 
 local function move_of(key)

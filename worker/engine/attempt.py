@@ -151,7 +151,7 @@ class Effect:
             )
         self._may_be_marked = True
         try:
-            await marks.store(day, self._claim.id, self._claim.attempt, note)
+            await marks.store(day, self._claim.id, self._claim.attempt, note, counted=self._claim.effect)
         except EarlierEffect:
             self.begun, self._may_be_marked = True, False
             raise
@@ -167,6 +167,13 @@ class Effect:
         if marks is not None:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # the outcome is known by now
                 await marks.release(day, self._claim.id, self._claim.attempt)
+
+    async def count(self) -> None:
+        """Note in the ledger that the effect is counted as uncertain, lest a later attempt count it once more."""
+        day, marks = self._ledger or (0, None)
+        if marks is not None:
+            with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # as above
+                await marks.count(day, self._claim.id, self._claim.attempt)
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
@@ -308,6 +315,8 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         value = error.result
     if outcome.kind in _NOT_HAPPENED:
         await attempt.effect.release()
+    elif outcome.kind.endswith("+"):
+        await attempt.effect.count()
     return _conclude(attempt, envelope, handlers, outcome, error=error, value=value)
 
 

@@ -45,20 +45,27 @@ class JobHasEnded(LedgerRefusal):
 
 
 class EarlierEffect(LedgerRefusal):
-    """The ledger has a mark of this attempt, which Redis has forgotten: its effect may have happened."""
+    """The ledger has a mark that Redis has forgotten, of this attempt or uncounted: it may have taken place."""
 
     def __init__(self) -> None:
-        super().__init__("the effect of this attempt had begun before Redis went back to an earlier state")
+        super().__init__("the effect had begun before Redis went back to an earlier state")
 
 
 class LedgerMarking(Protocol):
     """Marks of effects in the ledger; see ``worker/ledger/marks.py``."""
 
-    async def store(self, day: int, job_id: str, attempt: int, note: str) -> None:
-        """Store that an effect is about to begin. Raises LedgerRefusal: it must not."""
+    async def store(self, day: int, job_id: str, attempt: int, note: str, *, counted: int = 0) -> None:
+        """Store that an effect is about to begin. Raises LedgerRefusal: it must not.
+
+        Args:
+            counted: the earlier attempt whose effect was counted as uncertain by the claim; 0: none.
+        """
 
     async def release(self, day: int, job_id: str, attempt: int) -> None:
         """Remove a mark, because the effect is known not to have happened."""
+
+    async def count(self, day: int, job_id: str, attempt: int) -> None:
+        """Note that the effects up to this attempt are counted as uncertain."""
 
 
 class UnconfirmedMark(RedisError):

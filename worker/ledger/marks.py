@@ -9,8 +9,8 @@ effects that happened, or that may have. Stores and removals leave in the order 
 attempt that was stopped while its mark was being stored leaves none behind.
 
 Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state, and offers
-a job that has ended since, or an attempt whose effect has begun: that must not begin either, and the latter is
-counted as uncertain.
+a job that has ended since, or an attempt whose effect has begun, or one after an effect of which it knows nothing.
+None of these must begin either; the latter two are counted as uncertain, and a mark that was counted says so.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
 """For marks to gather in a busy worker, as those of Redis do."""
-_Answer = Literal["written", "ended", "earlier", "removed"]
+_Answer = Literal["written", "ended", "earlier", "removed", "counted"]
 
 
 @dataclass(frozen=True, slots=True)
 class MarkChange:
-    """A mark to store, or one to remove."""
+    """A mark to store or to remove, or one whose effect was counted as uncertain."""
 
     effect: EffectNote
-    removes: bool = False
+    what: Literal["store", "remove", "count"] = "store"
 
 
 class LedgerMarks:
@@ -42,8 +42,11 @@ class LedgerMarks:
         self._tables = tables
         self._changes: CallBatcher[MarkChange, _Answer] = CallBatcher(self._change, rounds=_ROUNDS)
 
-    async def store(self, day: int, job_id: str, attempt: int, note: str) -> None:
+    async def store(self, day: int, job_id: str, attempt: int, note: str, *, counted: int = 0) -> None:
         """Store that the effect of an attempt is about to begin.
+
+        Args:
+            counted: the earlier attempt whose effect was counted as uncertain when this one was claimed; 0: none.
 
         Raises:
             JobHasEnded: it did before Redis went back to an earlier state.
@@ -51,7 +54,7 @@ class LedgerMarks:
             LedgerRefusal: Postgres did not confirm it. In every case the effect must not begin.
         """
         try:
-            answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note)))
+            answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note, counted)))
         except Exception as error:  # every fault of the database means the same
             raise LedgerRefusal(f"Postgres did not confirm the mark ({type(error).__name__})") from error
         if answer == "ended":
@@ -66,16 +69,27 @@ class LedgerMarks:
             LedgerRefusal: Postgres did not confirm it; a later attempt may be counted as uncertain.
         """
         try:
-            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), removes=True))
+            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), "remove"))
         except Exception as error:  # as above
             raise LedgerRefusal(f"Postgres did not confirm the removal ({type(error).__name__})") from error
 
+    async def count(self, day: int, job_id: str, attempt: int) -> None:
+        """Note that the effects of an attempt and of earlier ones are counted as uncertain, if they happened.
+
+        Raises:
+            LedgerRefusal: Postgres did not confirm it; a later attempt may count them once more.
+        """
+        try:
+            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), "count"))
+        except Exception as error:  # as above
+            raise LedgerRefusal(f"Postgres did not confirm the count ({type(error).__name__})") from error
+
     async def _change(self, changes: Sequence[MarkChange]) -> list[_Answer]:
-        """Store and remove marks in the order in which that was asked for."""
+        """Change marks in the order in which that was asked for."""
+        ways = {"store": self._write, "remove": self._remove, "count": self._count}
         answers: list[_Answer] = []
-        for removes, some in groupby(changes, key=lambda change: change.removes):
-            effects = [change.effect for change in some]
-            answers += await (self._remove(effects) if removes else self._write(effects))
+        for what, some in groupby(changes, key=lambda change: change.what):
+            answers += await ways[what]([change.effect for change in some])
         return answers
 
     async def _write(self, effects: Sequence[EffectNote]) -> list[_Answer]:
@@ -87,3 +101,7 @@ class LedgerMarks:
     async def _remove(self, effects: Sequence[EffectNote]) -> list[_Answer]:
         await self._tables.remove_effects(effects)
         return ["removed"] * len(effects)
+
+    async def _count(self, effects: Sequence[EffectNote]) -> list[_Answer]:
+        await self._tables.count_effects(effects)
+        return ["counted"] * len(effects)

@@ -5,7 +5,7 @@ All is done inside transactions, so that a pooler in transaction mode may stand 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -49,12 +49,17 @@ class JobEnd:
 
 @dataclass(frozen=True, slots=True)
 class EffectNote:
-    """An effect of an attempt that is about to begin."""
+    """An effect of an attempt that is about to begin.
+
+    Attributes:
+        counted: the earlier attempt up to which effects that may have happened were counted as uncertain; 0: none.
+    """
 
     day: int
     id: str
     attempt: int
     note: str = ""
+    counted: int = 0
 
 
 class LedgerTables:
@@ -85,6 +90,7 @@ class LedgerTables:
         """Note effects that are about to begin; return by id if that was done, or why it must not begin."""
         found: list[Any] = []
         async with self.transaction() as connection:
+            await _count(connection, [replace(one, attempt=one.counted) for one in effects if one.counted])
             for day in sorted({one.day for one in effects}):
                 given = _columns((one.id, one.attempt, one.note) for one in effects if one.day == day)
                 found += await connection.fetch(_statement("write_effects"), day, *given)
@@ -93,12 +99,23 @@ class LedgerTables:
             for row in found
         }
 
+    async def count_effects(self, effects: Sequence[EffectNote]) -> None:
+        """Note that effects of these attempts and of earlier ones were counted as uncertain."""
+        async with self.transaction() as connection:
+            await _count(connection, effects)
+
     async def remove_effects(self, effects: Sequence[EffectNote]) -> None:
         """Remove notes of effects that did not happen."""
         async with self.transaction() as connection:
             for day in sorted({one.day for one in effects}):
                 given = _columns((one.id, one.attempt) for one in effects if one.day == day)
                 await connection.execute(_statement("remove_effects"), day, *given)
+
+
+async def _count(connection: Connection, effects: Sequence[EffectNote]) -> None:
+    for day in sorted({one.day for one in effects}):
+        given = _columns((one.id, one.attempt) for one in effects if one.day == day)
+        await connection.execute(_statement("count_effects"), day, *given)
 
 
 async def lock_pending(

@@ -55,16 +55,6 @@ local function tell(n, what, id)
   reply[last + 1], reply[last + 2], reply[last + 3] = n - 1, what, id
 end
 
--- A result says how a job ended that was queued and ran before its row was seen.
-local function note_earlier_end(id, day)
-  local readable, result = pcall(cjson.decode, redis.pcall('GET', 'arq:result:' .. id))
-  result = readable and type(result) == 'table' and result or {}
-  local told = type(result.r) == 'table' and result.r or {reply = result.r}
-  local state = result.o or (result.s == false and 'dead' or 'done')
-  call('HSET', ended, id, cjson.encode({day = tonumber(day), state = state, attempt = tonumber(result.t) or 0,
-    account = tostring(told.account or ''), reply = tostring(told.reply or told.reason or ''), uncertain = false, at_ms = now}))
-end
-
 -- A job that was queued by its producer has no day in its envelope, by which its mark and its end find its row. A run that
 -- goes on has the former envelope.
 local function add_day(id, day)
@@ -72,6 +62,17 @@ local function add_day(id, day)
   if type(payload) == 'string' and sub(payload, 1, 5) == '{"v":' and not match(sub(payload, -128), '"l":%d+[%w,":]*}$') then
     call('SET', 'arq:job:' .. id, sub(payload, 1, -2) .. ',"l":' .. day .. '}')
   end
+end
+
+-- A result says how a job ended that was queued and ran before its row was seen. A dead one may be revived.
+local function note_earlier_end(id, day)
+  local readable, result = pcall(cjson.decode, redis.pcall('GET', 'arq:result:' .. id))
+  result = readable and type(result) == 'table' and result or {}
+  local told = type(result.r) == 'table' and result.r or {reply = result.r}
+  local state = result.o or (result.s == false and 'dead' or 'done')
+  call('HSET', ended, id, cjson.encode({day = tonumber(day), state = state, attempt = tonumber(result.t) or 0,
+    account = tostring(told.account or ''), reply = tostring(told.reply or told.reason or ''), uncertain = false, at_ms = now}))
+  add_day(id, day)
 end
 
 -- True if the job was queued before its row was staged, as after a timeout that hid the reply.

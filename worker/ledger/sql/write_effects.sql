@@ -1,5 +1,5 @@
--- Note effects that are about to begin, except of jobs that have ended, and of attempts that have a note already: Redis went
--- back to an earlier state.
+-- Note effects that are about to begin, except of jobs that have ended, of attempts that have a note already, and of jobs
+-- with the note of an earlier attempt that nobody has counted as uncertain: Redis went back to an earlier state.
 --
 -- $1  int     the day of all the jobs' rows, since 1970: one parameter, so that the partitions of other days are left
 --             out before the first row and not at each
@@ -22,7 +22,7 @@ WITH given AS (
     WHERE id NOT IN (SELECT id FROM ended) AND NOT EXISTS (
         SELECT FROM momentus_ledger.effects
         WHERE effects.id = given.id AND effects.day = date '1970-01-01' + $1::integer
-            AND effects.attempt >= given.attempt
+            AND (effects.attempt >= given.attempt OR NOT effects.counted)
         OFFSET 0  -- a lookup of each id: a join that was planned while the day was empty would read all of it later
     )
     ON CONFLICT DO NOTHING
