@@ -21,7 +21,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from zoneinfo import available_timezones
@@ -139,6 +139,33 @@ def require_scheme(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_CONSOLE_TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}:(view|operate|admin):[!-~]{24,512}")
+
+
+def to_console_tokens(tokens: SecretStr) -> SecretStr:
+    """Return the service tokens if each has a name, a role and enough characters.
+
+    Raises:
+        ValueError: one has another form.
+    """
+    if not all(map(_CONSOLE_TOKEN.fullmatch, tokens.get_secret_value().split())):
+        raise ValueError("a token has another form")
+    return tokens
+
+
+def to_networks(text: str) -> str:
+    """Return the text if it lists addresses or networks.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    for one in text.split():
+        ip_network(one)
+    return text
+
+
+ConsoleTokens = Annotated[SecretStr, AfterValidator(to_console_tokens)]
+Networks = Annotated[str, AfterValidator(to_networks)]
 Duration = Annotated[timedelta, BeforeValidator(to_duration)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Host = Annotated[str, AfterValidator(to_host)]
@@ -428,11 +455,50 @@ class LedgerSettings(Section):
     )
 
 
+_USERS = "names, separated by spaces; `*` for everyone else"
+_USER_LIST = r"^(?:[^\s\x00-\x1f]{1,128}(?: +|$))*$"
+
+
 class ConsoleSettings(Section):
     """Settings of the operators' page."""
 
     host: LoopbackHost = setting("127.0.0.1", "The address the console listens on.", "a loopback host")
     port: int = free_port(8720, "The console's port.")
+    local: Literal["off", "view", "operate", "admin"] = setting(
+        "operate",
+        "The role of operators who come from this machine without a log-in; `view` looks, `operate` changes, "
+        "`admin` also sees payloads, `off` has everyone log in.",
+    )
+    tokens: ConsoleTokens | None = setting(
+        None,
+        "Service tokens, with the name and the role of each.",
+        "`name:role:token`, separated by white space; names of lower-case letters, digits and hyphens, roles "
+        "`view`, `operate` and `admin`, tokens of at least 24 characters (`openssl rand -hex 24`)",
+    )
+    proxies: Networks = setting(
+        "", "Addresses of proxies that name the user.", "addresses or networks, separated by spaces"
+    )
+    proxy_header: str = setting(
+        "",
+        "The header in which these proxies name the user; they must remove it from what others send.",
+        "the name of a header, like `X-Forwarded-User`",
+        pattern=r"^[A-Za-z0-9-]{0,64}$",
+    )
+    viewers: str = setting("", "Users of a proxy or of shared sessions who may look.", _USERS, pattern=_USER_LIST)
+    operators: str = setting("", "Such users with the role `operate`.", _USERS, pattern=_USER_LIST)
+    admins: str = setting("", "Such users with the role `admin`.", _USERS, pattern=_USER_LIST)
+    allowed_hosts: str = setting(
+        "",
+        "Values of `Host` that the console accepts, besides this machine's names; another gets 421.",
+        "host names or addresses without ports, separated by spaces",
+        pattern=r"^(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?: +|$))*$",
+    )
+    fields: str = setting(
+        "",
+        "Fields of payloads that every role may see; the others are for `admin` alone.",
+        "names of fields, separated by spaces",
+        pattern=r"^(?:[A-Za-z_][A-Za-z0-9_]{0,63}(?: +|$))*$",
+    )
 
 
 class MetricsSettings(Section):
@@ -509,7 +575,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def agree(self) -> "Settings":
         """Raise for settings that contradict each other."""
-        if contradictions := list(find_contradictions(self)):
+        if contradictions := [*find_contradictions(self), *find_console_contradictions(self.console)]:
             raise ValueError("\n".join(contradictions))
         return self
 
@@ -535,6 +601,12 @@ def find_contradictions(settings: Settings) -> Iterator[str]:
         yield "MOMENTUS_READER__SHARE_PORT: needs a fixed port; set MOMENTUS_READER__PORT"
     if settings.reader.access == "open" and not is_loopback(settings.reader.host):
         yield "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session"
+
+
+def find_console_contradictions(console: ConsoleSettings) -> Iterator[str]:
+    """Yield the same of the console's settings."""
+    if bool(console.proxies) != bool(console.proxy_header):
+        yield "MOMENTUS_CONSOLE__PROXIES and MOMENTUS_CONSOLE__PROXY_HEADER: need each other; set both or none"
 
 
 # Reading the environment

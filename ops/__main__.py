@@ -20,6 +20,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, NoReturn
 
 import orjson
@@ -45,14 +46,16 @@ from producers.link.client import connect
 from producers.rights import missing_right
 from reports.bounds import ReportBounds
 from reports.numbers import write_decimal
-from settings import Settings, allowed_values, each_field, is_secret, load_or_exit, show_value
+from settings import ConsoleSettings, Settings, allowed_values, each_field, is_secret, load_or_exit, show_value
 
 if TYPE_CHECKING:
+    from ops.console.access import AccessRules
     from ops.console.page import ConsolePage
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
 _LATER = {
+    "audit": ("ops.audit.commands", "AUDIT"),
     "db": ("ops.ledger.schema", "DB"),
     "doctor": ("ops.doctor.commands", "DOCTOR"),
     "ledger": ("ops.ledger.commands", "LEDGER"),
@@ -272,10 +275,30 @@ def _console(_args: argparse.Namespace) -> int:
         )
         return EXIT_CONFIGURATION
     url, named = _redis_url(settings)
-    bound = settings.reports.clock_bound
-    console = ConsolePage(_redis(url), tenant=settings.tenant, named=named, clock_bound=bound)
+    redis = _redis(url)
+    console = ConsolePage(
+        redis,
+        tenant=settings.tenant,
+        named=named,
+        tools=_tools(settings, redis, url),
+        rules=_access_rules(settings.console),
+        allowed_hosts=settings.console.allowed_hosts.split(),
+    )
     uvloop.run(log.run_watched(until_stopped(_serve_console(console, listener))))
     return 0
+
+
+def _access_rules(console: ConsoleSettings) -> "AccessRules":
+    from ops.console.access import AccessRules, read_tokens, roles_of  # noqa: PLC0415  see above
+
+    return AccessRules(
+        local=None if console.local == "off" else console.local,
+        tokens=read_tokens(_revealed(console.tokens) or ""),
+        proxies=tuple(map(ip_network, console.proxies.split())),
+        proxy_header=console.proxy_header.lower(),
+        users=roles_of(console.viewers.split(), console.operators.split(), console.admins.split()),
+        shown_fields=frozenset(console.fields.split()),
+    )
 
 
 async def _serve_console(console: "ConsolePage", listener: socket.socket) -> None:

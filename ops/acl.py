@@ -4,8 +4,8 @@
     sessions   a backend that logs people in
     worker     runs jobs, computes reports
     reader     reads reports and sessions
-    console    reads the queue, changes nothing
-    ops        operators with the command line
+    console    counts, changes nothing
+    ops        operators with the command line or the console
 
 A role has grants: commands together with the keys that they may use (selectors, Redis 7). Redis checks the
 commands inside scripts too, with the caller's rights, even for keys that the script does not declare
@@ -43,6 +43,7 @@ _QUEUES = " ".join(f"~arq:queue:{{{group}}}:*" for group in GROUPS)
 _JOBS = "~arq:job:* ~arq:in-progress:* ~arq:retry:* ~arq:result:*"
 _QUEUE = f"{_QUEUES} {_JOBS} {_each('*')}"
 _SESSIONS = "~momentus:{s:*"
+_AUDIT = "~momentus:{ops}:audit"
 _SETS_OF_REPORTS = " ".join(
     f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
 )
@@ -167,7 +168,7 @@ ROLES = (
     Role(
         "ops",
         f"{_TALK} {_SCRIPTS} info config|get scan multi exec discard wait acl|whoami client|list publish",
-        (Grant(f"{_QUEUE} {_SESSIONS}", f"{_ALL} zscan memory|usage"), Grant(_SESSIONS, _LOG_IN)),
+        (Grant(f"{_QUEUE} {_SESSIONS} {_AUDIT}", f"{_ALL} zscan memory|usage"), Grant(_SESSIONS, _LOG_IN)),
         _CHANGED,
     ),
 )

@@ -1,67 +1,79 @@
-"""Responses of the operators' page. It only reads, and works without JavaScript.
+"""Responses of the operators' console, complete without JavaScript.
 
-    GET /              lanes, workers, reports         GET /api/depth     the same as JSON
-    GET /lanes/NAME    one lane                        GET /healthz       200 while it serves, Redis or not
-    GET /metrics       the same for Prometheus
+    GET /                   lanes, workers, reports        GET /api/depth       the same as JSON
+    GET /lanes/NAME         one lane                       GET /healthz         200 while it serves, Redis or not
+    GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
+    GET /language/LANG      es or en
+    GET, POST /login        a service token                POST /logout
+    POST /actions/WORD      a change (`ops.console.actions`); then 303 to its entry in the audit log
 
-Every view is one `read_depth`. If Redis does not answer, the page and the JSON say so with 503, and the page keeps
-reloading. Texts from elsewhere (hosts, database errors) are escaped; the page loads only one style sheet.
+If Redis does not answer, the page and the JSON say so with 503, and the page keeps reloading. `ops.console.access`
+has the roles: a stranger gets 401 with the log-in form, an operator without the role 403.
 
-Refused: another method (405), another path (404), and a Host that is not this machine (421), since a page on
-the web may point its own name at 127.0.0.1 to read this one (DNS rebinding).
+Refused: another method (405), another path (404), a form of another site (403), and a Host that is neither this
+machine nor in the settings (421), since a page on the web may point its own name at 127.0.0.1 (DNS rebinding).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import jinja2
-import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from clocks import BOUND
+from hosts import AllowedHosts
+from ops.command import CommandRefused, Tools
+from ops.console import views
+from ops.console.access import AccessRules, Operator, Role
+from ops.console.actions import ACTIONS
+from ops.console.change import make_change, refusal_text
 from ops.console.exchange import PageRequest, PageResponse, refusal
-from ops.console.texts import WORDS
-from ops.depth.read import Depth, drains_at, read_depth
-from ops.depth.texts import drain_text, loss_text, reason_text, why_text
-from ops.durations import duration_text
-from ops.language import Language, preferred_language
-from ops.limits.texts import lane_limit_texts
-from ops.metrics.page import FleetPage
+from ops.console.forms import is_own_form, read_form
+from ops.console.identify import identify_operator
+from ops.console.log_in import choose_language, log_in, log_out, show_form
+from ops.console.render import REFRESH_SECONDS, json_response, read_asset, redirect, render_page
+from ops.console.visit import Visit, language_of
+from producers.rights import missing_right
+from sessions import Sessions, SessionsUnavailable
 
-_FOLDER = Path(__file__).parent / "pages"
-_PAGES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_FOLDER),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGES.globals |= {"duration": duration_text, "drains_at": drains_at}
-_STYLE = (_FOLDER / "style.css").read_bytes()
-_REFRESH_SECONDS = 2
-
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_LANE_PATH = re.compile(r"/lanes/([a-z.]{1,64})")
+_POSTED = re.compile(r"/(login|logout|actions/[a-z-]{1,32})")
+_BOTH = frozenset({"/login"})
+_SESSIONS_DEADLINE = timedelta(seconds=1)
+View = Callable[[Visit, Tools, re.Match[str]], Awaitable[PageResponse]]
 
 
 class ConsolePage:
-    """The page, as a function from requests to responses.
+    """The console, as a function from requests to responses.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
         tenant: the owner of the reports.
         named: the setting or file that names Redis's address, for operators.
         clock_bound: how far clocks may be apart; beyond it no report is fresh.
+        tools: what commands need; left out, those of this Redis alone.
+        rules: who may do what; left out, operators at this machine may look.
+        allowed_hosts: other names under which a proxy serves the console.
     """
 
-    def __init__(self, redis: Redis, *, tenant: str, named: str, clock_bound: timedelta = BOUND) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        tenant: str,
+        named: str,
+        clock_bound: timedelta = BOUND,
+        tools: Tools | None = None,
+        rules: AccessRules | None = None,
+        allowed_hosts: Sequence[str] = (),
+    ) -> None:
         self._redis = redis
-        self._tenant = tenant
         self._named = named
-        self._clock_bound = clock_bound
+        self._tools = tools or Tools(redis=redis, redis_url="", tenant=tenant, clock_bound=clock_bound)
+        self._rules = rules or AccessRules(local="view")
+        self._hosts = AllowedHosts(allowed_hosts)
+        self._sessions = Sessions(redis, deadline=_SESSIONS_DEADLINE)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -69,79 +81,97 @@ class ConsolePage:
 
     async def respond(self, request: PageRequest) -> PageResponse:
         """Return the response to a request; 503 if Redis does not answer."""
-        return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
+        if refused := refusal(request, hosts=self._hosts, methods=_methods(request.path)):
+            return refused
+        return _FIXED.get(request.path) or await self._answered(request)
 
-    async def _looked_up(self, request: PageRequest) -> PageResponse:
-        language = preferred_language(request.accept_language)
-        if request.path == "/metrics":
-            return await self._metrics(request)
-        lane = _LANE_PATH.fullmatch(request.path)
-        if lane is None and request.path not in {"/", "/api/depth"}:
-            return _render("nothing.html", language, status=404)
+    async def _answered(self, request: PageRequest) -> PageResponse:
+        language = language_of(request)
+        visit = Visit(request, Operator("", None, "none"), language)
         try:
-            depth = await read_depth(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
-        except (RedisError, OSError) as error:
-            return self._away(request, language, str(error) or type(error).__name__)
-        if request.path == "/api/depth":
-            return _json(depth.to_json())
-        return _overview(depth, language) if lane is None else _lane(depth, lane[1], language)
+            operator = await identify_operator(request, self._rules, self._sessions)
+            visit = Visit(request, operator, language)
+            tools = replace(self._tools, language=language)
+            return await (self._posted(visit, tools) if request.method == "POST" else self._shown(visit, tools))
+        except (RedisError, OSError, SessionsUnavailable) as error:
+            return self._away(visit, error)
 
-    async def _metrics(self, request: PageRequest) -> PageResponse:
-        """Return the fleet's metrics; without an answer of Redis, those that say so."""
-        page = FleetPage(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
-        kind, body = await page.respond(request.accept)
-        return PageResponse(body=body, kind=kind)
+    async def _shown(self, visit: Visit, tools: Tools) -> PageResponse:
+        path = visit.request.path
+        if path == "/login":
+            return show_form(visit)
+        if path.startswith("/language/"):
+            return choose_language(visit)
+        for pattern, (role, view) in _VIEWS.items():
+            if match := re.fullmatch(pattern, path, re.ASCII):
+                return _denial(visit, role) or await view(visit, tools, match)
+        return _denial(visit, "view") or views.show_nothing(visit)
 
-    def _away(self, request: PageRequest, language: Language, error: str) -> PageResponse:
-        again = {"retry-after": str(_REFRESH_SECONDS)}
-        if request.path == "/api/depth":
-            reason = f"Redis does not answer at the address in {self._named}: {error}"
-            return _json({"error": reason}, status=503, headers=again)
-        return _render("away.html", language, status=503, headers=again, named=self._named, error=error)
+    async def _posted(self, visit: Visit, tools: Tools) -> PageResponse:
+        if visit.request.path == "/login":
+            return log_in(visit, self._rules)
+        fields = read_form(visit.request)
+        if not is_own_form(visit.request, fields, visit.operator):
+            return render_page("refused.html", visit, status=403, reason=visit.words["foreign_form"])
+        if visit.request.path == "/logout":
+            return log_out(visit)
+        return await _changed(visit, tools, fields)
 
-
-def _overview(depth: Depth, language: Language) -> PageResponse:
-    return _render("overview.html", language, depth=depth)
-
-
-def _lane(depth: Depth, name: str, language: Language) -> PageResponse:
-    lane = depth.lane(name)
-    if lane is None:
-        return _render("nothing.html", language, status=404)
-    workers = [worker for worker in depth.workers if name in worker.lanes]
-    return _render("lane.html", language, depth=depth, lane=lane, workers=workers)
-
-
-def _render(
-    template: str,
-    language: Language,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    **values: object,
-) -> PageResponse:
-    html = _PAGES.get_template(template).render(
-        language=language,
-        words=WORDS[language],
-        refresh=_REFRESH_SECONDS,
-        drain_text=drain_text,
-        reason_text=reason_text,
-        why_text=why_text,
-        loss_text=loss_text,
-        lane_limit_texts=lane_limit_texts,
-        **values,
-    )
-    body = html.encode("utf-8", "replace")
-    allowed = {"content-security-policy": _POLICY, **(headers or {})}
-    return PageResponse(status=status, body=body, kind="text/html; charset=utf-8", headers=allowed)
+    def _away(self, visit: Visit, error: Exception) -> PageResponse:
+        again = {"retry-after": str(REFRESH_SECONDS)}
+        told = str(error) or type(error).__name__
+        right = missing_right(error)
+        if visit.request.path.startswith("/api/"):
+            reason = f"Redis does not answer at the address in {self._named}: {told}"
+            return json_response({"error": reason}, status=503, headers=again)
+        return render_page(
+            "away.html", visit, status=503, headers=again, reloads=True, named=self._named, error=told, right=right
+        )
 
 
-def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PageResponse:
-    body = orjson.dumps(value, option=orjson.OPT_UTC_Z)
-    return PageResponse(status=status, body=body, kind="application/json", headers=headers or {})
+async def _changed(visit: Visit, tools: Tools, fields: Mapping[str, str]) -> PageResponse:
+    name = visit.request.path.removeprefix("/actions/")
+    if name not in ACTIONS:
+        return _denial(visit, "view") or views.show_nothing(visit)
+    if denied := _denial(visit, ACTIONS[name].role):
+        return denied
+    try:
+        entry = await make_change(tools, name, fields, visit.operator)
+    except CommandRefused as refused:
+        reason = refusal_text(refused, visit.language)
+        return render_page("refused.html", visit, status=400, reason=reason)
+    return redirect(views.entry_path(entry, fields.get("back", "/")))
 
 
+def _denial(visit: Visit, role: Role) -> PageResponse | None:
+    """Return the refusal of an operator without this role, or None."""
+    if visit.may(role):
+        return None
+    status = 401 if visit.operator.role is None else 403
+    if visit.request.path.startswith("/api/"):
+        return json_response({"error": f"needs the role {role}"}, status=status)
+    if visit.operator.role is None:
+        return show_form(visit, status=401)
+    return render_page("refused.html", visit, status=403, reason=visit.words["needs_role"].format(role=role))
+
+
+def _methods(path: str) -> Sequence[str]:
+    reading = ("GET", "HEAD")
+    if not _POSTED.fullmatch(path):
+        return reading
+    return (*reading, "POST") if path in _BOTH else ("POST",)
+
+
+_VIEWS: dict[str, tuple[Role, View]] = {
+    r"/": ("view", views.show_overview),
+    r"/api/depth": ("view", views.depth_json),
+    r"/metrics": ("view", views.show_metrics),
+    r"/lanes/([a-z0-9_.]{1,64})": ("view", views.show_lane),
+    r"/audit": ("view", views.show_audit),
+    r"/audit/([0-9a-f]{16})": ("view", views.show_entry),
+}
 _FIXED = {
     "/healthz": PageResponse(body=b"ok\n"),
-    "/style.css": PageResponse(body=_STYLE, kind="text/css; charset=utf-8"),
+    "/style.css": PageResponse(body=read_asset("style.css"), kind="text/css; charset=utf-8"),
+    "/console.js": PageResponse(body=read_asset("console.js"), kind="text/javascript; charset=utf-8"),
 }

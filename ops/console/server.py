@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from ops.console.exchange import PageRequest, PageResponse
+from ops.console.exchange import BODY_LIMIT, PageRequest, PageResponse
 
 _GRACE_S = 5
 """The time that a stopping server waits for its clients."""
@@ -42,6 +42,7 @@ async def serve(answer: Answer, listener: socket.socket) -> None:
             access_log=False,
             server_header=False,
             log_config=None,
+            proxy_headers=False,  # who is at the other end decides what a request may do
             timeout_graceful_shutdown=_GRACE_S,
         )
     )
@@ -62,25 +63,46 @@ class _ConsoleServer(uvicorn.Server):
         yield
 
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
 def _application(answer: Answer) -> Callable[..., Awaitable[None]]:
     """Return the ASGI application; without lifespan and WebSockets every call is one HTTP request."""
 
     async def application(
-        scope: dict[str, Any], _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]
+        scope: dict[str, Any], receive: Receive, send: Callable[[dict[str, Any]], Awaitable[None]]
     ) -> None:
-        sent = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        response = await answer(
-            PageRequest(
-                method=scope["method"],
-                path=scope["path"],
-                host=sent.get(b"host", ""),
-                accept_language=sent.get(b"accept-language", ""),
-                accept=sent.get(b"accept", ""),
-            )
-        )
+        body = await _read_body(receive) if scope["method"] == "POST" else b""
+        response = PageResponse(status=413) if body is None else await answer(_request(scope, body))
         headers = [*response.all_headers, ("content-length", str(len(response.body)))]
         fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         await send({"type": "http.response.start", "status": response.status, "headers": fields})
         await send({"type": "http.response.body", "body": response.body})
 
     return application
+
+
+def _request(scope: dict[str, Any], body: bytes) -> PageRequest:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    return PageRequest(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        host=headers.get("host", ""),
+        accept_language=headers.get("accept-language", ""),
+        headers=headers,
+        body=body,
+        peer=scope["client"][0] if scope.get("client") else "",
+    )
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body, or None if it is longer than `BODY_LIMIT`."""
+    parts, length, more = list[bytes](), 0, True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        length, more = length + len(parts[-1]), message.get("more_body", False)
+        if length > BODY_LIMIT:
+            return None
+    return b"".join(parts)

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from jobs.lanes import MAIL_LANES
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
-from ops.mail.suppression import operator_name
+from ops.mail.suppression import add_operator
 from ops.mail.trace import Trace, add_id, instant_of, trace_mail
 from ops.mail.words import UNCERTAIN, UNCERTAIN_HEADS
 from ops.table import table
@@ -135,7 +135,7 @@ async def _uncertain(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _resolve(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=operator_name())
+    lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=args.by)
     facts = {"id": args.id, "lane": lane, "decision": args.decision}
     words = UNCERTAIN[tools.language]
     return CommandResult(words[args.decision if lane else "not_waiting"], facts, done=bool(lane))
@@ -152,6 +152,7 @@ def _add_decision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "decision", choices=("accepted", "resend"), help="accepted: it was delivered; resend: send it again"
     )
+    add_operator(parser)
 
 
 def _limit(text: str) -> int:

@@ -1,0 +1,87 @@
+"""HTML and JSON of the console: the templates in `pages/`, with the same policy for every page.
+
+Everything from elsewhere is escaped. A page loads one style sheet and one script of this server; inline scripts
+and styles are forbidden, so that a text that slips through does nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+import orjson
+
+from ops.console.exchange import PageResponse
+from ops.console.visit import Visit, address
+from ops.depth.read import drains_at
+from ops.depth.texts import drain_text, held_text, loss_text, reason_text, why_text
+from ops.durations import duration_text
+from ops.limits.texts import lane_limit_texts
+
+REFRESH_SECONDS = 2
+_FOLDER = Path(__file__).parent / "pages"
+_PAGES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.globals |= {
+    "address": address,
+    "drain_text": drain_text,
+    "drains_at": drains_at,
+    "duration": duration_text,
+    "held_text": held_text,
+    "lane_limit_texts": lane_limit_texts,
+    "loss_text": loss_text,
+    "reason_text": reason_text,
+    "why_text": why_text,
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def render_page(
+    template: str,
+    visit: Visit,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    cookies: tuple[str, ...] = (),
+    reloads: bool = False,
+    **values: object,
+) -> PageResponse:
+    """Return a page.
+
+    Args:
+        reloads: True if the page reloads itself where there is no JavaScript; one with a form must not.
+    """
+    html = _PAGES.get_template(template).render(
+        visit=visit,
+        language=visit.language,
+        words=visit.words,
+        refresh=REFRESH_SECONDS,
+        reloads=reloads,
+        **values,
+    )
+    body = html.encode("utf-8", "replace")
+    fields = {"content-security-policy": _POLICY, **(headers or {})}
+    return PageResponse(status=status, body=body, kind="text/html; charset=utf-8", headers=fields, cookies=cookies)
+
+
+def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PageResponse:
+    """Return a JSON response."""
+    body = orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    return PageResponse(status=status, body=body, kind="application/json", headers=headers or {})
+
+
+def redirect(path: str, *, cookies: tuple[str, ...] = ()) -> PageResponse:
+    """Return the redirect after a form: the browser loads the next page with GET (RFC 9110, 15.4.4)."""
+    return PageResponse(status=303, headers={"location": path}, cookies=cookies)
+
+
+def read_asset(name: str) -> bytes:
+    """Return a file of the pages' folder."""
+    return (_FOLDER / name).read_bytes()
