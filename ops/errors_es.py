@@ -66,12 +66,17 @@ SETTINGS: Mapping[str, str] = {
     "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD: need each other; set both or none": (
         "MOMENTUS_MAIL__USERNAME y MOMENTUS_MAIL__PASSWORD: van juntos; defina los dos o ninguno"
     ),
+    "MOMENTUS_CONSOLE__PROXIES and MOMENTUS_CONSOLE__PROXY_HEADER: need each other; set both or none": (
+        "MOMENTUS_CONSOLE__PROXIES y MOMENTUS_CONSOLE__PROXY_HEADER: van juntos; defina los dos o ninguno"
+    ),
     "MOMENTUS_READER__SHARE_PORT: needs a fixed port; set MOMENTUS_READER__PORT": (
         "MOMENTUS_READER__SHARE_PORT: necesita un puerto fijo; defina MOMENTUS_READER__PORT"
     ),
     "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session": (
         "MOMENTUS_READER__ACCESS=open: solo vale en esta misma máquina; defina session"
     ),
+    "a token has another form": "un token tiene otra forma",
+    "{0} does not appear to be an IPv4 or IPv6 network": "{0} no es una dirección ni una red",
     "unknown time zone": "zona horaria desconocida",
     "not a host name or address": "no es un nombre de máquina ni una dirección",
     "not a port, HOST:PORT or unix:/PATH": "no es un puerto, HOST:PORT ni unix:/PATH",
@@ -129,6 +134,15 @@ ALLOWED: Mapping[str, str] = {
     "host names or addresses without ports, separated by spaces": (
         "nombres de máquina o direcciones sin puerto, separados por espacios"
     ),
+    "`name:role:token`, separated by white space; names of lower-case letters, digits and hyphens, roles `view`, "
+    "`operate` and `admin`, tokens of at least 24 characters (`openssl rand -hex 24`)": (
+        "`nombre:rol:token`, separados por espacios; nombres de letras minúsculas, cifras y guiones, roles "
+        "`view`, `operate` y `admin`, tokens de al menos 24 caracteres (`openssl rand -hex 24`)"
+    ),
+    "addresses or networks, separated by spaces": "direcciones o redes, separadas por espacios",
+    "the name of a header, like `X-Forwarded-User`": "el nombre de una cabecera, como `X-Forwarded-User`",
+    "names, separated by spaces; `*` for everyone else": "nombres separados por espacios; `*` para los demás",
+    "names of fields, separated by spaces": "nombres de campos separados por espacios",
     "origins like `https://app.example`, separated by spaces": (
         "orígenes como `https://app.example`, separados por espacios"
     ),
@@ -206,6 +220,12 @@ OPS: Mapping[str, str] = {
         "{0} está fuera de rango; debe ser más de 0s y {1}d como máximo, como 90s, 10m o 2h"
     ),
     "{0} is out of range; give a number from {1} to {2}": "{0} está fuera de rango; dé un número de {1} a {2}",
+    "why: must be one printable line of at most {0} characters": (
+        "why: debe ser una línea imprimible de como mucho {0} caracteres"
+    ),
+    "NAME: no worker declares a report {0}; see ./run ops reports status": (
+        "NAME: ningún worker declara un informe {0}; véase ./run ops reports status"
+    ),
     "{0} is out of range; give a whole number from 1 to {1}": (
         "{0} está fuera de rango; dé un número entero de 1 a {1}"
     ),

@@ -36,6 +36,11 @@ SPANISH: Mapping[str, str] = {
     "print one JSON object on one line instead of text": "imprimir un objeto JSON en una línea, no texto",
     "print one JSON object instead of a table": "imprimir un objeto JSON, no una tabla",
     "list every setting with its default and limits": "listar los ajustes, con su valor por defecto y sus límites",
+    "list the latest changes on the console: who, what and why": (
+        "listar los últimos cambios hechos en la consola: quién, qué y por qué"
+    ),
+    "compute a report now": "calcular un informe ahora",
+    "a declared report": "un informe declarado",
     "serve the operators' page, on this machine only": "servir la página de operación, solo en esta máquina",
     # Depth
     "show how many jobs wait, why, and until when": "mostrar cuántos trabajos esperan, por qué y hasta cuándo",

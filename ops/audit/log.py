@@ -58,14 +58,14 @@ def begin_entry(*, who: str, way: str, role: str, action: str, target: str, why:
     )
 
 
-async def note_entry(redis: Redis, entry: AuditEntry) -> None:
-    """Write an entry.
+async def note_entry(redis: Redis, entry: AuditEntry, *, kept: int = ENTRIES_KEPT) -> None:
+    """Write an entry, and remove the oldest ones beyond ``kept``.
 
     Raises:
         RedisError, OSError: it may or may not be written.
     """
     fields = {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__ if name != "at"}
-    await redis.register_script(_NOTE)(keys=[AUDIT_LOG], args=[ENTRIES_KEPT, orjson.dumps(fields)])
+    await redis.register_script(_NOTE)(keys=[AUDIT_LOG], args=[kept, orjson.dumps(fields)])
 
 
 async def list_entries(redis: Redis, *, limit: int) -> list[AuditEntry]:

@@ -1,4 +1,4 @@
-"""Who may do what on the console: roles, and the ways to show who one is.
+"""Roles on the console, and the ways in which operators show who they are.
 
     view      sees counts, lists and histories, with mail addresses masked
     operate   also changes: revive, discard, hold, pause, decide, suppress, refresh
@@ -66,7 +66,7 @@ class ServiceToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRules:
-    """Who has which role.
+    """Rules that give each operator a role.
 
     Attributes:
         local: the role of requests from this machine without a log-in; None: none.
@@ -151,7 +151,7 @@ def _pairs(*names: Sequence[str]) -> Iterator[tuple[str, Role]]:
 
 
 def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode("utf-8", "replace"))
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

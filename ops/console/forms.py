@@ -47,4 +47,5 @@ def is_own_form(request: PageRequest, fields: Mapping[str, str], operator: Opera
         return False
     if "authorization" in request.headers:
         return True
-    return hmac.compare_digest(form_token(operator), fields.get(TOKEN, ""))
+    sent = fields.get(TOKEN, "").encode("utf-8", "replace")
+    return hmac.compare_digest(form_token(operator).encode(), sent)

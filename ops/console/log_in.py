@@ -10,7 +10,7 @@ from ops.console.access import COOKIE, COOKIE_LIFE_S, AccessRules, write_cookie
 from ops.console.exchange import PageRequest, PageResponse
 from ops.console.forms import read_form
 from ops.console.render import redirect, render_page
-from ops.console.visit import LANGUAGE_COOKIE, Visit, own_path
+from ops.console.visit import LANGUAGE_COOKIE, ConsoleVisit, own_path
 from ops.language import LANGUAGES
 from sessions.cookie import is_loopback
 from sessions.cross_origin import is_cross_origin
@@ -18,13 +18,13 @@ from sessions.cross_origin import is_cross_origin
 _YEAR_S = 365 * 24 * 3600
 
 
-def show_form(visit: Visit, *, status: int = 200, wrong: bool = False) -> PageResponse:
+def show_form(visit: ConsoleVisit, *, status: int = 200, wrong: bool = False) -> PageResponse:
     """Return the log-in page; `status` 401 for a page that needs a log-in."""
     headers = {"www-authenticate": 'Bearer realm="momentus console"'} if status == 401 else {}  # noqa: PLR2004
     return render_page("log_in.html", visit, status=status, headers=headers, wrong=wrong)
 
 
-def log_in(visit: Visit, rules: AccessRules) -> PageResponse:
+def log_in(visit: ConsoleVisit, rules: AccessRules) -> PageResponse:
     """Give the browser a cookie for the token in the form."""
     if is_cross_origin(visit.request.method, visit.request.headers.get):
         return show_form(visit, status=403)
@@ -36,12 +36,12 @@ def log_in(visit: Visit, rules: AccessRules) -> PageResponse:
     return redirect(own_path(fields.get("back", "/")), cookies=(_cookie(visit.request, value, COOKIE_LIFE_S),))
 
 
-def log_out(visit: Visit) -> PageResponse:
+def log_out(visit: ConsoleVisit) -> PageResponse:
     """Take the cookie away."""
     return redirect("/", cookies=(_cookie(visit.request, "", 0),))
 
 
-def choose_language(visit: Visit) -> PageResponse:
+def choose_language(visit: ConsoleVisit) -> PageResponse:
     """Remember the language that the path names."""
     chosen = next((one for one in LANGUAGES if visit.request.path == f"/language/{one}"), visit.language)
     cookie = f"{LANGUAGE_COOKIE}={chosen}; Max-Age={_YEAR_S}; Path=/; HttpOnly; SameSite=Lax"

@@ -34,14 +34,14 @@ from ops.console.forms import is_own_form, read_form
 from ops.console.identify import identify_operator
 from ops.console.log_in import choose_language, log_in, log_out, show_form
 from ops.console.render import REFRESH_SECONDS, json_response, read_asset, redirect, render_page
-from ops.console.visit import Visit, language_of
+from ops.console.visit import ConsoleVisit, language_of
 from producers.rights import missing_right
 from sessions import Sessions, SessionsUnavailable
 
 _POSTED = re.compile(r"/(login|logout|actions/[a-z-]{1,32})")
 _BOTH = frozenset({"/login"})
 _SESSIONS_DEADLINE = timedelta(seconds=1)
-View = Callable[[Visit, Tools, re.Match[str]], Awaitable[PageResponse]]
+View = Callable[[ConsoleVisit, Tools, re.Match[str]], Awaitable[PageResponse]]
 
 
 class ConsolePage:
@@ -87,16 +87,16 @@ class ConsolePage:
 
     async def _answered(self, request: PageRequest) -> PageResponse:
         language = language_of(request)
-        visit = Visit(request, Operator("", None, "none"), language)
+        visit = ConsoleVisit(request, Operator("", None, "none"), language)
         try:
             operator = await identify_operator(request, self._rules, self._sessions)
-            visit = Visit(request, operator, language)
+            visit = ConsoleVisit(request, operator, language)
             tools = replace(self._tools, language=language)
             return await (self._posted(visit, tools) if request.method == "POST" else self._shown(visit, tools))
         except (RedisError, OSError, SessionsUnavailable) as error:
             return self._away(visit, error)
 
-    async def _shown(self, visit: Visit, tools: Tools) -> PageResponse:
+    async def _shown(self, visit: ConsoleVisit, tools: Tools) -> PageResponse:
         path = visit.request.path
         if path == "/login":
             return show_form(visit)
@@ -107,7 +107,7 @@ class ConsolePage:
                 return _denial(visit, role) or await view(visit, tools, match)
         return _denial(visit, "view") or views.show_nothing(visit)
 
-    async def _posted(self, visit: Visit, tools: Tools) -> PageResponse:
+    async def _posted(self, visit: ConsoleVisit, tools: Tools) -> PageResponse:
         if visit.request.path == "/login":
             return log_in(visit, self._rules)
         fields = read_form(visit.request)
@@ -117,7 +117,7 @@ class ConsolePage:
             return log_out(visit)
         return await _changed(visit, tools, fields)
 
-    def _away(self, visit: Visit, error: Exception) -> PageResponse:
+    def _away(self, visit: ConsoleVisit, error: Exception) -> PageResponse:
         again = {"retry-after": str(REFRESH_SECONDS)}
         told = str(error) or type(error).__name__
         right = missing_right(error)
@@ -129,7 +129,7 @@ class ConsolePage:
         )
 
 
-async def _changed(visit: Visit, tools: Tools, fields: Mapping[str, str]) -> PageResponse:
+async def _changed(visit: ConsoleVisit, tools: Tools, fields: Mapping[str, str]) -> PageResponse:
     name = visit.request.path.removeprefix("/actions/")
     if name not in ACTIONS:
         return _denial(visit, "view") or views.show_nothing(visit)
@@ -143,7 +143,7 @@ async def _changed(visit: Visit, tools: Tools, fields: Mapping[str, str]) -> Pag
     return redirect(views.entry_path(entry, fields.get("back", "/")))
 
 
-def _denial(visit: Visit, role: Role) -> PageResponse | None:
+def _denial(visit: ConsoleVisit, role: Role) -> PageResponse | None:
     """Return the refusal of an operator without this role, or None."""
     if visit.may(role):
         return None

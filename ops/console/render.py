@@ -11,7 +11,7 @@ import jinja2
 import orjson
 
 from ops.console.exchange import PageResponse
-from ops.console.visit import Visit, address
+from ops.console.visit import ConsoleVisit, address
 from ops.depth.read import drains_at
 from ops.depth.texts import drain_text, held_text, loss_text, reason_text, why_text
 from ops.durations import duration_text
@@ -45,7 +45,7 @@ _POLICY = (
 
 def render_page(
     template: str,
-    visit: Visit,
+    visit: ConsoleVisit,
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,

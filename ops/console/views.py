@@ -6,19 +6,19 @@ from ops.audit.log import AuditEntry, find_entry, list_entries
 from ops.command import Tools
 from ops.console.exchange import PageResponse
 from ops.console.render import json_response, render_page
-from ops.console.visit import Visit, address, own_path
+from ops.console.visit import ConsoleVisit, address, own_path
 from ops.depth.read import Depth, read_depth
 from ops.metrics.page import FleetPage
 
 _ENTRIES_SHOWN = 200
 
 
-async def show_overview(visit: Visit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+async def show_overview(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return all lanes, reports and workers."""
     return render_page("overview.html", visit, reloads=True, depth=await _depth(tools))
 
 
-async def show_lane(visit: Visit, tools: Tools, match: re.Match[str]) -> PageResponse:
+async def show_lane(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) -> PageResponse:
     """Return one lane."""
     depth = await _depth(tools)
     lane = depth.lane(match[1])
@@ -30,24 +30,24 @@ async def show_lane(visit: Visit, tools: Tools, match: re.Match[str]) -> PageRes
     )
 
 
-async def depth_json(_visit: Visit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+async def depth_json(_visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return the depth as JSON."""
     return json_response((await _depth(tools)).to_json())
 
 
-async def show_metrics(visit: Visit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+async def show_metrics(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return the fleet's metrics; without an answer of Redis, those that say so."""
     page = FleetPage(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound)
     kind, body = await page.respond(visit.request.headers.get("accept", ""))
     return PageResponse(body=body, kind=kind)
 
 
-async def show_audit(visit: Visit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+async def show_audit(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return the latest changes."""
     return render_page("audit.html", visit, entries=await list_entries(tools.redis, limit=_ENTRIES_SHOWN))
 
 
-async def show_entry(visit: Visit, tools: Tools, match: re.Match[str]) -> PageResponse:
+async def show_entry(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) -> PageResponse:
     """Return one change, with the way back to where it was made."""
     entry = await find_entry(tools.redis, match[1])
     if entry is None:
@@ -55,7 +55,7 @@ async def show_entry(visit: Visit, tools: Tools, match: re.Match[str]) -> PageRe
     return render_page("entry.html", visit, entry=entry, back=own_path(visit.query.get("back", "/")))
 
 
-def show_nothing(visit: Visit) -> PageResponse:
+def show_nothing(visit: ConsoleVisit) -> PageResponse:
     """Return the 404 page."""
     return render_page("nothing.html", visit, status=404)
 

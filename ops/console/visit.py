@@ -14,7 +14,7 @@ LANGUAGE_COOKIE = "momentus-language"
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ConsoleVisit:
     """A request of an operator."""
 
     request: PageRequest

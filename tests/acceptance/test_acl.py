@@ -25,6 +25,7 @@ from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
+from ops.audit.log import AUDIT_LOG, begin_entry, list_entries, note_entry
 from ops.acl import ROLES, acl_file, user_line
 from ops.command import CommandRefused
 from ops.depth.read import read_depth
@@ -145,6 +146,12 @@ async def test_the_console_counts_and_people_hold_lanes(url: Url) -> None:
         await hold_lane(ops, "mail.bulk", reason="figures", lasting=None)
         depth = await read_depth(console, tenant="default")
         assert depth.conserved
+        change = begin_entry(
+            who="ana", way="token", role="operate", action="hold-lane", target="mail.bulk", why=""
+        )
+        await note_entry(ops, change)
+        assert [one.number for one in await list_entries(ops, limit=5)] == [change.number]
+        assert "NoPermissionError" in await refusal(console, "RPUSH", AUDIT_LOG, "{}")
         await release_lane(ops, "mail.bulk")
 
 

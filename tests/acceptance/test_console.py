@@ -1,15 +1,8 @@
 """The operators' page as its users meet it: HTTP on a socket, a real Valkey behind it."""
 
 import asyncio
-import http.client
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -19,66 +12,10 @@ from ops.console.texts import WORDS
 from producers.keys import LaneKeys, catalogue
 from producers.suppression import weigh_refusal
 from reports.keys import snapshot
+from tests.console_process import Running, running, start
 from tests.support import OwnValkey, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = "<script>alert('x')</script>"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    process: subprocess.Popen[str]
-    port: int
-
-    async def get(self, path: str = "/", method: str = "GET", **headers: str) -> Reply:
-        return await asyncio.to_thread(self._blocking, path, method, headers)
-
-    def _blocking(self, path: str, method: str, headers: dict[str, str]) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, headers={name.replace("_", "-"): it for name, it in headers.items()})
-            response = connection.getresponse()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-            return Reply(response.status, fields, response.read().decode())
-        finally:
-            connection.close()
-
-    def stop(self) -> tuple[int, str]:
-        """SIGTERM; the exit code and what was logged since the start."""
-        self.process.send_signal(signal.SIGTERM)
-        _, logged = self.process.communicate(timeout=30)
-        return self.process.returncode, logged
-
-
-def start(**variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "ops", "console"],
-        cwd=ROOT,
-        env={f"MOMENTUS_{name}": value for name, value in variables.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@contextmanager
-def running(url: str) -> Iterator[Running]:
-    """A console that must end well, without having logged a fault."""
-    process = start(REDIS_URL=url, CONSOLE__PORT="0")
-    assert process.stderr is not None
-    console = Running(process, json.loads(process.stderr.readline())["port"])
-    try:
-        yield console
-    finally:
-        code, logged = console.stop()
-    assert (code, "Traceback" in logged) == (0, False)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +98,7 @@ async def test_what_others_wrote_is_text_and_nothing_else(console: Running, redi
     for path in ("/", "/lanes/mail.normal"):
         page = await console.get(path)
         assert page.status == 200
-        assert "<script" not in page.text
+        assert page.text.count("<script") == page.text.count('<script src="/console.js"') == 1
         assert "&lt;script&gt;" in page.text
 
 
@@ -173,17 +110,21 @@ async def test_the_json_is_the_same_as_on_the_command_line(console: Running) -> 
     assert depth["conserved"] is True
 
 
-@pytest.mark.parametrize("path", ["/", "/lanes/mail.normal", "/api/depth", "/nothing", "/healthz", "/style.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/lanes/mail.normal", "/audit", "/login", "/api/depth", "/nothing", "/healthz", "/style.css"]
+)
 async def test_no_page_may_load_leak_or_be_kept_anything(console: Running, path: str) -> None:
     reply = await console.get(path)
     policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert "script-src" not in policy
+    assert "script-src" not in policy or "script-src 'self';" in policy
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.headers["cache-control"] == "no-store"
     assert reply.headers["referrer-policy"] == "no-referrer"
-    assert "<script" not in reply.text
+    assert reply.text.replace('<script src="/console.js" defer></script>', "").count("<script") == 0
+    assert " style=" not in reply.text
+    assert " on" + "click" not in reply.text
 
 
 @pytest.mark.parametrize("path", ["/x", "/lanes/", "/lanes/mail.nothing", "/lanes/../healthz", "/api", "//"])

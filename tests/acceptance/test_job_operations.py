@@ -648,10 +648,12 @@ async def test_the_console_tells_of_a_hold_in_both_languages(
     async with client_of(valkey_url) as client:
         console = ConsolePage(client, tenant="default", named="MOMENTUS_REDIS_URL")
         for path in ("/", f"/lanes/{LANE}"):
-            request = PageRequest(method="GET", path=path, host="127.0.0.1", accept_language=language)
+            request = PageRequest(
+                method="GET", path=path, host="127.0.0.1", accept_language=language, peer="127.0.0.1"
+            )
             page = (await console.respond(request)).body.decode()
             assert f"{words}: &lt;b&gt;wrong figures&lt;/b&gt;" in page
-        request = PageRequest(method="GET", path="/api/depth", host="127.0.0.1")
+        request = PageRequest(method="GET", path="/api/depth", host="127.0.0.1", peer="127.0.0.1")
         (lane,) = [
             one for one in json.loads((await console.respond(request)).body)["lanes"] if one["lane"] == LANE
         ]

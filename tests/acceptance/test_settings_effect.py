@@ -793,6 +793,18 @@ IN_METRICS = (
 )
 PROVED |= dict.fromkeys(("METRICS__WORKER", "METRICS__REPORTS", "METRICS__READER"), IN_METRICS)
 
+OF_CONSOLE = (
+    "tests/acceptance/test_console_access.py: the tests of tokens, of a proxy's users, of sessions and of hosts, with "
+    "a console that was started with all of these"
+)
+PROVED |= dict.fromkeys(
+    (
+        *("CONSOLE__LOCAL", "CONSOLE__TOKENS", "CONSOLE__PROXIES", "CONSOLE__PROXY_HEADER", "CONSOLE__VIEWERS"),
+        *("CONSOLE__OPERATORS", "CONSOLE__ADMINS", "CONSOLE__ALLOWED_HOSTS"),
+    ),
+    OF_CONSOLE,
+)
+
 
 def test_every_setting_has_a_proof() -> None:
     every = {name.removeprefix("MOMENTUS_") for name, _ in each_field()}

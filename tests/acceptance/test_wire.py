@@ -37,6 +37,7 @@ from local.sink.smtp import MailSink, SinkFaults
 from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
+from ops.audit.log import begin_entry, note_entry
 from ops.jobs.operations import cancel_job
 from ops.lanes.hold import hold_lane, release_lane
 from ops.mail.bounces import process_bounce
@@ -269,6 +270,8 @@ async def a_worker_dies_between_mark_and_reply(it: System) -> None:
 async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
     await hold_lane(it.redis, "mail.bulk", lasting=None, reason="maintenance")
     assert await release_lane(it.redis, "mail.bulk")
+    change = begin_entry(who="ana", way="token", role="operate", action="hold-lane", target="mail.bulk", why="")
+    await note_entry(it.redis, change)
     it.sink.faults = SinkFaults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
     receipt = await it.producer.send(mail("pia@example.com"))
     await eventually(lambda: it.sink.delaying)
