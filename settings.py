@@ -160,8 +160,18 @@ def to_networks(text: str) -> str:
         ValueError: one is neither.
     """
     for one in text.split():
-        ip_network(one)
+        if not is_network(one):
+            raise ValueError("is neither an address nor a network")
     return text
+
+
+def is_network(text: str) -> bool:
+    """Return True if the text is an address or a network, like 10.0.0.0/8."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 ConsoleTokens = Annotated[SecretStr, AfterValidator(to_console_tokens)]

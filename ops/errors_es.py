@@ -76,7 +76,7 @@ SETTINGS: Mapping[str, str] = {
         "MOMENTUS_READER__ACCESS=open: solo vale en esta misma máquina; defina session"
     ),
     "a token has another form": "un token tiene otra forma",
-    "{0} does not appear to be an IPv4 or IPv6 network": "{0} no es una dirección ni una red",
+    "is neither an address nor a network": "no es una dirección ni una red",
     "unknown time zone": "zona horaria desconocida",
     "not a host name or address": "no es un nombre de máquina ni una dirección",
     "not a port, HOST:PORT or unix:/PATH": "no es un puerto, HOST:PORT ni unix:/PATH",
@@ -136,7 +136,7 @@ ALLOWED: Mapping[str, str] = {
     ),
     "`name:role:token`, separated by white space; names of lower-case letters, digits and hyphens, roles `view`, "
     "`operate` and `admin`, tokens of at least 24 characters (`openssl rand -hex 24`)": (
-        "`nombre:rol:token`, separados por espacios; nombres de letras minúsculas, cifras y guiones, roles "
+        "`name:role:token`, separados por espacios; nombres de letras minúsculas, cifras y guiones, roles "
         "`view`, `operate` y `admin`, tokens de al menos 24 caracteres (`openssl rand -hex 24`)"
     ),
     "addresses or networks, separated by spaces": "direcciones o redes, separadas por espacios",

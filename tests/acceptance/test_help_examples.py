@@ -74,7 +74,7 @@ LASTING = {
 FIRST_WORDS = {
     "jobs": {
         *("why", "dead", "parked", "unpark", "revive", "discard", "edit", "cancel"),
-        *("pause", "resume", "hold", "release", "acknowledge-loss"),
+        *("pause", "resume", "hold", "release", "acknowledge-loss", "audit"),
     },
     "limit": {"limit"},
     "mail": {"mail"},

@@ -26,6 +26,7 @@ ROOMS = ("jobs", "producers", "sessions", "reader", "worker", "ops")
 CALLS = frozenset({"match", "fullmatch", "search", "sub", "subn", "split", "finditer", "findall"})
 COMPUTED = {
     ("local/sink/page.py", "pattern"): ("local.sink.page", "_VIEWS"),
+    ("ops/console/page.py", "pattern"): ("ops.console.page", "_VIEWS"),
     ("worker/mail/smtp/reply_words.py", "pattern"): ("worker.mail.smtp.reply_words", "_PATTERNS"),
 }
 """Patterns that stand in a table of their module, by the name they have where they are used."""
