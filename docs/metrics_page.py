@@ -39,7 +39,11 @@ scrape_configs:
   - job_name: momentus
     static_configs:
       - targets: ["127.0.0.1:9310", "127.0.0.1:9311", "127.0.0.1:8710", "127.0.0.1:9313"]
+rule_files: [momentus.rules.yaml]
 ```
+
+`deploy/prometheus/momentus.rules.yaml` has alerts, each with its page in `docs/alerts.md`, and
+`deploy/grafana/momentus.json` is a dashboard to import.
 
 Beside the metrics below each process has those of Prometheus's own client for Python:
 `process_cpu_seconds_total`, `process_resident_memory_bytes` and the other `process_*`.

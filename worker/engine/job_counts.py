@@ -5,8 +5,9 @@ Kinds and lanes are this worker's own; a job of another kind counts as `unknown`
 errors of one kind and lane the next ones count as `other`.
 """
 
-import time
+from collections import defaultdict
 from collections.abc import Container
+from time import monotonic
 from typing import Final
 
 from metrics.histogram import LONG, Histogram
@@ -25,14 +26,14 @@ class JobCount:
     def __init__(self) -> None:
         self.waits = Histogram(LONG)
         self.runs = Histogram(LONG)
-        self.outcomes: dict[str, int] = {}
-        self.errors: dict[str, int] = {}
+        self.outcomes = defaultdict[str, int](int)
+        self.errors = defaultdict[str, int](int)
 
     def count_error(self, name: str) -> None:
         """Count an error by the name of its class."""
         if name not in self.errors and len(self.errors) >= MOST_ERRORS:
             name = "other"
-        self.errors[name] = self.errors.get(name, 0) + 1
+        self.errors[name] += 1
 
 
 class JobCounts:
@@ -53,10 +54,10 @@ class JobCounts:
         """Count the outcome of an attempt."""
         claim = attempt.claim
         count = self.by_kind.get((attempt.kind, claim.lane)) or self._new(attempt.kind, claim.lane)
-        wait = claim.claimed_ms - claim.due_ms
-        count.waits.observe(wait / 1000 if wait > 0 else 0.0, claim.id)
-        count.runs.observe(time.monotonic() - claim.taken_at, claim.id)
-        count.outcomes[outcome] = count.outcomes.get(outcome, 0) + 1
+        wait_ms = claim.claimed_ms - claim.due_ms
+        count.waits.observe(wait_ms / 1000 if wait_ms > 0 else 0.0, claim.id)
+        count.runs.observe(monotonic() - claim.taken_at, claim.id)
+        count.outcomes[outcome] += 1
         if attempt.error:
             count.count_error(attempt.error)
 
