@@ -42,6 +42,20 @@ class Histogram:
         self._examples: list[tuple[str, float] | None] = [None] * (len(bounds) + 1)
         self.total = 0.0
 
+    @classmethod
+    def of_counts(
+        cls,
+        bounds: Sequence[float],
+        counts: Sequence[int],
+        total: float,
+        examples: Sequence[tuple[str, float] | None] = (),
+    ) -> Histogram:
+        """Return the histogram of counts that were kept elsewhere."""
+        histogram = cls(bounds)
+        histogram._counts, histogram.total = list(counts), total
+        histogram._examples = list(examples) or histogram._examples
+        return histogram
+
     def observe(self, seconds: float, example: str = "") -> None:
         """Count a duration. ``example``: the id of its job, shown with the bucket."""
         place = bisect_left(self._bounds, seconds)
