@@ -41,6 +41,7 @@ from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
 from ops.lanes.known import known_lanes
+from ops.mail.account_state import AccountState, read_accounts
 from ops.mail.doubt import RefusalDoubt, read_doubts
 from producers.keys import LaneKeys, group_of
 
@@ -193,6 +194,7 @@ class Depth:
         losses: the groups that lost data, until an operator acknowledges it.
         doubts: the last day's domains and accounts with many recipients refused at once.
         ledger: the groups with jobs of the ledger.
+        accounts: the mail accounts, in the order in which the mail lanes try them.
     """
 
     at: datetime
@@ -202,6 +204,7 @@ class Depth:
     losses: tuple[DataLoss, ...] = ()
     doubts: tuple[RefusalDoubt, ...] = ()
     ledger: tuple[LedgerDepth, ...] = ()
+    accounts: tuple[AccountState, ...] = ()
 
     @property
     def conserved(self) -> bool:
@@ -282,6 +285,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         doubts=await read_doubts(redis),
         losses=tuple(group.loss for group in groups if group.loss is not None),
         ledger=await read_ledger(redis),
+        accounts=tuple(await read_accounts(redis)),
     )
 
 

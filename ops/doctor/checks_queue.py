@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ops.depth.read import Depth, LaneDepth
+from ops.doctor.checks_accounts import judge_account
 from ops.doctor.checks_reports import judge_reports
 from ops.doctor.checks_workers import judge_worker, worker_name
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
@@ -41,6 +42,8 @@ def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
     yield from _workers(depth)
     for lane in depth.lanes:
         yield from _lane(lane)
+    for account in depth.accounts:
+        yield from judge_account(account)
     yield from judge_reports(depth.reports, at=depth.at)
     for key in sorted({state.key for lane in depth.lanes for state in lane.limits.states if not state.readable}):
         yield wrong("limit.unreadable", f"limit {key}")

@@ -65,6 +65,18 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{parked} jobs are parked: they wait for a worker that knows them, or for a decision",
         "see ./run ops parked LANE",
     ),
+    "account.closed": (
+        "is closed for {time}: {reason}",
+        "see docs/operations.md, A mail account is closed; once it is mended: ./run ops mail resume {account}",
+    ),
+    "account.paused": (
+        "is paused by an operator: {reason}",
+        "./run ops mail resume NAME, when the reason is gone",
+    ),
+    "account.slowed": (
+        "sends slower than it could ({rate}), because its provider asked for less",
+        "it becomes faster by itself; if it stays, set its limit to what the provider allows (docs/mail.md)",
+    ),
     "limit.unreadable": (
         "cannot be read, so no job begins under it: another application wrote to it",
         "define it again: ./run ops limit set; or restart a worker that defines it",

@@ -74,6 +74,18 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{parked} trabajos están aparcados: esperan un worker que los conozca, o una decisión",
         "vea ./run ops parked LANE",
     ),
+    "account.closed": (
+        "está cerrada desde hace {time}: {reason}",
+        "vea docs/operations.md, A mail account is closed; cuando esté corregida: ./run ops mail resume {account}",
+    ),
+    "account.paused": (
+        "la pausó un operador: {reason}",
+        "./run ops mail resume NAME, cuando desaparezca el motivo",
+    ),
+    "account.slowed": (
+        "envía más despacio de lo que podría ({rate}), porque su proveedor pidió menos",
+        "se acelera sola; si sigue así, ponga en su límite lo que admite el proveedor (docs/mail.md)",
+    ),
     "limit.unreadable": (
         "no se puede leer, así que ningún trabajo empieza con él: otra aplicación escribió en él",
         "defínalo de nuevo: ./run ops limit set; o reinicie un worker que lo defina",

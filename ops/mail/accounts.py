@@ -1,134 +1,30 @@
-"""`ops mail accounts`, `pause`, `resume`: the state of the mail accounts, and operators' pauses of them.
-
-    open      workers send through it
-    closed    its breaker is open: refused login, used-up day, repeated faults; it opens again after a while
-    trying    that time is over, and one connection tests the account
-    paused    an operator paused it, until an operator resumes it
-    slowed    open, at a part of its pace or at a learned one, because the provider args for less
-
-A worker defines the accounts when it starts; accounts that no worker defines any longer are not shown.
-"""
+"""`ops mail accounts`, `pause`, `resume`: the state of the mail accounts, and operators' pauses of them."""
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 
 from ops.arguments import add_reason
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.language import Language
-from ops.mail.budget import BucketBudget, WindowBudget, read_budget
-from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
+from ops.mail.account_state import (
+    PREFIX,
+    TAG,
+    AccountState as AccountState,
+    State as State,
+    read_accounts as read_accounts,
+)
+from ops.mail.doubt import doubt_text
 from ops.mail.words import ACCOUNT_HEADS, ACCOUNTS
 from ops.table import printable, table
-from producers.keys import LaneKeys, mail_account, mail_permits
-from producers.limits.hold import Hold
-from producers.limits.limit import Limit
-from producers.limits.limits import Limits, LimitState
+from producers.keys import mail_account
+from producers.limits.limits import Limits
 
-State = Literal["open", "slowed", "closed", "trying", "paused"]
-
-PREFIX = "account:"
-_TAG = "{mail}"
 _WINDOWS = (("day", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-_KEYS = LaneKeys("mail.normal")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountState:
-    """State of one account at an instant.
-
-    Attributes:
-        held: the hold that stops sending, with its reason and end.
-        trouble, reason: the breaker's, "" while it is closed.
-        step: number of consecutive pauses of the breaker.
-        pace: the usable part of its budget.
-        learned: mails a minute that its provider accepts, as measured, if it has no limits; 0: any number.
-        limit: its budget.
-        left: the rest of each rate of the budget.
-        room: number of mails that may start now; None: any number.
-        running: mails being sent through it, if that is counted.
-        connections: open connections of all workers.
-        doubt: the last day's refusal of many recipients at once, if there was one.
-    """
-
-    name: str
-    held: Hold | None
-    trouble: str
-    reason: str
-    step: int
-    pace: float
-    learned: int
-    limit: Limit | None
-    left: tuple[BucketBudget | WindowBudget, ...]
-    room: int | None
-    running: int
-    connections: int
-    at: datetime
-    doubt: RefusalDoubt | None = None
-
-    @property
-    def state(self) -> State:
-        """The state in one word; see the module."""
-        if self.held is not None:
-            return "paused" if self.held.until is None else "closed"
-        if self.step:
-            return "trying"
-        return "slowed" if self.pace < 1 or self.learned else "open"
-
-    @property
-    def opens_in(self) -> timedelta | None:
-        """Time until it sends again; None: until an operator resumes it."""
-        if self.held is None:
-            return timedelta(0)
-        return None if self.held.until is None else max(timedelta(0), self.held.until - self.at)
-
-
-async def read_accounts(redis: Redis) -> list[AccountState]:
-    """Read all accounts, in the order in which the mail lanes try them.
-
-    Raises:
-        RedisError, OSError: Redis did not answer.
-    """
-    limits = Limits(redis, _TAG)
-    states = {one.key: one for one in await limits.all() if one.key.startswith(PREFIX)}
-    bindings = await limits.bindings()
-    doubts = {one.name: one for one in await read_doubts(redis) if one.kind == "account"}
-    order = [key for binding in bindings.values() for key in binding.keys if key in states]
-    seen = [await _seen(redis, states[key]) for key in dict.fromkeys([*order, *states])]
-    return [replace(one, doubt=doubts.get(one.name)) for one in seen]
-
-
-async def _seen(redis: Redis, state: LimitState) -> AccountState:
-    name = state.key.removeprefix(PREFIX)
-    rates = state.limit.rates if state.limit else ()
-    async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
-        pipeline.time()
-        pipeline.hgetall(mail_account(name))
-        pipeline.zrange(mail_permits(name), 0, -1, withscores=True)
-        for number in range(1, len(rates) + 1):
-            pipeline.hget(_KEYS.buckets, f"{state.key}#{number}")
-        (seconds, microseconds), breaker, permits, *texts = await pipeline.execute()
-    now_ms = seconds * 1000 + microseconds / 1000
-    stored = {field.decode(): value.decode(errors="replace") for field, value in breaker.items()}
-    return AccountState(
-        name=name,
-        held=state.held,
-        trouble=stored.get("trouble", ""),
-        reason=stored.get("reason", ""),
-        step=int(stored.get("step", 0)),
-        pace=state.pace,
-        learned=round(float(stored.get("rate", 0))),
-        limit=state.limit,
-        left=tuple(read_budget(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
-        room=state.room,
-        running=state.running,
-        connections=sum(1 for _, lapses in permits if lapses > now_ms),
-        at=datetime.fromtimestamp(now_ms / 1000, UTC),
-    )
 
 
 async def pause_account(redis: Redis, name: str, *, reason: str) -> bool:
@@ -137,7 +33,7 @@ async def pause_account(redis: Redis, name: str, *, reason: str) -> bool:
     Raises:
         RedisError, OSError: Redis did not answer; a second call is harmless.
     """
-    return await Limits(redis, _TAG).hold(PREFIX + name, None, reason)
+    return await Limits(redis, TAG).hold(PREFIX + name, None, reason)
 
 
 async def resume_account(redis: Redis, name: str) -> bool:
@@ -146,9 +42,9 @@ async def resume_account(redis: Redis, name: str) -> bool:
     Raises:
         RedisError, OSError: Redis did not answer; a second call is harmless.
     """
-    breaker = ("step", "until_ms", "trouble", "reason", "faults", "fault_ms")
+    breaker = ("step", "until_ms", "trouble", "reason", "since_ms", "faults", "fault_ms")
     stopped = int(await redis.hdel(mail_account(name), *breaker))  # type: ignore[misc]  # typed for both clients
-    return await Limits(redis, _TAG).release(PREFIX + name) or stopped > 0
+    return await Limits(redis, TAG).release(PREFIX + name) or stopped > 0
 
 
 # The commands

@@ -6,6 +6,7 @@
 --            faults, fault_ms  connection faults in a row, and time of the last one
 --            step              number of pauses in a row; absent while the account works
 --            until_ms          end of the pause
+--            since_ms          start of the first of these pauses
 --            trouble, reason   cause of the pause, for operators
 --            proven_ms         time at which a connection last worked
 --            trying            permit of the connection that tests the account
@@ -52,6 +53,9 @@ faults = now - fault_ms > row and 1 or faults + 1
 redis.call('HSET', account, 'faults', faults, 'fault_ms', now)
 if step == 0 and faults < threshold then
   return {0, 0, 0, '', ''}
+end
+if step == 0 then
+  redis.call('HSET', account, 'since_ms', now)
 end
 step = step + 1
 redis.call('HDEL', account, 'proven_ms', 'trying')

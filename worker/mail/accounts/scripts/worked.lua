@@ -19,6 +19,6 @@ local later = not by_a_login[known[3]]
 if step > 0 and (until_ms > now or (ARGV[1] == 'opened' and later)) then
   return 0
 end
-redis.call('HDEL', KEYS[1], 'step', 'until_ms', 'trouble', 'reason', 'faults', 'fault_ms', 'trying')
+redis.call('HDEL', KEYS[1], 'step', 'until_ms', 'trouble', 'reason', 'since_ms', 'faults', 'fault_ms', 'trying')
 redis.call('HSET', KEYS[1], 'proven_ms', now)
 return step > 0 and 1 or 0
