@@ -25,8 +25,8 @@ from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
-from ops.audit.log import AUDIT_LOG, begin_entry, list_entries, note_entry
 from ops.acl import ROLES, acl_file, user_line
+from ops.audit.log import AUDIT_LOG, begin_entry, list_entries, note_entry
 from ops.command import CommandRefused
 from ops.depth.read import read_depth
 from ops.lanes.hold import hold_lane, release_lane
