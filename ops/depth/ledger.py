@@ -1,14 +1,20 @@
-"""Jobs of the ledger as Redis has them, by lane group: one constant-time count each.
+"""Jobs of the ledger as Redis has them, by lane group: a constant-time count each.
 
-`./run ops ledger check` compares them with Postgres, job by job.
+`./run ops ledger check` compares them with Postgres, job by job. Ends wait in Redis for a recorder; how long they
+have waited is read from a hundred of them, which a user without the right to read replies does without.
 """
 
 from dataclasses import dataclass
 
+import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from jobs.lanes import GROUPS
 from producers.keys import LaneKeys
+from producers.rights import missing_right
+
+_SAMPLE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,20 +24,49 @@ class LedgerDepth:
     Attributes:
         live: number of jobs that have not ended; waiting and leased ones of the lanes include them.
         unrecorded: number of ended jobs whose end no worker has written to Postgres yet.
+        unrecorded_ms: the time since the oldest of them ended, among a hundred; None if it is not known.
     """
 
     group: str
     live: int
     unrecorded: int
+    unrecorded_ms: int | None = None
 
 
-async def read_ledger(redis: Redis) -> tuple[LedgerDepth, ...]:
-    """Return the groups that have jobs of the ledger. Raises RedisError, OSError."""
+async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:
+    """Return the groups that have jobs of the ledger.
+
+    Args:
+        now_ms: by Redis's clock.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
     found: list[LedgerDepth] = []
     for group in GROUPS:
         keys = LaneKeys(group)
         live = await redis.hlen(keys.ledger)  # type: ignore[misc]  # typed for both clients
         unrecorded = await redis.hlen(keys.ended)  # type: ignore[misc]  # as above
         if live or unrecorded:
-            found.append(LedgerDepth(group=group, live=live, unrecorded=unrecorded))
+            ended_ms = await _oldest_end(redis, keys.ended) if unrecorded else None
+            waited_ms = None if ended_ms is None else max(0, now_ms - ended_ms)
+            found.append(LedgerDepth(group=group, live=live, unrecorded=unrecorded, unrecorded_ms=waited_ms))
     return tuple(found)
+
+
+async def _oldest_end(redis: Redis, key: str) -> int | None:
+    """Return when the oldest of a hundred ends was (ms); None without the right to read them."""
+    try:
+        _, ends = await redis.hscan(key, count=_SAMPLE)
+    except ResponseError as error:
+        if missing_right(error):
+            return None
+        raise
+    return min((at for at in map(_instant, ends.values()) if at), default=None)
+
+
+def _instant(end: bytes) -> int:
+    try:
+        return int(orjson.loads(end)["at_ms"])
+    except (ValueError, TypeError, KeyError):
+        return 0

@@ -284,7 +284,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         reports=await read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
         doubts=await read_doubts(redis),
         losses=tuple(group.loss for group in groups if group.loss is not None),
-        ledger=await read_ledger(redis),
+        ledger=await read_ledger(redis, now_ms=now_us // 1000),
         accounts=tuple(await read_accounts(redis)),
     )
 

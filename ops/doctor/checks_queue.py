@@ -15,6 +15,7 @@ The exit codes of `depth` and of `doctor` follow from the same findings: 1 if on
 from collections.abc import Iterator
 from datetime import timedelta
 
+from ops.depth.ledger import LedgerDepth
 from ops.depth.read import Depth, LaneDepth
 from ops.doctor.checks_accounts import judge_account
 from ops.doctor.checks_reports import judge_reports
@@ -25,6 +26,7 @@ from ops.durations import duration_text
 _SILENT_MS = 15_000
 _RESTARTED = timedelta(seconds=15)
 _UNCLAIMED = timedelta(seconds=30)
+_UNRECORDED = timedelta(minutes=1)
 _LATE = timedelta(minutes=5)
 _ELSEWHERE = {"workers.none"}
 """Findings that are wrong only for `doctor`: a queue without jobs misses no worker."""
@@ -42,6 +44,8 @@ def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
     yield from _workers(depth)
     for lane in depth.lanes:
         yield from _lane(lane)
+    for group in depth.ledger:
+        yield from _ledger(group)
     for account in depth.accounts:
         yield from judge_account(account)
     yield from judge_reports(depth.reports, at=depth.at)
@@ -96,6 +100,14 @@ def _late(lane: LaneDepth) -> Iterator[DoctorFinding]:
         yield wrong("lane.stuck", lane.lane, slots=lane.slots.total, **values)
     elif lane.why != "limits" and waited >= _LATE:
         yield warning("lane.late", lane.lane, **values)
+
+
+def _ledger(group: LedgerDepth) -> Iterator[DoctorFinding]:
+    """Judge the ends that wait to be recorded: a recorder writes them within a second."""
+    waited = timedelta(milliseconds=group.unrecorded_ms or 0)
+    if waited >= _UNRECORDED:
+        values = {"unrecorded": group.unrecorded, "oldest": duration_text(waited.total_seconds())}
+        yield wrong("ledger.unrecorded", group.group, **values)
 
 
 def _waited(lane: LaneDepth) -> timedelta:

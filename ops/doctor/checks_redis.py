@@ -28,6 +28,8 @@ def judge_redis(facts: RedisFacts, *, bound: timedelta = BOUND) -> Iterator[Doct
         yield warning("redis.no_right", _WHERE, right=right, part=part)
     if facts.info:
         yield _version(facts)
+        if facts.info.get("role") == "slave":
+            yield wrong("redis.replica", _WHERE)
         yield _eviction(facts)
         yield from _durability(facts)
         yield _memory(facts)

@@ -19,11 +19,13 @@ from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.dkim import InvalidDkimKey, load_signer
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from ops.command import Tools
+from ops.depth.wrong_keys import wrong_keys
 from ops.doctor.checks_mail import SELECTORS, judge_domain, judge_host, judge_server
 from ops.doctor.checks_redis import judge_redis
 from ops.doctor.credentials import credentials_of
 from ops.doctor.dns import Resolver
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
+from ops.doctor.ledger_postgres import gather_ledger, judge_ledger
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.proofs import judge_proofs
 from ops.doctor.redis_facts import gather_redis
@@ -64,6 +66,8 @@ async def _redis(tools: Tools) -> list[DoctorFinding]:
     except (RedisError, OSError) as error:
         if right := missing_right(error):
             return [wrong("redis.no_right", "redis", right=right, part="Redis is not checked")]
+        if str(error).startswith("WRONGTYPE") and (keys := await wrong_keys(tools.redis)):
+            return [wrong("redis.wrong_key", "redis", why="; ".join(keys))]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
     found = list(judge_redis(facts, bound=bound))
     if tools.postgres_dsn and facts.depth is not None and not facts.depth.reports:
@@ -79,6 +83,7 @@ async def _postgres(tools: Tools) -> list[DoctorFinding]:
         *found,
         *judge_role(await gather_role(tools.postgres_dsn)),
         *await _boards(tools),
+        *await _ledger(tools),
         *await _zones(tools),
     ]
 
@@ -95,6 +100,11 @@ async def _zones(tools: Tools) -> list[DoctorFinding]:
         return []
     found = [warning("zones.differ", one.zone, fault=one.words, remedy=REMEDY) for one in faults]
     return found or [fine("zones.agree", "zones", zones=", ".join(sorted(zones)))]
+
+
+async def _ledger(tools: Tools) -> list[DoctorFinding]:
+    facts = await gather_ledger(tools.postgres_dsn)
+    return [] if facts is None else list(judge_ledger(facts))
 
 
 async def _boards(tools: Tools) -> list[DoctorFinding]:

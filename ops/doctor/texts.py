@@ -20,6 +20,14 @@ ENGLISH: FindingTexts = {
         "Redis does not answer: {fault}",
         "start it on its old data directory, or fix MOMENTUS_REDIS_URL",
     ),
+    "redis.wrong_key": (
+        "another application writes to this database, and its lanes rest: {why}",
+        "find what writes there, keep a copy (DUMP), and remove the keys; see docs/operations.md",
+    ),
+    "redis.replica": (
+        "is a replica: it accepts no jobs, and workers can record nothing",
+        "name the primary in MOMENTUS_REDIS_URL, or its sentinels: sentinel://",
+    ),
     "redis.no_right": (
         "the user of MOMENTUS_REDIS_URL lacks a right, {right}: {part}",
         "grant it: `./run ops acl` writes a user for each role with the rights that it needs",

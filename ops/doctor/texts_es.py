@@ -12,6 +12,14 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "Redis no responde: {fault}",
         "arránquelo sobre su directorio de datos anterior, o corrija MOMENTUS_REDIS_URL",
     ),
+    "redis.wrong_key": (
+        "otra aplicación escribe en esta base de datos, y sus carriles descansan: {why}",
+        "busque qué escribe ahí, guarde una copia (DUMP) y elimine las claves; vea docs/operations.md",
+    ),
+    "redis.replica": (
+        "es una réplica: no admite trabajos, y los workers no pueden registrar nada",
+        "nombre al primario en MOMENTUS_REDIS_URL, o a sus centinelas: sentinel://",
+    ),
     "redis.no_right": (
         "al usuario de MOMENTUS_REDIS_URL le falta un permiso, {right}: {part}",
         "concédalo: `./run ops acl` escribe un usuario para cada función con los permisos que necesita",

@@ -65,6 +65,24 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{parked} jobs are parked: they wait for a worker that knows them, or for a decision",
         "see ./run ops parked LANE",
     ),
+    "ledger.unrecorded": (
+        "{unrecorded} jobs have ended and wait to be recorded in the ledger, the oldest for {oldest}",
+        "start a worker with MOMENTUS_POSTGRES_DSN; if one runs, its log says why it waits (ledger.away)",
+    ),
+    "ledger.handed_over": ("staged jobs are handed to Redis; {pending} wait, none for long", ""),
+    "ledger.pending": (
+        "{pending} staged jobs wait to be handed to Redis, the oldest for {oldest}",
+        "start a worker with MOMENTUS_POSTGRES_DSN and MOMENTUS_LEDGER__RELAY=on; see docs/ledger.md",
+    ),
+    "ledger.unusable": ("cannot be used by this build: {fault}", "see ./run ops db check"),
+    "ledger.no_days": (
+        "has no partition for the days to come, the last is {day}: rows go to the DEFAULT partitions",
+        "start a worker with MOMENTUS_POSTGRES_DSN, which makes them once an hour; or ./run ops db install",
+    ),
+    "ledger.quarantined": (
+        "{rows} rows since yesterday could not become jobs",
+        "see ./run ops ledger list for the reasons; stage those jobs again, mended",
+    ),
     "account.closed": (
         "is closed for {time}: {reason}",
         "see docs/operations.md, A mail account is closed; once it is mended: ./run ops mail resume {account}",

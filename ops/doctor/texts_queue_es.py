@@ -74,6 +74,27 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{parked} trabajos están aparcados: esperan un worker que los conozca, o una decisión",
         "vea ./run ops parked LANE",
     ),
+    "ledger.unrecorded": (
+        "{unrecorded} trabajos han terminado y falta registrarlos en el libro, el más antiguo desde hace {oldest}",
+        "arranque un worker con MOMENTUS_POSTGRES_DSN; si hay uno, su registro dice por qué espera (ledger.away)",
+    ),
+    "ledger.handed_over": (
+        "los trabajos anotados se entregan a Redis; {pending} esperan, ninguno desde hace mucho",
+        "",
+    ),
+    "ledger.pending": (
+        "{pending} trabajos anotados esperan su entrega a Redis, el más antiguo desde hace {oldest}",
+        "arranque un worker con MOMENTUS_POSTGRES_DSN y MOMENTUS_LEDGER__RELAY=on; vea docs/ledger.md",
+    ),
+    "ledger.unusable": ("esta versión no puede usarlo: {fault}", "vea ./run ops db check"),
+    "ledger.no_days": (
+        "no tiene partición para los días que vienen, la última es {day}: las filas van a las particiones DEFAULT",
+        "arranque un worker con MOMENTUS_POSTGRES_DSN, que las crea cada hora; o ./run ops db install",
+    ),
+    "ledger.quarantined": (
+        "{rows} filas desde ayer no han podido ser trabajos",
+        "vea los motivos en ./run ops ledger list; anote esos trabajos de nuevo, corregidos",
+    ),
     "account.closed": (
         "está cerrada desde hace {time}: {reason}",
         "vea docs/operations.md, A mail account is closed; cuando esté corregida: ./run ops mail resume {account}",
