@@ -4,7 +4,7 @@
 have waited is read from a hundred of them, which a user without the right to read replies does without.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import orjson
 from redis.asyncio import Redis
@@ -31,6 +31,10 @@ class LedgerDepth:
     live: int
     unrecorded: int
     unrecorded_ms: int | None = None
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return plain values, without those that are not known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:

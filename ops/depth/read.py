@@ -225,7 +225,7 @@ class Depth:
             "reports": [asdict(report) for report in self.reports],
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "losses": [asdict(loss) for loss in self.losses],
-            "ledger": [asdict(one) for one in self.ledger],
+            "ledger": [one.to_json() for one in self.ledger],
         }
 
 
