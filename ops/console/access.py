@@ -17,6 +17,7 @@ that sends the proxy's header is ignored. Nothing here reads or writes; `ops.con
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -32,6 +33,8 @@ COOKIE = "momentus-console"
 COOKIE_LIFE_S = 12 * 3600
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 _NAME_LIMIT = 128
+_END = re.compile(r"[0-9]{1,12}")
+"""Seconds since 1970; Python refuses to read a number of thousands of digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class AccessRules:
         """Return the owner of the log-in form's cookie, or None if it is over or its token is gone."""
         name, _, rest = cookie.partition(".")
         until, _, _ = rest.partition(".")
-        if not until.isdecimal() or int(until) <= now_s:
+        if not _END.fullmatch(until) or int(until) <= now_s:
             return None
         named = (one for one in self.tokens if one.name == name)
         return next((one.owner for one in named if _same(cookie, write_cookie(one, until_s=int(until)))), None)

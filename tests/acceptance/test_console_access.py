@@ -219,7 +219,9 @@ async def test_a_wrong_token_logs_nobody_in(guarded: Running) -> None:
     assert "This token is unknown" in reply.text
 
 
-@pytest.mark.parametrize("change", ["over", "another token", "another name", "a later end"])
+@pytest.mark.parametrize(
+    "change", ["over", "another token", "another name", "a later end", "an end of thousands of digits"]
+)
 async def test_a_cookie_that_was_not_given_lets_nobody_in(guarded: Running, change: str) -> None:
     until = int(time.time()) + (-1 if change == "over" else 1000)
     token = "y" * 24 if change == "another token" else TOKENS["admin"]
@@ -227,6 +229,7 @@ async def test_a_cookie_that_was_not_given_lets_nobody_in(guarded: Running, chan
     value = {
         "another name": value.replace("admin-bot", "view-bot"),
         "a later end": value.replace(str(until), str(until + 1)),
+        "an end of thousands of digits": value.replace(str(until), "9" * 5000),
     }.get(change, value)
     assert (await guarded.get(cookie=f"{COOKIE}={value}")).status == 401
 

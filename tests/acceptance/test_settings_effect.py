@@ -794,8 +794,8 @@ IN_METRICS = (
 PROVED |= dict.fromkeys(("METRICS__WORKER", "METRICS__REPORTS", "METRICS__READER"), IN_METRICS)
 
 OF_CONSOLE = (
-    "tests/acceptance/test_console_access.py: the tests of tokens, of a proxy's users, of sessions and of hosts, with "
-    "a console that was started with all of these"
+    "tests/acceptance/test_console_access.py: the tests of tokens, of a proxy's users, of sessions and of hosts, "
+    "with a console that was started with all of these"
 )
 PROVED |= dict.fromkeys(
     (
