@@ -39,6 +39,15 @@ SPANISH: Mapping[str, str] = {
     "list the latest changes on the console: who, what and why": (
         "listar los últimos cambios hechos en la consola: quién, qué y por qué"
     ),
+    "list jobs by state, lane, kind, recipient domain, error and age": (
+        "listar trabajos por estado, carril, tipo, dominio del destinatario, error y edad"
+    ),
+    "of the jobs (default dead)": "de los trabajos (por defecto dead)",
+    "a whole kind, like mail.send": "un tipo entero, como mail.send",
+    "a recipient's domain": "el dominio de un destinatario",
+    "a text within the reason of the last attempt": "un texto del motivo del último intento",
+    "longer in this state than that: 90s, 10m, 2h, 1d": "más tiempo en ese estado: 90s, 10m, 2h, 1d",
+    "less long in this state than that": "menos tiempo en ese estado",
     "compute a report now": "calcular un informe ahora",
     "a declared report": "un informe declarado",
     "serve the operators' page, on this machine only": "servir la página de operación, solo en esta máquina",

@@ -2,6 +2,9 @@
 
     GET /                   lanes, workers, reports        GET /api/depth       the same as JSON
     GET /lanes/NAME         one lane                       GET /healthz         200 while it serves, Redis or not
+    GET /jobs?state=...     a list of jobs                 GET /job?id=...      one job
+    GET /mail               accounts, uncertain mails, suppressed addresses
+    GET /sessions?user=...  a user's sessions
     GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
     GET /language/LANG      es or en
     GET, POST /login        a service token                POST /logout
@@ -25,7 +28,7 @@ from redis.exceptions import RedisError
 from clocks import BOUND
 from hosts import AllowedHosts
 from ops.command import CommandRefused, Tools
-from ops.console import views
+from ops.console import job_views, mail_views, views
 from ops.console.access import AccessRules, Operator, Role
 from ops.console.actions import ACTIONS
 from ops.console.change import make_change, refusal_text
@@ -90,7 +93,7 @@ class ConsolePage:
         visit = ConsoleVisit(request, Operator("", None, "none"), language)
         try:
             operator = await identify_operator(request, self._rules, self._sessions)
-            visit = ConsoleVisit(request, operator, language)
+            visit = ConsoleVisit(request, operator, language, self._rules.shown_fields)
             tools = replace(self._tools, language=language)
             return await (self._posted(visit, tools) if request.method == "POST" else self._shown(visit, tools))
         except (RedisError, OSError, SessionsUnavailable) as error:
@@ -167,6 +170,10 @@ _VIEWS: dict[str, tuple[Role, View]] = {
     r"/api/depth": ("view", views.depth_json),
     r"/metrics": ("view", views.show_metrics),
     r"/lanes/([a-z0-9_.]{1,64})": ("view", views.show_lane),
+    r"/jobs": ("view", job_views.show_jobs),
+    r"/job": ("view", job_views.show_job),
+    r"/mail": ("view", mail_views.show_mail),
+    r"/sessions": ("admin", mail_views.show_sessions),
     r"/audit": ("view", views.show_audit),
     r"/audit/([0-9a-f]{16})": ("view", views.show_entry),
 }

@@ -11,6 +11,7 @@ import jinja2
 import orjson
 
 from ops.console.exchange import PageResponse
+from ops.console.payload import visible_text
 from ops.console.visit import ConsoleVisit, address
 from ops.depth.read import drains_at
 from ops.depth.texts import drain_text, held_text, loss_text, reason_text, why_text
@@ -19,7 +20,15 @@ from ops.limits.texts import lane_limit_texts
 
 REFRESH_SECONDS = 2
 _FOLDER = Path(__file__).parent / "pages"
+
+
+def _shown_value(value: object) -> object:
+    """Return a value for a page: a text without control characters, and what is markup already as it is."""
+    return visible_text(value) if type(value) is str else value
+
+
 _PAGES = jinja2.Environment(
+    finalize=_shown_value,
     loader=jinja2.FileSystemLoader(_FOLDER),
     autoescape=True,
     undefined=jinja2.StrictUndefined,

@@ -1,8 +1,11 @@
 """Texts of the console in Spanish and English."""
 
-from ops.language import Language
+from collections.abc import Mapping
 
-WORDS: dict[Language, dict[str, str]] = {
+from ops.console import texts_actions, texts_jobs
+from ops.language import LANGUAGES, Language
+
+_WHOLE: dict[Language, dict[str, str]] = {
     "es": {
         "title": "Consola de Momentus Jobs",
         "lanes": "Carriles",
@@ -60,59 +63,6 @@ WORDS: dict[Language, dict[str, str]] = {
         "not_found": "Aquí no hay nada.",
         "back": "Todos los carriles",
         "refresh": "Se actualiza cada {seconds} s.",
-        "skip": "Ir al contenido",
-        "pages": "Páginas",
-        "role_view": "solo ver",
-        "role_operate": "operación",
-        "role_admin": "administración",
-        "log_in": "Iniciar sesión",
-        "log_out": "Cerrar sesión",
-        "log_in_how": "Con un token de servicio de MOMENTUS_CONSOLE__TOKENS; la sesión dura doce horas.",
-        "token": "Token",
-        "wrong_token": "Ese token no se conoce. Véase MOMENTUS_CONSOLE__TOKENS.",
-        "refused": "Rechazado; no se ha cambiado nada",
-        "foreign_form": "Este formulario no viene de una página actual de esta consola. Vuelva a cargar la página "
-        "y repita el cambio.",
-        "needs_role": "Para esto hace falta el rol {role}. Véase MOMENTUS_CONSOLE__LOCAL y los tokens de la "
-        "consola.",
-        "no_right": "Redis no permite esto al usuario de la consola",
-        "no_right_what": "Le falta {right}. Conecte la consola como momentus-ops (./run ops acl); "
-        "momentus-console solo cuenta.",
-        "actions": "Acciones",
-        "audit": "Auditoría",
-        "no_audit": "Todavía no se ha cambiado nada desde la consola.",
-        "change": "Cambio",
-        "at": "Cuándo (UTC)",
-        "who": "Quién",
-        "action": "Acción",
-        "target": "Objeto",
-        "outcome": "Resultado",
-        "why_field": "Motivo",
-        "time_field": "Durante",
-        "outcome_begun": "resultado desconocido",
-        "outcome_done": "hecho",
-        "outcome_nothing": "no había nada que hacer",
-        "outcome_refused": "rechazado",
-        "outcome_unknown": "El cambio empezó y no se sabe si terminó; mire el estado y repítalo si hace falta.",
-        "go_back": "Volver",
-        "do_revive": "Revivir",
-        "do_discard": "Descartar",
-        "do_cancel": "Cancelar",
-        "do_unpark": "Devolver al carril",
-        "do_edit": "Editar",
-        "do_pause-lane": "Pausar el carril",
-        "do_hold-lane": "Retener el carril",
-        "do_release-lane": "Liberar el carril",
-        "do_pause-account": "Pausar la cuenta",
-        "do_resume-account": "Reanudar la cuenta",
-        "do_resolve": "Decidir",
-        "do_suppress": "Suprimir",
-        "do_unsuppress": "Permitir de nuevo",
-        "do_hold-limit": "Retener el límite",
-        "do_release-limit": "Liberar el límite",
-        "do_refresh": "Actualizar ahora",
-        "do_acknowledge-loss": "Dar por atendida la pérdida",
-        "do_revoke-session": "Terminar sesiones",
     },
     "en": {
         "title": "Momentus Jobs console",
@@ -171,58 +121,10 @@ WORDS: dict[Language, dict[str, str]] = {
         "not_found": "There is nothing here.",
         "back": "All lanes",
         "refresh": "Refreshes every {seconds} s.",
-        "skip": "Skip to the content",
-        "pages": "Pages",
-        "role_view": "view",
-        "role_operate": "operate",
-        "role_admin": "admin",
-        "log_in": "Log in",
-        "log_out": "Log out",
-        "log_in_how": "With a service token of MOMENTUS_CONSOLE__TOKENS; the log-in lasts twelve hours.",
-        "token": "Token",
-        "wrong_token": "This token is unknown. See MOMENTUS_CONSOLE__TOKENS.",
-        "refused": "Refused; nothing was changed",
-        "foreign_form": "This form does not come from a current page of this console. Load the page again and "
-        "repeat the change.",
-        "needs_role": "This needs the role {role}. See MOMENTUS_CONSOLE__LOCAL and the console's tokens.",
-        "no_right": "Redis refuses this to the console's user",
-        "no_right_what": "It lacks {right}. Connect the console as momentus-ops (./run ops acl); momentus-console "
-        "only counts.",
-        "actions": "Actions",
-        "audit": "Audit log",
-        "no_audit": "Nothing has been changed from the console yet.",
-        "change": "Change",
-        "at": "At (UTC)",
-        "who": "Who",
-        "action": "Action",
-        "target": "Target",
-        "outcome": "Outcome",
-        "why_field": "Reason",
-        "time_field": "For",
-        "outcome_begun": "outcome unknown",
-        "outcome_done": "done",
-        "outcome_nothing": "nothing to do",
-        "outcome_refused": "refused",
-        "outcome_unknown": "The change began, and its end is not known; look at the state, and repeat it if "
-        "necessary.",
-        "go_back": "Back",
-        "do_revive": "Revive",
-        "do_discard": "Discard",
-        "do_cancel": "Cancel",
-        "do_unpark": "Return to the lane",
-        "do_edit": "Edit",
-        "do_pause-lane": "Pause the lane",
-        "do_hold-lane": "Hold the lane",
-        "do_release-lane": "Release the lane",
-        "do_pause-account": "Pause the account",
-        "do_resume-account": "Resume the account",
-        "do_resolve": "Decide",
-        "do_suppress": "Suppress",
-        "do_unsuppress": "Allow again",
-        "do_hold-limit": "Hold the limit",
-        "do_release-limit": "Release the limit",
-        "do_refresh": "Refresh now",
-        "do_acknowledge-loss": "Acknowledge the loss",
-        "do_revoke-session": "End sessions",
     },
+}
+
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    language: {**_WHOLE[language], **texts_actions.WORDS[language], **texts_jobs.WORDS[language]}
+    for language in LANGUAGES
 }

@@ -15,11 +15,16 @@ LANGUAGE_COOKIE = "momentus-language"
 
 @dataclass(frozen=True, slots=True)
 class ConsoleVisit:
-    """A request of an operator."""
+    """A request of an operator.
+
+    Attributes:
+        shown_fields: fields of payloads that every role may see.
+    """
 
     request: PageRequest
     operator: Operator
     language: Language
+    shown_fields: frozenset[str] = frozenset()
 
     @property
     def words(self) -> Mapping[str, str]:

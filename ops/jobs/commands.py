@@ -15,6 +15,7 @@ from ops.jobs import texts
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job, explain_staged
+from ops.jobs.list_command import JOBS
 from ops.jobs.operations import cancel_job, cancel_unknown, discard_job, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark_job
 from ops.jobs.words import EDITED, REVIVED, STATES, TAKEN_OUT, UNPARKED, WORDS
@@ -238,6 +239,7 @@ def _change(text: str) -> tuple[str, str]:
 _ID = "'{mail}01kt0…'"
 
 COMMANDS = (
+    JOBS,
     Command("why", "show what one job waits for, and its history", f"why {_ID}", _add_id, _why),
     Command("dead", "list the latest dead jobs, and why each was given up", "dead mail.normal", _add_dead, _dead),
     Command(

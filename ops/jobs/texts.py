@@ -24,7 +24,7 @@ def explained_text(found: Explanation, language: Language = "en") -> str:
     job = found.job
     if job.state == "unknown":
         return WORDS[language]["unknown"].format(id=printable(job.id))
-    waits = (_line("waits_for", line, language) for line in _waits(found, language))
+    waits = (_line("waits_for", line, language) for line in wait_texts(found, language))
     lines = [_head(job, language), *_facts(job, language), *_limit(found, language), *waits]
     if job.history:
         rows = [
@@ -109,7 +109,8 @@ def _limit(found: Explanation, language: Language) -> Iterator[str]:
         yield _line("limit", f"{printable(found.limit.key)}{undefined}", language)
 
 
-def _waits(found: Explanation, language: Language) -> Iterator[str]:
+def wait_texts(found: Explanation, language: Language) -> Iterator[str]:
+    """Yield a line for each thing that the job waits for."""
     job, lane, words = found.job, found.lane, WORDS[language]
     held = "" if lane is None or lane.held is None else printable(held_text(lane.held, language))
     left = 0.0 if job.since is None else max(0.0, (job.since - job.at).total_seconds())

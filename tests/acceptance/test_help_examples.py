@@ -74,7 +74,7 @@ LASTING = {
 FIRST_WORDS = {
     "jobs": {
         *("why", "dead", "parked", "unpark", "revive", "discard", "edit", "cancel"),
-        *("pause", "resume", "hold", "release", "acknowledge-loss", "audit"),
+        *("pause", "resume", "hold", "release", "acknowledge-loss", "audit", "jobs"),
     },
     "limit": {"limit"},
     "mail": {"mail"},

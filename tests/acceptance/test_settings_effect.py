@@ -804,6 +804,7 @@ PROVED |= dict.fromkeys(
     ),
     OF_CONSOLE,
 )
+PROVED["CONSOLE__FIELDS"] = "tests/acceptance/test_console_jobs.py: test_a_payload_is_shown_by_right_..."
 
 
 def test_every_setting_has_a_proof() -> None:

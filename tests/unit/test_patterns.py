@@ -40,6 +40,7 @@ LUA_COMPUTED = {
         "'[\\224-\\239][\\128-\\191][\\128-\\191]'",
         "'[\\194-\\223][\\128-\\191]'",
     ),
+    **{("ops/jobs/scripts/find_jobs.lua", name): ("'@example.com\"'",) for name in ("text", "domain")},  # plain
     ("worker/engine/scripts/return_strays.lua", "own_token"): ("'^worker%.(%d+):(%d+)$'",),
 }
 """Patterns that a script makes or takes out of a list, by the name they have where they are used."""
