@@ -11,6 +11,7 @@ shows the state. A running handler stops at its worker's next renewal; a mail th
 counts as uncertain. The key under which a job was sent stays taken: the same key queues nothing new.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 ReviveOutcome = Literal["revived", "staged", "vanished", "erased", "suppressed", "not dead"]
 RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
-_BATCH = 64
+_AT_ONCE = 8
+"""Calls that wait for Redis at the same time, each on a connection of its own."""
+BATCH = 64
 """Jobs revived by one script call: about 20 us each, so that Redis serves other clients again within 2 ms."""
 
 
@@ -109,14 +112,47 @@ async def revive_all(
     counts: dict[ReviveOutcome, int] = dict.fromkeys(get_args(ReviveOutcome), 0)
     keys, until_ms, stay = LaneKeys(lane), await _now_ms(redis), 0
     while job_ids := await _dead_until(redis, keys, until_ms, start=stay):
-        unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
-        counts["suppressed"] += len(unsendable)
-        sendable = [job_id for job_id in job_ids if job_id not in unsendable]
-        for what, _ in await _revive(redis, [keys], sendable, ledger) if sendable else ():
+        for what in await revive_some(redis, keys, job_ids, ring=ring, ledger=ledger):
             counts[what] += 1
         stay = counts["erased"] + counts["suppressed"]
     del counts["not dead"]
     return ReviveCounts(**counts)
+
+
+async def revive_some(
+    redis: Redis,
+    keys: LaneKeys,
+    job_ids: Sequence[bytes],
+    *,
+    ring: KeyRing | None = None,
+    ledger: "Connection | None" = None,
+) -> list[ReviveOutcome]:
+    """Revive dead jobs of one lane, at most `BATCH`; return the outcome of each, in their order.
+
+    Raises:
+        RedisError, OSError, DATABASE_FAULTS: a store did not answer; the call may be repeated.
+    """
+    unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
+    sendable = [job_id for job_id in job_ids if job_id not in unsendable]
+    told = await _revive(redis, [keys], sendable, ledger) if sendable else []
+    outcomes = dict(zip(sendable, (what for what, _ in told), strict=True))
+    return [outcomes.get(job_id, "suppressed") for job_id in job_ids]
+
+
+async def remove_some(
+    redis: Redis, keys: LaneKeys, job_ids: Sequence[bytes], event: Literal["discarded", "cancelled"]
+) -> list[RemovalOutcome]:
+    """Discard or cancel jobs of one lane; return the outcome of each, in their order.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; the call may be repeated.
+    """
+    takings = [take_out(keys, job_id.decode(), event, [keys.lane]) for job_id in job_ids]
+    outcomes = list[RemovalOutcome]()
+    for first in range(0, len(takings), _AT_ONCE):
+        some = (one.run(redis.execute_command) for one in takings[first : first + _AT_ONCE])
+        outcomes += [cast("RemovalOutcome", what) for what, _ in await asyncio.gather(*some)]
+    return outcomes
 
 
 async def discard_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
@@ -200,7 +236,7 @@ async def _now_ms(redis: Redis) -> int:
 
 async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int) -> list[bytes]:
     """Return a batch of the jobs that were dead by then, without the first ones, which stay dead."""
-    job_ids = await redis.zrangebyscore(keys.dead, "-inf", until_ms, start=start, num=_BATCH)
+    job_ids = await redis.zrangebyscore(keys.dead, "-inf", until_ms, start=start, num=BATCH)
     return list(job_ids)
 
 
