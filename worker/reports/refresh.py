@@ -153,8 +153,11 @@ async def _awaited_tables(refresher: RefreshContext, board: Board) -> tuple[str,
     if refresher.outbox is None:
         return ()
     try:
+        absent = (await refresher.outbox.catalogue()).absent
+        if not absent:
+            return ()
         known = await refresher.store.read_known([report.name for report in board.reports])
-        tables = awaited_tables(board, known, (await refresher.outbox.catalogue()).absent)
+        tables = awaited_tables(board, known, absent)
         if tables:
             refresher.outbox.forget_catalogue()
             tables = awaited_tables(board, known, (await refresher.outbox.catalogue()).absent)
