@@ -209,6 +209,7 @@ class Section(BaseModel):
 
 _MODULE = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _LANE = r"[a-z][a-z0-9_]{0,31}:\d{1,3}"
+_PROMISE = r"(?:report/)?[a-z][a-z0-9_.-]{0,63}:\d{1,9}(?:\.\d{1,6})?(?:ms|s|m|h|d):\d{1,2}(?:\.\d{1,4})?"
 
 
 class WorkerSettings(Section):
@@ -270,6 +271,13 @@ class WorkerSettings(Section):
     )
     crash_limit: int = setting(
         3, "Number of workers that may crash while they run a job; then it is dead.", ge=1, le=100
+    )
+    promises: str | None = setting(
+        None,
+        "Promises of service that workers note, see `docs/promises.md`: the largest age of a lane's oldest ready "
+        "job, or of a report, and the percentage of the minutes in which it is kept.",
+        "`mail.urgent:1m:99.9, report/management:2m:99`, separated by commas",
+        pattern=rf"^{_PROMISE}(?: *, *{_PROMISE})*$",
     )
     confirm_replicas: int = setting(
         0,

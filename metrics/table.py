@@ -258,6 +258,25 @@ _FLEET = _metrics(
     ("momentus_report_hard_limit_seconds", "gauge", "report", "Age from which readers refuse the report."),
     ("momentus_report_failing", "gauge", "report", "1 if its last refresh failed or readers no longer get it."),
     (
+        "momentus_promise_limit_seconds",
+        "gauge",
+        "promise",
+        "Largest age of a lane's oldest ready job, or of a report, that keeps the promise of service.",
+    ),
+    ("momentus_promise_target_ratio", "gauge", "promise", "Part of the minutes in which it is to be kept."),
+    (
+        "momentus_promise_minutes_total",
+        "counter",
+        "promise verdict",
+        "Minutes in which the promise was kept or broken.",
+    ),
+    (
+        "momentus_promise_budget_left_ratio",
+        "gauge",
+        "promise",
+        "Part of the error budget of 30 days that is left; below 0 it is overdrawn.",
+    ),
+    (
         "momentus_data_losses",
         "gauge",
         "group",

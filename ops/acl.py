@@ -125,7 +125,7 @@ the refusals that a provider's webhook reports, and adds addresses to the suppre
 
 _COUNTED = (
     *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),
-    *("minute:*", "limits", "buckets", "blocked:*", "occupying:*", "held_back:*"),
+    *("promises", "promises:*", "minute:*", "limits", "buckets", "blocked:*", "occupying:*", "held_back:*"),
 )
 _CONSOLE = (
     Grant(_QUEUE, "evalsha"),

@@ -146,6 +146,9 @@ ALLOWED: Mapping[str, str] = {
     "origins like `https://app.example`, separated by spaces": (
         "orígenes como `https://app.example`, separados por espacios"
     ),
+    "`mail.urgent:1m:99.9, report/management:2m:99`, separated by commas": (
+        "`mail.urgent:1m:99.9, report/management:2m:99`, separados por comas"
+    ),
     "a loopback host": "una dirección de esta misma máquina (loopback)",
     "`9310` for this machine alone, `0.0.0.0:9310`, or `unix:/run/momentus.sock`": (
         "`9310` solo para esta máquina, `0.0.0.0:9310`, o `unix:/run/momentus.sock`"

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "sessions": set[str](),
     "reports": {"clocks", "durations", "jobs", "producers"},
     "ledger": {"jobs", "producers", "reports"},
-    "metrics": {"background", "hosts"},
+    "metrics": {"background", "durations", "hosts"},
     "reader": {"background", "clocks", "hosts", "metrics", "sessions", "producers"},
     "worker": {
         "background",

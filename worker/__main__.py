@@ -28,6 +28,7 @@ from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.letter import LetterSender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from metrics.place import ListenPlace, bind
+from metrics.promise import Promise, read_promises
 from producers import Producer
 from producers.limits.limit import LaneLimit
 from producers.link import Link
@@ -72,6 +73,7 @@ from worker.own_jobs.modules import JobModuleError
 from worker.own_jobs.processes import Processes
 from worker.own_jobs.reload import watched_places
 from worker.own_jobs.threads import Threads, end_process
+from worker.promises import note_promises
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
@@ -256,10 +258,18 @@ async def _run(
     sys.setswitchinterval(_TURN_SECONDS)
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
-        async with metrics.serve(worker):
+        async with metrics.serve(worker), note_promises(url, _promises(settings), tenant=settings.tenant):
             await worker.async_run()
     finally:
         await worker.close()
+
+
+def _promises(settings: Settings) -> Sequence[Promise]:
+    """Return the promises of service to note. Raises ValueError."""
+    try:
+        return read_promises(settings.worker.promises or "")
+    except ValueError as error:
+        raise ValueError(f"MOMENTUS_WORKER__PROMISES: {error}") from None
 
 
 def _worker(duties: _Duties, settings: Settings, url: str) -> Worker:

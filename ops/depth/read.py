@@ -13,6 +13,7 @@ arithmetic. Sources of the numbers:
     in, out                    the last 60 seconds (computed by `ops.depth.drain.per_minute`)
     workers, slots             heartbeats, so a few seconds old
     ledger                     jobs that are rows in Postgres as well (`ops.depth.ledger`)
+    promises                   minutes kept and broken, noted by workers (`ops.depth.promises`)
     losses                     noticed by workers when Redis had lost its data, until an operator acknowledges them
 
 A lane is conserved if accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
@@ -37,6 +38,7 @@ from clocks import BOUND, moment
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.ledger import LedgerDepth, read_ledger
+from ops.depth.promises import PromiseState, read_promise_states
 from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
@@ -195,6 +197,7 @@ class Depth:
         doubts: the last day's domains and accounts with many recipients refused at once.
         ledger: the groups with jobs of the ledger.
         accounts: the mail accounts, in the order in which the mail lanes try them.
+        promises: the promises of service that workers note.
     """
 
     at: datetime
@@ -205,6 +208,7 @@ class Depth:
     doubts: tuple[RefusalDoubt, ...] = ()
     ledger: tuple[LedgerDepth, ...] = ()
     accounts: tuple[AccountState, ...] = ()
+    promises: tuple[PromiseState, ...] = ()
 
     @property
     def conserved(self) -> bool:
@@ -226,6 +230,7 @@ class Depth:
             "doubts": [asdict(doubt) for doubt in self.doubts],
             "losses": [asdict(loss) for loss in self.losses],
             "ledger": [one.to_json() for one in self.ledger],
+            "promises": [asdict(one) for one in self.promises],
         }
 
 
@@ -286,6 +291,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         losses=tuple(group.loss for group in groups if group.loss is not None),
         ledger=await read_ledger(redis, now_ms=now_us // 1000),
         accounts=tuple(await read_accounts(redis)),
+        promises=await read_promise_states(redis, now_us=now_us),
     )
 
 

@@ -5,6 +5,7 @@ Texts from elsewhere (hosts, database errors) lose their control characters, so 
 
 from collections.abc import Iterator
 
+from ops.depth.promises import PromiseState
 from ops.depth.read import Depth, LaneDepth, LiveWorker
 from ops.depth.report_freshness import ReportFreshness
 from ops.depth.table_texts import LANE_HEADS, REPORT_HEADS, STATES, WORDS, WORKER_HEADS
@@ -66,6 +67,7 @@ def _notes(depth: Depth, language: Language) -> Iterator[str]:
         yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits, language))
     for one in depth.ledger:
         yield words["ledger"].format(group=one.group, live=one.live, unrecorded=one.unrecorded)
+    yield from (printable(_promise(promise, language)) for promise in depth.promises)
     for doubt in depth.doubts:
         yield words["doubt"].format(doubt=printable(doubt_text(doubt, language)))
     for lane in depth.lanes:
@@ -84,6 +86,19 @@ def _worker_notes(worker: LiveWorker, language: Language) -> Iterator[str]:
         yield words["faults"].format(worker=worker.id, tasks=", ".join(tasks))
     if left := [f"{lane} {one.left_behind}" for lane, one in worker.lanes.items() if one.left_behind]:
         yield words["left_behind"].format(worker=worker.id, lanes=", ".join(left))
+
+
+def _promise(promise: PromiseState, language: Language) -> str:
+    words = WORDS[language]
+    return words["promise"].format(
+        name=promise.name,
+        what=words["report_age" if promise.is_report else "lane_age"],
+        limit=duration_text(promise.limit_ms / 1000),
+        target=f"{promise.target:.4%}".rstrip("0%").rstrip("."),
+        left=f"{promise.budget_left:.0%}",
+        hour=f"{promise.burn_hour:g}",
+        six=f"{promise.burn_six_hours:g}",
+    )
 
 
 def _imbalance(lane: LaneDepth, language: Language) -> str:

@@ -58,6 +58,10 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_reports": "No report is declared yet; the first worker with a Postgres declares them.",
         "ago": "{time} ago",
         "doubt": "{doubt}; ./run ops mail suppressed",
+        "promise": "{name}: {what} at most {limit} in {target}% of the time; {left} of the error budget of 30 "
+        "days is left, burn rate {hour} (1 h), {six} (6 h)",
+        "lane_age": "oldest ready job",
+        "report_age": "age",
         "ledger": "{group}: {live} live jobs are in the ledger too, {unrecorded} have ended and wait to be "
         "recorded there",
         "unbalanced": "{lane}: NOT CONSERVED: {accepted} jobs accepted, {found} found, {count} {how}; "
@@ -74,6 +78,10 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "no_reports": "Todavía no hay informes declarados; los declara el primer worker con Postgres.",
         "ago": "hace {time}",
         "doubt": "{doubt}; ./run ops mail suppressed",
+        "promise": "{name}: {what} de {limit} como máximo el {target}% del tiempo; queda el {left} del margen de "
+        "error de 30 días, ritmo de consumo {hour} (1 h), {six} (6 h)",
+        "lane_age": "trabajo listo más antiguo",
+        "report_age": "edad",
         "ledger": "{group}: {live} trabajos vivos están también en el libro, {unrecorded} han terminado y falta "
         "registrarlos allí",
         "unbalanced": "{lane}: NO CUADRA: {accepted} trabajos aceptados, {found} encontrados, {count} {how}; "

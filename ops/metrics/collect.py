@@ -6,6 +6,7 @@ from typing import get_args
 
 from metrics.readings import Readings
 from ops.depth.drain import Reason
+from ops.depth.promises import PromiseState
 from ops.depth.read import Depth, LaneDepth
 from ops.depth.report_freshness import ReportFreshness, State
 from ops.mail.accounts import AccountState, State as AccountWord
@@ -25,10 +26,12 @@ def collect_fleet(fleet: Fleet, readings: Readings) -> None:
     _collect_workers(fleet.depth, readings)
     for limit in fleet.limits:
         _collect_limit(limit, readings)
-    for account in fleet.accounts:
+    for account in fleet.depth.accounts:
         _collect_account(account, readings)
     for report in fleet.depth.reports:
         _collect_report(report, readings)
+    for promise in fleet.depth.promises:
+        _collect_promise(promise, readings)
     _collect_stores(fleet.depth, readings)
     if fleet.server is not None:
         _collect_server(fleet.server, readings)
@@ -105,6 +108,14 @@ def _collect_report(report: ReportFreshness, readings: Readings) -> None:
     for name, span_ms in spans.items():
         if span_ms is not None:
             readings.add(f"momentus_report_{name}_seconds", span_ms / 1000, report.report)
+
+
+def _collect_promise(promise: PromiseState, readings: Readings) -> None:
+    readings.add("momentus_promise_limit_seconds", promise.limit_ms / 1000, promise.name)
+    readings.add("momentus_promise_target_ratio", promise.target, promise.name)
+    readings.add("momentus_promise_minutes_total", promise.kept_in_all, promise.name, "kept")
+    readings.add("momentus_promise_minutes_total", promise.broken_in_all, promise.name, "broken")
+    readings.add("momentus_promise_budget_left_ratio", promise.budget_left, promise.name)
 
 
 def _collect_stores(depth: Depth, readings: Readings) -> None:

@@ -1,6 +1,6 @@
 """Reading of what the fleet's metrics are made of, in constant time at a million jobs.
 
-Depth, limits, mail accounts and the server, each by the function that its command uses. A part that the Redis user
+Depth, limits and the server, each by the function that its command uses. A part that the Redis user
 may not read is left out: its metrics have no values, and the others stay.
 """
 
@@ -14,7 +14,6 @@ from redis.exceptions import ResponseError
 
 from jobs.lanes import GROUPS
 from ops.depth.read import Depth, read_depth
-from ops.mail.accounts import AccountState, read_accounts
 from producers.keys import LaneKeys
 from producers.limits.limits import Limits, LimitState
 from producers.rights import missing_right
@@ -38,7 +37,6 @@ class Fleet:
 
     depth: Depth
     limits: Sequence[LimitState]
-    accounts: Sequence[AccountState]
     server: RedisServer | None
 
 
@@ -47,7 +45,6 @@ async def read_fleet(redis: Redis, *, tenant: str, clock_bound: timedelta) -> Fl
     return Fleet(
         depth=await read_depth(redis, tenant=tenant, clock_bound=clock_bound),
         limits=await _permitted(_read_limits(redis), []),
-        accounts=await _permitted(read_accounts(redis), []),
         server=await _permitted(_read_server(redis), None),
     )
 

@@ -28,7 +28,7 @@ from producers.link import Link
 from reader import __main__ as reader_process
 from reader.hints import Hints
 from reader.http.socket import bind_socket
-from settings import MailSettings as MailSettings, ReaderSettings, Settings
+from settings import MailSettings as MailSettings, ReaderSettings, Settings, WorkerSettings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request
 from tests.support import OwnValkey, eventually
@@ -121,6 +121,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
         postgres_dsn=SecretStr(database),
         mail=MailSettings(accounts=accounts, sender="Momentus <no-reply@example.com>"),
         reader=ReaderSettings(access="open", copy_mib=1),
+        worker=WorkerSettings(promises="mail.bulk:1h:99"),
     )
     worker = asyncio.create_task(worker_process._work(settings, OwnJobs()))
     async with Producer.connect(valkey_url, budget=5) as producer:

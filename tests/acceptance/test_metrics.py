@@ -43,7 +43,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NORMAL = LaneKeys("mail.normal")
 BOUNDED = {
     *("kind", "lane", "outcome", "error", "state", "reason", "group", "shard"),
-    *("stage", "code", "account", "period", "limit", "report", "board", "task", "clock"),
+    *("stage", "code", "account", "period", "limit", "report", "board", "task", "clock", "promise", "verdict"),
 }
 """Labels whose values are named by code, settings or SMTP: none is an id, an address or a text."""
 ACCOUNTS = """

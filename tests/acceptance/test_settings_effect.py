@@ -791,6 +791,9 @@ IN_METRICS = (
     "tests/acceptance/test_metrics.py: test_each_process_has_the_metrics_of_the_table_and_no_others, which asks "
     "each process where it was put"
 )
+PROVED["WORKER__PROMISES"] = (
+    "tests/acceptance/test_promises.py: test_a_worker_notes_the_promises_that_it_is_told_of"
+)
 PROVED |= dict.fromkeys(("METRICS__WORKER", "METRICS__REPORTS", "METRICS__READER"), IN_METRICS)
 
 OF_CONSOLE = (

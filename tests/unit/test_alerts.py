@@ -46,6 +46,9 @@ WAITS = 'momentus_lane_waits{lane="mail.bulk",reason="%s"}'
 LAG = 'momentus_event_loop_delay_seconds_bucket{instance="w1",le="%s"}'
 ANSWERS = 'momentus_reader_requests_total{instance="r1",outcome="%s"}'
 LEASE = 'momentus_worker_lease_%s{instance="w1",shard="all"}'
+KEPT = 'momentus_promise_minutes_total{promise="mail.bulk",verdict="kept"}'
+BROKEN = 'momentus_promise_minutes_total{promise="mail.bulk",verdict="broken"}'
+TARGET = 'momentus_promise_target_ratio{promise="mail.bulk"}'
 ON, OFF = "1x100", "0x100"
 CASES = {
     "MomentusRedisDown": Case({"momentus_redis_up": OFF}, {"momentus_redis_up": ON}),
@@ -138,6 +141,16 @@ CASES = {
     "MomentusRedisMemory": Case(
         {"momentus_redis_used_memory_bytes": "95x100", "momentus_redis_memory_limit_bytes": "100x100"},
         {"momentus_redis_used_memory_bytes": "95x100", "momentus_redis_memory_limit_bytes": "0x100"},
+    ),
+    "MomentusPromiseBurnsFast": Case(
+        {KEPT: "0x100", BROKEN: "0+1x100", TARGET: "0.99x100"},
+        {KEPT: "0+1x100", BROKEN: "0+0x100", TARGET: "0.99x100"},
+        {"promise": "mail.bulk"},
+    ),
+    "MomentusPromiseBurnsSlowly": Case(
+        {KEPT: "0+9x100", BROKEN: "0+1x100", TARGET: "0.95x100"},
+        {KEPT: "0+30x100", BROKEN: "0+1x100", TARGET: "0.95x100"},
+        {"promise": "mail.bulk"},
     ),
     "MomentusReplicaBehind": Case(
         {"momentus_redis_replica_lag_bytes": "99000000x100"}, {"momentus_redis_replica_lag_bytes": "9000000x100"}

@@ -17,7 +17,7 @@ ENGLISH = {"README.md": ROOT / "README.md"}
 """English pages that do not lie in docs/ under the Spanish one's name."""
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
 ASKED = {
-    *("README.md", "alerts.md", "guide.md", "mail.md", "managers_page.md", "producers.md"),
+    *("README.md", "alerts.md", "guide.md", "mail.md", "managers_page.md", "producers.md", "promises.md"),
     *("reader.md", "reports.md", "sessions.md"),
 }
 """Pages that must exist in Spanish."""
