@@ -294,7 +294,7 @@ async def test_the_json_is_one_object_with_everything(valkey_url: str, producer:
     assert out.count("\n") == 1
     depth = json.loads(out)
     assert depth.keys() == {
-        *("at", "conserved", "lanes", "workers", "reports", "losses", "doubts", "ledger", "wrong")
+        *("at", "conserved", "lanes", "workers", "reports", "losses", "doubts", "ledger", "promises", "wrong")
     }
     lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
     numbers = {
