@@ -223,6 +223,33 @@ OPS: Mapping[str, str] = {
         "{0} está fuera de rango; debe ser más de 0s y {1}d como máximo, como 90s, 10m o 2h"
     ),
     "{0} is out of range; give a number from {1} to {2}": "{0} está fuera de rango; dé un número de {1} a {2}",
+    "bulk: {0} changes of many jobs run already; wait for one, or stop it": (
+        "bulk: ya hay {0} cambios en bloque en marcha; espere a uno, o deténgalo"
+    ),
+    "action: {0} is not for all {1} jobs; allowed: {2}": (
+        "action: {0} no es para todos los trabajos en estado {1}; se admite: {2}"
+    ),
+    "cluster: no dead job belongs to it any longer; load the failures again": (
+        "cluster: ya no le pertenece ningún trabajo muerto; vuelva a cargar los fallos"
+    ),
+    "state: {0} is not a state of jobs; choose from {1}": (
+        "state: {0} no es un estado de trabajos; elija entre {1}"
+    ),
+    "older: {0} jobs have no age; it is for {1}": (
+        "older: los trabajos en estado {0} no tienen edad; es para {1}"
+    ),
+    "older: must be less than newer, or nothing matches both": (
+        "older: debe ser menos que newer, o nada cumple ambos"
+    ),
+    "kind: {0} is not a kind; give a whole one, like mail.send": (
+        "kind: {0} no es un tipo; dé uno entero, como mail.send"
+    ),
+    "domain: {0} is not a domain; give the part after the @, like example.com": (
+        "domain: {0} no es un dominio; dé la parte tras la @, como example.com"
+    ),
+    "error: must be printable, of at most {0} characters": (
+        "error: debe ser imprimible, de como mucho {0} caracteres"
+    ),
     "why: must be one printable line of at most {0} characters": (
         "why: debe ser una línea imprimible de como mucho {0} caracteres"
     ),

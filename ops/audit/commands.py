@@ -20,6 +20,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "done": "done",
         "nothing": "nothing to do",
         "refused": "refused",
+        "stopped": "stopped before its end",
     },
     "es": {
         "none": "El registro de auditoría está vacío.",
@@ -27,6 +28,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "done": "hecho",
         "nothing": "nada que hacer",
         "refused": "rechazado",
+        "stopped": "detenido antes de acabar",
     },
 }
 

@@ -1,7 +1,8 @@
 """Audit log in Redis: an entry before each change of an operator, and one with its outcome.
 
     begun    written before the change; without it nothing is changed
-    ended    the outcome: done, nothing (there was nothing to do) or refused
+    ended    the outcome: done, nothing (there was nothing to do), refused, or stopped
+             (a change of many jobs, before its end)
 
 Two entries of one number are one change. A change without its second entry was cut off: its outcome is unknown.
 The list keeps the latest 10,000 entries. An entry holds ids, names of lanes and accounts, domains and digests, the
@@ -22,7 +23,7 @@ AUDIT_LOG = "momentus:{ops}:audit"
 ENTRIES_KEPT = 10_000
 REASON_LIMIT = 200
 """Characters."""
-Outcome = Literal["begun", "done", "nothing", "refused"]
+Outcome = Literal["begun", "done", "nothing", "refused", "stopped"]
 
 _NOTE = (Path(__file__).parent / "scripts" / "note.lua").read_text(encoding="utf-8")
 

@@ -3,6 +3,9 @@
     GET /                   lanes, workers, reports        GET /api/depth       the same as JSON
     GET /lanes/NAME         one lane                       GET /healthz         200 while it serves, Redis or not
     GET /jobs?state=...     a list of jobs                 GET /job?id=...      one job
+    GET /failures           dead jobs in clusters          POST /canary         replays one
+    (`ops.console.bulk_views`) GET /bulk/new?...       jobs that match, to confirm    POST /bulk           begins
+    a change of many GET /bulk, /bulk/N      such changes, and progress     POST /bulk/N/stop    stops one
     GET /mail               accounts, uncertain mails, suppressed addresses
     GET /sessions?user=...  a user's sessions
     GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
@@ -28,7 +31,7 @@ from redis.exceptions import RedisError
 from clocks import BOUND
 from hosts import AllowedHosts
 from ops.command import CommandRefused, Tools
-from ops.console import job_views, mail_views, views
+from ops.console import bulk_views, job_views, mail_views, views
 from ops.console.access import AccessRules, Operator, Role
 from ops.console.actions import ACTIONS
 from ops.console.change import make_change, refusal_text
@@ -37,12 +40,14 @@ from ops.console.forms import is_own_form, read_form
 from ops.console.identify import identify_operator
 from ops.console.log_in import choose_language, log_in, log_out, show_form
 from ops.console.render import REFRESH_SECONDS, json_response, read_asset, redirect, render_page
+from ops.console.runs import BulkRuns
 from ops.console.visit import ConsoleVisit, language_of
 from producers.rights import missing_right
 from sessions import Sessions, SessionsUnavailable
 
-_POSTED = re.compile(r"/(login|logout|actions/[a-z-]{1,32})")
-_BOTH = frozenset({"/login"})
+_POSTED = re.compile(r"/(login|logout|bulk|canary|bulk/[0-9a-f]{16}/stop|actions/[a-z-]{1,32})")
+_RUN = re.compile(r"/bulk/([0-9a-f]{16})(/stop)?")
+_BOTH = frozenset({"/login", "/bulk"})
 _SESSIONS_DEADLINE = timedelta(seconds=1)
 View = Callable[[ConsoleVisit, Tools, re.Match[str]], Awaitable[PageResponse]]
 
@@ -76,10 +81,12 @@ class ConsolePage:
         self._tools = tools or Tools(redis=redis, redis_url="", tenant=tenant, clock_bound=clock_bound)
         self._rules = rules or AccessRules(local="view")
         self._hosts = AllowedHosts(allowed_hosts)
+        self._runs = BulkRuns()
         self._sessions = Sessions(redis, deadline=_SESSIONS_DEADLINE)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Stop the runs, and close the connections."""
+        await self._runs.stop_all()
         await self._redis.aclose()
 
     async def respond(self, request: PageRequest) -> PageResponse:
@@ -98,6 +105,8 @@ class ConsolePage:
             return await (self._posted(visit, tools) if request.method == "POST" else self._shown(visit, tools))
         except (RedisError, OSError, SessionsUnavailable) as error:
             return self._away(visit, error)
+        except CommandRefused as refused:
+            return render_page("refused.html", visit, status=400, reason=refusal_text(refused, visit.language))
 
     async def _shown(self, visit: ConsoleVisit, tools: Tools) -> PageResponse:
         path = visit.request.path
@@ -105,6 +114,8 @@ class ConsolePage:
             return show_form(visit)
         if path.startswith("/language/"):
             return choose_language(visit)
+        if path == "/bulk" or _RUN.fullmatch(path):
+            return _denial(visit, "view") or self._shown_run(visit)
         for pattern, (role, view) in _VIEWS.items():
             if match := re.fullmatch(pattern, path, re.ASCII):
                 return _denial(visit, role) or await view(visit, tools, match)
@@ -118,7 +129,25 @@ class ConsolePage:
             return render_page("refused.html", visit, status=403, reason=visit.words["foreign_form"])
         if visit.request.path == "/logout":
             return log_out(visit)
-        return await _changed(visit, tools, fields)
+        if visit.request.path.startswith("/actions/"):
+            return await _changed(visit, tools, fields)
+        return _denial(visit, "operate") or await self._changed_many(visit, tools, fields)
+
+    def _shown_run(self, visit: ConsoleVisit) -> PageResponse:
+        match = _RUN.fullmatch(visit.request.path)
+        if match is None:
+            return bulk_views.show_runs(visit, self._runs)
+        run = self._runs.find(match[1])
+        return views.show_nothing(visit) if run is None else bulk_views.show_run(visit, run)
+
+    async def _changed_many(self, visit: ConsoleVisit, tools: Tools, fields: Mapping[str, str]) -> PageResponse:
+        if visit.request.path == "/bulk":
+            return await bulk_views.begin_bulk(visit, tools, fields, self._runs)
+        if visit.request.path == "/canary":
+            return await bulk_views.begin_canary(visit, tools, fields, self._runs)
+        match = _RUN.fullmatch(visit.request.path)
+        run = None if match is None else self._runs.find(match[1])
+        return views.show_nothing(visit) if run is None else await bulk_views.stop_run(visit, tools, run)
 
     def _away(self, visit: ConsoleVisit, error: Exception) -> PageResponse:
         again = {"retry-after": str(REFRESH_SECONDS)}
@@ -138,11 +167,7 @@ async def _changed(visit: ConsoleVisit, tools: Tools, fields: Mapping[str, str])
         return _denial(visit, "view") or views.show_nothing(visit)
     if denied := _denial(visit, ACTIONS[name].role):
         return denied
-    try:
-        entry = await make_change(tools, name, fields, visit.operator)
-    except CommandRefused as refused:
-        reason = refusal_text(refused, visit.language)
-        return render_page("refused.html", visit, status=400, reason=reason)
+    entry = await make_change(tools, name, fields, visit.operator)
     return redirect(views.entry_path(entry, fields.get("back", "/")))
 
 
@@ -172,6 +197,8 @@ _VIEWS: dict[str, tuple[Role, View]] = {
     r"/lanes/([a-z0-9_.]{1,64})": ("view", views.show_lane),
     r"/jobs": ("view", job_views.show_jobs),
     r"/job": ("view", job_views.show_job),
+    r"/bulk/new": ("operate", bulk_views.show_confirmation),
+    r"/failures": ("view", bulk_views.show_failures),
     r"/mail": ("view", mail_views.show_mail),
     r"/sessions": ("admin", mail_views.show_sessions),
     r"/audit": ("view", views.show_audit),

@@ -37,6 +37,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "outcome_done": "hecho",
         "outcome_nothing": "no había nada que hacer",
         "outcome_refused": "rechazado",
+        "outcome_stopped": "detenido antes de acabar",
         "outcome_unknown": "El cambio empezó y no se sabe si terminó; mire el estado y repítalo si hace falta.",
         "go_back": "Volver",
         "do_revive": "Revivir",
@@ -91,6 +92,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "outcome_done": "done",
         "outcome_nothing": "nothing to do",
         "outcome_refused": "refused",
+        "outcome_stopped": "stopped before its end",
         "outcome_unknown": "The change began, and its end is not known; look at the state, and repeat it if "
         "necessary.",
         "go_back": "Back",

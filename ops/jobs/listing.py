@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -92,15 +93,35 @@ class _LaneScan:
 
     async def read_step(self, redis: Redis, wanted: JobFilter) -> None:
         """Read the next places."""
-        last = min(self.next + STEP, self.end) - 1
-        reverse = "REV" if wanted.state in _LATEST_FIRST else ""
-        keys = [self.source, self.keys.leases, self.keys.retrying, self.keys.parked, self.keys.held_back]
-        filters = [wanted.kind, wanted.domain, wanted.error]
-        arguments: list[str | int | bytes] = [self.keys.tag, wanted.state, self.next, last, reverse, *filters]
-        reply = await run_script(redis, "find_jobs", keys, arguments)
+        reply = await self._ask(redis, wanted, "")
         rows = zip(reply[::5], reply[1::5], reply[2::5], reply[3::5], reply[4::5], strict=True)
         self.found.extend((place, _listed(self.keys.lane, wanted.state, *row)) for place, *row in rows)
+
+    async def read_ids(self, redis: Redis, wanted: JobFilter) -> list[bytes]:
+        """Read the next places, and return the matching ids alone."""
+        return list(await self._ask(redis, wanted, "ids"))
+
+    async def _ask(self, redis: Redis, wanted: JobFilter, what: str) -> Any:  # noqa: ANN401  as the script replies
+        first, last = self.next, min(self.next + STEP, self.end) - 1
+        reverse = "REV" if wanted.state in _LATEST_FIRST else ""
+        keys = [self.source, self.keys.leases, self.keys.retrying, self.keys.parked, self.keys.held_back]
+        filters = [wanted.kind, wanted.domain, wanted.error, what]
+        arguments: list[str | int | bytes] = [self.keys.tag, wanted.state, first, last, reverse, *filters]
         self.next = last + 1
+        return await run_script(redis, "find_jobs", keys, arguments)
+
+
+async def find_ids(redis: Redis, wanted: JobFilter) -> list[tuple[str, bytes]]:
+    """Return lane and id of all jobs that the filter matches, lane by lane.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    found = list[tuple[str, bytes]]()
+    for scan in await _begin_scans(redis, wanted, ""):
+        while scan.next < scan.end:
+            found += [(scan.keys.lane, job_id) for job_id in await scan.read_ids(redis, wanted)]
+    return found
 
 
 async def list_jobs(

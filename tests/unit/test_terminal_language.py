@@ -63,7 +63,7 @@ TEXTS = (
 )
 RAISED = {
     *("CommandRefused", "ArgumentTypeError", "_print_error", "_exit_with", "QueueInUse", "RunningUnreadable"),
-    *("DataDirectoryError", "SupervisorError", "CannotEdit"),
+    *("DataDirectoryError", "SupervisorError", "CannotEdit", "FilterRefused"),
 }
 """Calls whose sentence reaches a terminal."""
 FROM_PYDANTIC = {

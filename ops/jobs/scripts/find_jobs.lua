@@ -12,10 +12,11 @@
 -- ARGV[6]  a kind, "" for any
 -- ARGV[7]  a recipient's domain, as the payload has it; "" for any
 -- ARGV[8]  a text within the reason of the history's last entry, in lower case; "" for any
+-- ARGV[9]  "ids" for the ids alone
 --
 -- Also reads, with the same tag: arq:job:<id>, momentus:{group}:history:<id>.
 --
--- Returns  five per job: its place, id, score (ms), the head of its payload, its note if it is parked or else the last
+-- Returns  the ids; or five per job: its place, id, score (ms), the head of its payload, its note if it is parked, else the last
 --          entry of its history ("" for none)
 --
 -- Invariant: the time grows with the number of places alone, since no more of a payload than its head is read; the
@@ -26,6 +27,7 @@ local LONGER = 2047 -- that of a mail with a long sender
 local source, leases, retrying, parked, held_back = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local tag, state, first, last = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local kind, domain, text = ARGV[6], '@' .. ARGV[7] .. '"', ARGV[8]
+local ids_alone = ARGV[9] == 'ids'
 local any_kind, any_domain, any_text = kind == '', ARGV[7] == '', text == ''
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -101,10 +103,14 @@ local function add_matching(place, id)
   if event and not says(event) then
     return
   end
-  local head = head_of(id)
+  local head = ids_alone and any_domain and any_kind and '' or head_of(id)
   if not any_domain and not goes_there(head) then
     return
   elseif not any_kind and string.match(head, '"f":%s*"([^"\\]*)"') ~= kind then
+    return
+  end
+  if ids_alone then
+    reply[#reply + 1] = id
     return
   end
   local n, score = #reply, redis.call('ZSCORE', source, id)

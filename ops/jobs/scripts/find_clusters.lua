@@ -1,0 +1,87 @@
+-- Group some dead jobs of one lane by the way in which they failed, or name those of one group. It only reads.
+--
+-- KEYS[1]  momentus:{group}:dead:<lane>  ZSET  job id -> when it was given up (ms)
+-- ARGV[1]  hash tag, braces included
+-- ARGV[2], ARGV[3]  the first and the last place, counted from the latest
+-- ARGV[4]  "" for all groups, or the key of one: kind, domain, code and error, with a line break between each two
+--
+-- Also reads, with the same tag: arq:job:<id>, momentus:{group}:history:<id>.
+--
+-- Returns  four per group: its key, how many, the earliest and the latest death (ms); or the ids of the one group
+--
+-- The error is the reason without its attempt, of at most 160 bytes; words with a digit in them have `#` for their
+-- digits, words with an @ are left out, and so are codes of SMTP, which stand by themselves.
+--
+-- Invariant: the time grows with the number of places alone; the caller gives few.
+
+local HEAD, ERROR = 383, 160
+local tag, first, last, wanted = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local histories = 'momentus:' .. tag .. ':history:'
+
+local function kind_and_domain(id)
+  local head = redis.pcall('GETRANGE', 'arq:job:' .. id, 0, HEAD)
+  if type(head) ~= 'string' then
+    return '', ''
+  end
+  local kind = string.match(head, '"f":%s*"([^"\\]*)"') or ''
+  local at = string.find(head, '"to":', 1, true)
+  local address = at and string.match(string.sub(head, at + 5), '^[^"]*"([^"]*)"')
+  local domain = address and string.match(address, '@([^@]*)$')
+  if at and not domain then
+    domain = string.match(string.sub(head, at + 5), '^%[{"address":"[^"@]*@([^"@]*)"')
+  end
+  return kind, domain or ''
+end
+
+local function reason_of(id)
+  local event = redis.pcall('LINDEX', histories .. id, -1)
+  local readable, entry = pcall(cjson.decode, type(event) == 'string' and event or '')
+  local reason = readable and type(entry) == 'table' and entry.reason
+  return type(reason) == 'string' and reason or ''
+end
+
+local function plain_word(word)
+  if string.find(word, '@', 1, true) then
+    return '…'
+  end
+  return (string.gsub(word, '%d+', '#'))
+end
+
+local function code_and_error(reason)
+  local rest = string.match(reason, '^attempt %d+ of %d+ failed: (.*)$') or reason
+  rest = string.match(rest, '^(.-)\n') or rest
+  rest = string.sub(rest, 1, ERROR)
+  local code = string.match(rest, '^([245]%d%d)[ -]') or string.match(rest, '^([245]%d%d)$') or ''
+  return code, (string.gsub(string.sub(rest, #code + 1), '%S+', plain_word))
+end
+
+local function key_of(id)
+  local kind, domain = kind_and_domain(id)
+  local code, error = code_and_error(reason_of(id))
+  return table.concat({kind, domain, code, error}, '\n')
+end
+
+local groups, order, ids = {}, {}, {}
+local found = redis.call('ZRANGE', KEYS[1], first, last, 'REV', 'WITHSCORES')
+for at = 1, #found, 2 do
+  local key, score = key_of(found[at]), tonumber(found[at + 1])
+  local group = groups[key]
+  if wanted ~= '' then
+    if key == wanted then
+      ids[#ids + 1] = found[at]
+    end
+  elseif group then
+    group[1], group[2], group[3] = group[1] + 1, math.min(group[2], score), math.max(group[3], score)
+  else
+    groups[key], order[#order + 1] = {1, score, score}, key
+  end
+end
+if wanted ~= '' then
+  return ids
+end
+local reply = {}
+for _, key in ipairs(order) do
+  local n, group = #reply, groups[key]
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = key, group[1], group[2], group[3]
+end
+return reply
