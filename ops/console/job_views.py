@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from jobs import Mail, Policy
 from jobs.refresh import RefreshReport
 from ops.command import Tools
+from ops.command_parser import quoted_texts
 from ops.console.exchange import PageResponse
 from ops.console.payload import masked_addresses, shown_payload
 from ops.console.render import render_page
@@ -40,7 +41,7 @@ async def show_jobs(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) ->
     try:
         wanted = read_filter(fields)
     except FilterRefused as refusal:
-        page = ListPage(fields=fields, jobs=(), found=None, refused=str(refusal))
+        page = ListPage(fields=fields, jobs=(), found=None, refused=quoted_texts(str(refusal), visit.language))
         return _list_page(visit, page, lanes, status=400)
     found = await list_jobs(tools.redis, wanted, limit=PAGE, cursor=query.get("cursor", ""))
     jobs = tuple(shown_job(visit, one) for one in found.jobs)

@@ -44,7 +44,7 @@ class BulkTools:
 
 @dataclass(slots=True)
 class BulkProgress:
-    """Progress of a change; whoever shows it reads, whoever stops it sets `stopped`.
+    """Progress of a change, for the page that shows it; `stopped` stops it after its present batch.
 
     Attributes:
         total: jobs that it is about.
