@@ -57,7 +57,10 @@ ENGLISH: FindingTexts = {
         "the last snapshot failed",
         "check its log; the disk may be full, or memory too small to fork",
     ),
-    "redis.memory": ("room for {mails} more mails ({used} of {limit} used)", ""),
+    "redis.memory": (
+        "room for {mails} more mails ({used} of {limit} used)",
+        "raise maxmemory, or drain the queue: ./run ops depth shows what waits",
+    ),
     "redis.full": (
         "{used} of {limit} used: room for {mails} more mails, then producers are refused",
         "raise maxmemory, or drain the queue: ./run ops depth shows what waits",
@@ -123,7 +126,10 @@ ENGLISH: FindingTexts = {
         "if a fault caused it: ./run ops mail unsuppress --since {age} --log-by {by}",
     ),
     "mail.sink": ("mail stays on this machine (mode sink)", ""),
-    "mail.mode": ("MOMENTUS_MAIL__MODE is {mode}: not every mail goes to its recipient", ""),
+    "mail.mode": (
+        "MOMENTUS_MAIL__MODE is {mode}: not every mail goes to its recipient",
+        "set MOMENTUS_MAIL__MODE to live, and no MOMENTUS_MAIL__ALLOWED_DOMAINS, when all may go",
+    ),
     "mail.live": ("mail goes to its recipients", ""),
     "mail.sealed": ("the key ring opens mails sealed with: {keys}", ""),
     "mail.ring": ("the key ring cannot be read: {fault}", "fix MOMENTUS_MAIL__SEAL_KEYS"),

@@ -52,7 +52,10 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "falló la última instantánea",
         "revise su registro; el disco puede estar lleno, o faltar memoria para el fork",
     ),
-    "redis.memory": ("caben {mails} correos más ({used} de {limit} en uso)", ""),
+    "redis.memory": (
+        "caben {mails} correos más ({used} de {limit} en uso)",
+        "aumente maxmemory, o vacíe la cola: ./run ops depth muestra qué espera",
+    ),
     "redis.full": (
         "{used} de {limit} en uso: caben {mails} correos más, y después se rechaza a los productores",
         "aumente maxmemory, o vacíe la cola: ./run ops depth muestra qué espera",
@@ -136,7 +139,10 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "si la causa fue un fallo: ./run ops mail unsuppress --since {age} --log-by {by}",
     ),
     "mail.sink": ("el correo no sale de esta máquina (modo sink)", ""),
-    "mail.mode": ("MOMENTUS_MAIL__MODE es {mode}: no todos los correos llegan a su destinatario", ""),
+    "mail.mode": (
+        "MOMENTUS_MAIL__MODE es {mode}: no todos los correos llegan a su destinatario",
+        "ponga MOMENTUS_MAIL__MODE en live, y ningún MOMENTUS_MAIL__ALLOWED_DOMAINS, cuando puedan salir todos",
+    ),
     "mail.live": ("el correo va a sus destinatarios", ""),
     "mail.sealed": ("el llavero abre los correos sellados con: {keys}", ""),
     "mail.ring": ("el llavero no se puede leer: {fault}", "corrija MOMENTUS_MAIL__SEAL_KEYS"),

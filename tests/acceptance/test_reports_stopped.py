@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,6 +23,8 @@ from reports.source_postgres import Source, log_fields
 from reports.store import FailureStreak, ReportStore
 from tests.boards import shop
 from tests.command_line import run_ops
+from tests.report_worker import sales_worker
+from tests.support import eventually
 from worker.reports.refresh import refresh_board
 from worker.reports.refresh_context import RefreshContext
 
@@ -118,6 +121,34 @@ async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_
         found = json.loads((await run_ops("doctor", "--json", "--no-login", **asked))[1])["findings"]
         assert not [one for one in found if one["severity"] == "wrong" and one["where"].startswith("report")]
         assert "set MOMENTUS_REPORTS__PATH" in str(found)
+
+
+async def test_compose_yaml_with_reports_of_an_application_that_has_made_no_tables_yet_fails_nowhere(
+    database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path
+) -> None:
+    services = YAML(typ="safe").load(ROOT / "compose.yaml")["services"]
+    reports = sales_worker(valkey_url, database, tmp_path)  # writes the report's files
+    here = {
+        "MOMENTUS_REDIS_URL": valkey_url,
+        "MOMENTUS_POSTGRES_DSN": database,
+        "MOMENTUS_MAIL__PORT": str(smtp_sink.port),
+        "MOMENTUS_REPORTS__PATH": str(tmp_path),
+    }
+    settings = services["worker"]["environment"] | here
+    asked = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
+    lines: list[str] = []
+    worker = replace(reports, environment=settings)
+    async with Supervisor([worker], log=lambda _name, line: lines.append(line)):
+        await eventually(lambda: any("board.waits" in line for line in lines))
+        assert (await run_ops("depth", **asked))[0] == 0
+        code, out, _ = await run_ops("reports", "status", **asked)
+        assert (code, "waits for its tables, none of which exists: shop.nodes, shop.orders" in out) == (0, True)
+        found = json.loads((await run_ops("doctor", "--json", "--no-login", **asked))[1])["findings"]
+        of_reports = {one["code"]: one["severity"] for one in found if one["where"].startswith("report ")}
+        assert of_reports == {"report.waits": "warning"}
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [one["tables"] for one in told if one["event_name"] == "board.waits"] == [["shop.nodes", "shop.orders"]]
+    assert not [one for one in told if one["level"] in {"warning", "error"}]
 
 
 async def test_commands_fail_no_more_when_reports_are_computed_again(database: str, valkey_url: str) -> None:

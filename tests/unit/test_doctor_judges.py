@@ -227,6 +227,17 @@ def test_every_finding_has_words_and_every_row_is_found() -> None:
     assert {text for text in codes_like if text.partition(".")[0] in rooms} == set(words.ENGLISH)
 
 
+def test_every_finding_with_a_remedy_has_a_paragraph_that_begins_with_its_severity() -> None:
+    page = (Path(words.__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([a-z]+\.[a-z_0-9]+)` \| ((?:wrong|look|ok)[^.]*)\.", page, re.MULTILINE))
+    assert set(told) == {code for code, (_, remedy) in words.ENGLISH.items() if remedy}
+    folder = Path(words.__file__).parent
+    source = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    of_call = {"wrong": "wrong", "warning": "look"}
+    for name, code in re.findall(r"\b(wrong|warning)\(\s*\"([a-z]+\.[a-z_0-9]+)\"", source):
+        assert of_call[name] in told[code], code
+
+
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 

@@ -18,7 +18,7 @@ ENGLISH = {"README.md": ROOT / "README.md"}
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
 ASKED = {
     *("README.md", "alerts.md", "guide.md", "mail.md", "managers_page.md", "producers.md", "promises.md"),
-    *("reader.md", "reports.md", "sessions.md"),
+    *("findings.md", "reader.md", "reports.md", "sessions.md"),
 }
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")

@@ -71,7 +71,7 @@ class LedgerTables:
 
     def __init__(self, dsn: str) -> None:
         self._pool = LazyPool(
-            dsn, application="momentus ledger", connections=_CONNECTIONS, command_timeout=_SECONDS
+            dsn, application="momentus-ledger", connections=_CONNECTIONS, command_timeout=_SECONDS
         )
 
     @asynccontextmanager
