@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ops.depth.ledger import LedgerDepth
+from ops.depth.promises import PromiseState
 from ops.depth.read import Depth, LaneDepth
 from ops.doctor.checks_accounts import judge_account
 from ops.doctor.checks_reports import judge_reports
@@ -26,6 +27,8 @@ from ops.durations import duration_text
 _SILENT_MS = 15_000
 _RESTARTED = timedelta(seconds=15)
 _UNCLAIMED = timedelta(seconds=30)
+_BURNS_HOUR, _BURNS_SIX_HOURS = 14.4, 6.0
+"""Burn rates that use up the error budget of 30 days within two, or five, days: those of the alerts."""
 _UNRECORDED = timedelta(minutes=1)
 _LATE = timedelta(minutes=5)
 _ELSEWHERE = {"workers.none"}
@@ -46,6 +49,8 @@ def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
         yield from _lane(lane)
     for group in depth.ledger:
         yield from _ledger(group)
+    for promise in depth.promises:
+        yield from _promise(promise)
     for account in depth.accounts:
         yield from judge_account(account)
     yield from judge_reports(depth.reports, at=depth.at)
@@ -108,6 +113,18 @@ def _ledger(group: LedgerDepth) -> Iterator[DoctorFinding]:
     if waited >= _UNRECORDED:
         values = {"unrecorded": group.unrecorded, "oldest": duration_text(waited.total_seconds())}
         yield wrong("ledger.unrecorded", group.group, **values)
+
+
+def _promise(promise: PromiseState) -> Iterator[DoctorFinding]:
+    """Judge a promise of service: its error budget is overdrawn, or will be within days."""
+    values = {"limit": duration_text(promise.limit_ms / 1000), "target": f"{promise.target:.3%}"}
+    if promise.budget_left < 0:
+        yield wrong("promise.overdrawn", f"promise {promise.name}", broken=promise.broken, **values)
+    elif promise.burn_hour > _BURNS_HOUR or promise.burn_six_hours > _BURNS_SIX_HOURS:
+        burn = f"{promise.burn_hour:g}"
+        yield warning(
+            "promise.burns", f"promise {promise.name}", burn=burn, left=f"{promise.budget_left:.0%}", **values
+        )
 
 
 def _waited(lane: LaneDepth) -> timedelta:

@@ -95,6 +95,14 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "sends slower than it could ({rate}), because its provider asked for less",
         "it becomes faster by itself; if it stays, set its limit to what the provider allows (docs/mail.md)",
     ),
+    "promise.overdrawn": (
+        "{broken} minutes of the last 30 days broke it (at most {limit}, in {target} of the time): no budget is left",
+        "see ./run ops depth for what makes jobs or reports late; or promise less (MOMENTUS_WORKER__PROMISES)",
+    ),
+    "promise.burns": (
+        "is broken often (at most {limit}, in {target} of the time): burn rate {burn}, {left} of the budget is left",
+        "see ./run ops depth for what makes jobs or reports late (docs/promises.md)",
+    ),
     "limit.unreadable": (
         "cannot be read, so no job begins under it: another application wrote to it",
         "define it again: ./run ops limit set; or restart a worker that defines it",

@@ -107,6 +107,14 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "envía más despacio de lo que podría ({rate}), porque su proveedor pidió menos",
         "se acelera sola; si sigue así, ponga en su límite lo que admite el proveedor (docs/mail.md)",
     ),
+    "promise.overdrawn": (
+        "{broken} minutos de los últimos 30 días la incumplieron (máximo {limit}, el {target} del tiempo): no queda margen",
+        "vea en ./run ops depth qué retrasa trabajos o informes; o prometa menos (MOMENTUS_WORKER__PROMISES)",
+    ),
+    "promise.burns": (
+        "se incumple a menudo (máximo {limit}, el {target} del tiempo): ritmo {burn}, queda el {left} del margen",
+        "vea en ./run ops depth qué retrasa trabajos o informes (docs/promises.md)",
+    ),
     "limit.unreadable": (
         "no se puede leer, así que ningún trabajo empieza con él: otra aplicación escribió en él",
         "defínalo de nuevo: ./run ops limit set; o reinicie un worker que lo defina",

@@ -15,6 +15,7 @@ from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
 from producers.limits.limits import Limits
+from tests.acceptance.test_promises import BULK, STATE, keeper, now_ms
 from tests.command_line import run_ops
 from tests.doctoring import cause, depth_code, findings
 from tests.notes import LANE, Note, running
@@ -172,6 +173,25 @@ async def test_a_limit_that_cannot_be_read_is_wrong_until_it_is_defined_again(
     assert await depth_code(REDIS_URL=valkey_url) == 1
     await limits.define(Limit("shop", (), concurrency=2))
     assert await says("limit.unreadable", None, valkey_url)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "code", "severity"), [(9, "promise.burns", "warning"), (999, "promise.overdrawn", "wrong")]
+)
+async def test_a_promise_is_told_when_its_budget_is_used_fast_or_used_up(
+    valkey_url: str, redis: Redis, minutes: int, code: str, severity: str
+) -> None:
+    async with keeper(valkey_url, BULK) as one:
+        await one.note_minutes(BULK)
+        assert not [code for code in await findings(REDIS_URL=valkey_url) if code.startswith("promise.")]
+        hour = await now_ms(redis) // 3_600_000
+        await redis.hset(f"{STATE}:h{hour}", "mail.bulk:broken", str(minutes))
+        await redis.hset(f"{STATE}:d{hour // 24}", "mail.bulk:broken", str(minutes))
+        assert await says(code, severity, valkey_url)
+        assert await depth_code(REDIS_URL=valkey_url) == (severity == "wrong")
+        await redis.hdel(f"{STATE}:h{hour}", "mail.bulk:broken")
+        await redis.hdel(f"{STATE}:d{hour // 24}", "mail.bulk:broken")
+        assert await says(code, None, valkey_url)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
