@@ -117,14 +117,15 @@ def _ledger(group: LedgerDepth) -> Iterator[DoctorFinding]:
 
 def _promise(promise: PromiseState) -> Iterator[DoctorFinding]:
     """Judge a promise of service: its error budget is overdrawn, or will be within days."""
-    values = {"limit": duration_text(promise.limit_ms / 1000), "target": f"{promise.target:.3%}"}
+    values: dict[str, object] = {
+        "limit": duration_text(promise.limit_ms / 1000),
+        "target": f"{promise.target:.3%}",
+    }
     if promise.budget_left < 0:
         yield wrong("promise.overdrawn", f"promise {promise.name}", broken=promise.broken, **values)
     elif promise.burn_hour > _BURNS_HOUR or promise.burn_six_hours > _BURNS_SIX_HOURS:
-        burn = f"{promise.burn_hour:g}"
-        yield warning(
-            "promise.burns", f"promise {promise.name}", burn=burn, left=f"{promise.budget_left:.0%}", **values
-        )
+        values |= {"burn": f"{promise.burn_hour:g}", "left": f"{promise.budget_left:.0%}"}
+        yield warning("promise.burns", f"promise {promise.name}", **values)
 
 
 def _waited(lane: LaneDepth) -> timedelta:
