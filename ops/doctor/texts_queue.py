@@ -96,11 +96,11 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "it becomes faster by itself; if it stays, set its limit to what the provider allows (docs/mail.md)",
     ),
     "promise.overdrawn": (
-        "{broken} minutes of the last 30 days broke it (at most {limit}, in {target} of the time): no budget is left",
+        "{broken} minutes of 30 days broke it (at most {limit}, in {target} of the time): no budget is left",
         "see ./run ops depth for what makes jobs or reports late; or promise less (MOMENTUS_WORKER__PROMISES)",
     ),
     "promise.burns": (
-        "is broken often (at most {limit}, in {target} of the time): burn rate {burn}, {left} of the budget is left",
+        "is broken often (at most {limit}, in {target} of the time): burn rate {burn}, {left} of its budget left",
         "see ./run ops depth for what makes jobs or reports late (docs/promises.md)",
     ),
     "limit.unreadable": (

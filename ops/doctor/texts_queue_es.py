@@ -108,7 +108,7 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "se acelera sola; si sigue así, ponga en su límite lo que admite el proveedor (docs/mail.md)",
     ),
     "promise.overdrawn": (
-        "{broken} minutos de los últimos 30 días la incumplieron (máximo {limit}, el {target} del tiempo): no queda margen",
+        "{broken} minutos de 30 días la incumplieron (máximo {limit}, el {target} del tiempo): no queda margen",
         "vea en ./run ops depth qué retrasa trabajos o informes; o prometa menos (MOMENTUS_WORKER__PROMISES)",
     ),
     "promise.burns": (
