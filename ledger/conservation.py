@@ -10,8 +10,9 @@ has nowhere, and Postgres then still holds as live, was lost by Redis. A dead jo
 again although it has an end.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
-from jobs.lanes import GROUPS
-from ledger.live_jobs import make_pending, read_live
+from ledger.groups import LEDGER_GROUPS
+from ledger.live_jobs import make_pending, read_facts, read_live
 from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
 from producers.identifier import group_of_id
@@ -32,10 +33,8 @@ Fault = Literal["lost", "stray", "ended", "no job"]
 job as live that has an end. `no job`: Postgres has an end, or a note to hand over, of a job that it has not."""
 
 _FOLDER = Path(__file__).parent / "sql"
-_TOTALS, _FACTS, _ORPHANS = (
-    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "facts", "orphans")
-)
-_PENDING = "SELECT count(*) FROM momentus_ledger.pending"
+_TOTALS, _ORPHANS = ((_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "orphans"))
+_PENDING = "SELECT count(*) FROM momentus_ledger.pending WHERE $1::date IS NULL OR day >= $1"
 _BATCH = 1000
 _EPOCH = date(1970, 1, 1)
 
@@ -52,6 +51,8 @@ class Disagreement:
 @dataclass(slots=True, kw_only=True)
 class Conservation:
     """Counts of both stores, each read at its own instant, and the jobs about which they disagree.
+
+    All are of the days that were read. Junk in Redis counts, as of no day, if all days were read.
 
     Attributes:
         jobs, ended: in Postgres; ended are those of the jobs that have an end.
@@ -72,7 +73,7 @@ async def compare_stores(connection: Connection, redis: Redis, *, since: date | 
     """Compare Postgres and Redis job by job.
 
     Args:
-        since: the first day of staging that is read; None: all.
+        since: the first day of staging that is read and counted; None: all.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer.
@@ -81,11 +82,12 @@ async def compare_stores(connection: Connection, redis: Redis, *, since: date | 
     days = [day for day in await recorded_days(connection) if since is None or day >= since]
     for day in days:
         found.disagreements += await _judge_day(connection, redis, day)
-    async for group, in_redis in _live_in_redis(redis):
-        in_scope = {job_id: day for job_id, day in in_redis.items() if since is None or day >= since}
-        found.disagreements += await _judge_live(connection, redis, group, in_scope)
+    for group in LEDGER_GROUPS:
+        async for some in _read_days(redis, LaneKeys(group).ledger, _day, since):
+            found.disagreements += await _judge_live(connection, redis, group, some)
     found.disagreements = sorted(set(found.disagreements))  # HSCAN may return a field twice
-    await _count(connection, redis, days, found)
+    await _count_rows(connection, days, since, found)
+    await _count_in_redis(redis, since, found)
     return found
 
 
@@ -109,15 +111,27 @@ async def return_lost(connection: Connection, found: Conservation) -> list[str]:
     return returned
 
 
-async def _count(connection: Connection, redis: Redis, days: Iterable[date], found: Conservation) -> None:
+async def _count_rows(
+    connection: Connection, days: Iterable[date], since: date | None, found: Conservation
+) -> None:
     for day in days:
         totals = await connection.fetchrow(_TOTALS, day)
         found.jobs += totals["jobs"]
         found.ended += totals["ended"]
-    found.pending = await connection.fetchval(_PENDING)
-    for group in GROUPS:
-        found.live += await redis.hlen(LaneKeys(group).ledger)  # type: ignore[misc]  # typed for both clients
-        found.unrecorded += await redis.hlen(LaneKeys(group).ended)  # type: ignore[misc]  # as above
+    found.pending = await connection.fetchval(_PENDING, since)
+
+
+async def _count_in_redis(redis: Redis, since: date | None, found: Conservation) -> None:
+    for keys in map(LaneKeys, LEDGER_GROUPS):
+        found.live += await _count(redis, keys.ledger, _day, since)
+        found.unrecorded += await _count(redis, keys.ended, _day_of_end, since)
+
+
+async def _count(redis: Redis, key: str, day_of: Callable[[bytes], date], since: date | None) -> int:
+    """Return the number of jobs in a hash; of some days by reading all of it."""
+    if since is None:
+        return int(await redis.hlen(key))  # type: ignore[misc]  # typed for both clients
+    return len({job_id async for some in _read_days(redis, key, day_of, since) for job_id in some})
 
 
 async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Disagreement]:
@@ -127,7 +141,7 @@ async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Di
     while ids := await read_live(connection, day, after=last, limit=_BATCH):
         last = ids[-1]
         absent = await _absent(redis, ids)
-        facts = await connection.fetch(_FACTS, day, absent)
+        facts = await read_facts(connection, day, absent)
         found += [
             Disagreement(day, row["id"], "lost") for row in facts if not row["state"] and not row["is_pending"]
         ]
@@ -158,7 +172,7 @@ async def _judge_live(
         by_day[day].append(job_id)
     found: list[Disagreement] = []
     for day, ids in by_day.items():
-        states = {row["id"]: row["state"] for row in await connection.fetch(_FACTS, day, ids)}
+        states = {row["id"]: row["state"] for row in await read_facts(connection, day, ids)}
         found += [Disagreement(day, one, "stray") for one in ids if one not in states]
         over = [one for one, state in states.items() if state not in ("", "dead")]
         if over:
@@ -167,15 +181,25 @@ async def _judge_live(
     return found
 
 
-async def _live_in_redis(redis: Redis) -> AsyncIterator[tuple[str, dict[str, date]]]:
-    """Yield the live jobs of the ledger in batches, with their groups."""
-    for group in GROUPS:
-        cursor = 0
-        while True:
-            cursor, rows = await redis.hscan(LaneKeys(group).ledger, cursor, count=_BATCH)
-            yield group, {one.decode(errors="replace"): _day(day) for one, day in rows.items()}
-            if not cursor:
-                break
+async def _read_days(
+    redis: Redis, key: str, day_of: Callable[[bytes], date], since: date | None
+) -> AsyncIterator[dict[str, date]]:
+    """Yield the jobs in a hash in batches, with the days of their rows; those of earlier days are left out."""
+    cursor = 0
+    while True:
+        cursor, rows = await redis.hscan(key, cursor, count=_BATCH)
+        found = {job_id.decode(errors="replace"): day_of(text) for job_id, text in rows.items()}
+        yield {job_id: day for job_id, day in found.items() if since is None or day >= since}
+        if not cursor:
+            break
+
+
+def _day_of_end(text: bytes) -> date:
+    """Return the day in an end, likewise."""
+    try:
+        return _EPOCH + timedelta(days=int(json.loads(text)["day"]))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return _EPOCH
 
 
 def _day(since_1970: bytes) -> date:

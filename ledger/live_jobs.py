@@ -1,13 +1,16 @@
-"""Live jobs of one day: which of them Redis should know, and those that a relay is to hand over again."""
+"""Jobs of one day: the live ones that Redis should know, those that have ended, those to hand over again."""
 
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from reports.connection_postgres import Connection
 
 _FOLDER = Path(__file__).parent / "sql"
-_LIVE, _MAKE_PENDING = ((_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("live", "make_pending"))
+_LIVE, _FACTS, _MAKE_PENDING = (
+    (_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("live", "facts", "make_pending")
+)
 _HAS_ENDED = "SELECT momentus_ledger.has_ended($1)"
 
 
@@ -21,6 +24,16 @@ async def read_live(connection: Connection, day: date, *, after: str, limit: int
         DATABASE_FAULTS: the database did not answer, or refused.
     """
     return [row["id"] for row in await connection.fetch(_LIVE, day, after, limit)]
+
+
+async def read_facts(connection: Connection, day: date, ids: Sequence[str]) -> Sequence[Any]:
+    """Return id, state of the end ("" without one) and is_pending of those of these jobs that a day has.
+
+    Raises:
+        DATABASE_FAULTS: as above.
+    """
+    rows: Sequence[Any] = await connection.fetch(_FACTS, day, list(ids))
+    return rows
 
 
 async def make_pending(connection: Connection, day: date, ids: Sequence[str]) -> list[str]:

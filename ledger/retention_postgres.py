@@ -15,7 +15,7 @@ from ledger.live_jobs import has_ended
 from ledger.records import recorded_days
 from reports.connection_postgres import Connection
 
-Fate = Literal["removed", "live", "locked"]
+RetentionOutcome = Literal["removed", "live", "locked"]
 """`live`: the day has jobs that have not ended. `locked`: a lock was not free."""
 ATTEMPTS = 5
 """How often a day's lock is asked for."""
@@ -23,10 +23,10 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class AgedDay:
-    """A day that is old enough to be removed, and what became of it, or would."""
+    """A day that is old enough to be removed, and the outcome, or what it would be."""
 
     day: date
-    fate: Fate
+    outcome: RetentionOutcome
 
 
 async def remove_days(connection: Connection, before: date, *, dry_run: bool = False) -> list[AgedDay]:
@@ -39,16 +39,16 @@ async def remove_days(connection: Connection, before: date, *, dry_run: bool = F
     Raises:
         DATABASE_FAULTS: the database refused, or did not answer; days that were removed stay removed.
     """
-    fate = _judge if dry_run else _remove
+    act = _judge if dry_run else _remove
     days = [day for day in await recorded_days(connection) if day < before]
-    return [AgedDay(day, await fate(connection, day)) for day in days]
+    return [AgedDay(day, await act(connection, day)) for day in days]
 
 
-async def _judge(connection: Connection, day: date) -> Fate:
+async def _judge(connection: Connection, day: date) -> RetentionOutcome:
     return "removed" if await has_ended(connection, day) else "live"
 
 
-async def _remove(connection: Connection, day: date) -> Fate:
+async def _remove(connection: Connection, day: date) -> RetentionOutcome:
     for _ in range(ATTEMPTS):
         try:
             removed = await connection.fetchval("SELECT momentus_ledger.drop_day($1)", day)

@@ -20,15 +20,17 @@ SCHEMA = "momentus_ledger"
 AHEAD = 7
 """Days after today for which partitions are made."""
 _FOLDER = Path(__file__).parent / "sql"
-_HEAD = "BEGIN READ WRITE;\nSET LOCAL lock_timeout = '1s';\n"
 MIGRATIONS = {int(file.name[:3]): file.read_text(encoding="utf-8") for file in sorted(_FOLDER.glob("[0-9]*.sql"))}
 """The migrations by number, from 1 without a gap."""
 LATEST = max(MIGRATIONS)
 """Number of the latest migration of this build."""
-_INSTALLED, _ROLES, _BACKEND, _WORKER = (
+_INSTALLED, _ROLES, _BACKEND, _WORKER, _COUNT_LIVE = (
     (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("installed", "roles", "backend_rights", "worker_rights")
+    for name in ("installed", "roles", "backend_rights", "worker_rights", "count_live")
 )
+_WAIT = "SET LOCAL lock_timeout = '1s';\n"
+_HEAD = f"BEGIN READ WRITE;\n{_WAIT}"
+_DROP = f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;\n"
 
 
 class SchemaFault(RuntimeError):
@@ -59,6 +61,13 @@ class SchemaNewer(SchemaFault):
             f"momentus_ledger.version: {number} is newer than {LATEST}, the latest that this build knows; "
             "use the build that installed it, or a later one"
         )
+
+
+class JobsAreLive(SchemaFault):
+    """The ledger has jobs that have not ended, and is not to be removed with them."""
+
+    def __init__(self, live: int) -> None:
+        super().__init__(f"db uninstall: {live} jobs have not ended; wait for them, or give --discard-live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ def install_script(state: SchemaState, roles: LedgerRoles) -> str:
 
 def uninstall_script() -> str:
     """Return the SQL that removes the ledger with all that it has recorded."""
-    return f"{_HEAD}DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;\nCOMMIT;\n"
+    return f"{_HEAD}{_DROP}COMMIT;\n"
 
 
 async def read_state(connection: Connection) -> SchemaState:
@@ -166,12 +175,26 @@ async def install(connection: Connection, *, backends: Sequence[str] = (), worke
     await run_script(connection, script)
 
 
-async def uninstall(connection: Connection) -> None:
-    """Remove the ledger and all that it has recorded. Raises DATABASE_FAULTS."""
-    await run_script(connection, uninstall_script())
+async def uninstall(connection: Connection, *, discard_live: bool = False) -> int:
+    """Remove the ledger and all that it has recorded; return how many of its jobs had not ended.
+
+    Args:
+        discard_live: True to remove those too.
+
+    Raises:
+        JobsAreLive: some have not ended; what is staged meanwhile is seen, since the count is made under a lock.
+        DATABASE_FAULTS: the database refused, or a lock was not free within a second; nothing was changed.
+    """
+    async with connection.transaction():
+        await connection.execute(f"{_WAIT}LOCK TABLE {SCHEMA}.jobs, {SCHEMA}.ends IN ACCESS EXCLUSIVE MODE")
+        live = int(await connection.fetchval(_COUNT_LIVE))
+        if live and not discard_live:
+            raise JobsAreLive(live)
+        await connection.execute(_DROP)
+    return live
 
 
-async def make_partitions(connection: Connection, ahead: int = AHEAD) -> int:
+async def make_partitions(connection: Connection) -> int:
     """Make the partitions of the days to come, and return how many tables are new.
 
     A worker calls it now and then; without one, rows of later days go to the DEFAULT partition.
@@ -179,7 +202,7 @@ async def make_partitions(connection: Connection, ahead: int = AHEAD) -> int:
     Raises:
         DATABASE_FAULTS: also if a lock was not free within 200 ms; the next call tries again.
     """
-    return int(await connection.fetchval(f"SELECT {SCHEMA}.make_partitions($1)", ahead))
+    return int(await connection.fetchval(f"SELECT {SCHEMA}.make_partitions($1)", AHEAD))
 
 
 async def run_script(connection: Connection, script: str) -> None:

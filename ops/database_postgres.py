@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from ops.command import CommandRefused, Tools
-from reports.connection_postgres import Connection, connect
+from reports.connection_postgres import Connection, NoAnswer, connect, is_lost
 from reports.source_postgres import DATABASE_FAULTS
+
+_REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, NoAnswer)
+"""Errors of the database alone; of all others the block is the cause."""
 
 
 @asynccontextmanager
@@ -15,7 +18,7 @@ async def open_database(tools: Tools) -> AsyncIterator[Connection]:
     """Lend a connection to the configured Postgres.
 
     Raises:
-        CommandRefused: there is none, or what was done with it failed; nothing of an open transaction remains.
+        CommandRefused: there is none, or it refused or was lost; nothing of an open transaction remains.
     """
     if not tools.postgres_dsn:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database")
@@ -30,8 +33,12 @@ async def open_database(tools: Tools) -> AsyncIterator[Connection]:
         raise CommandRefused(
             "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again"
         ) from None
-    except DATABASE_FAULTS as error:
+    except _REFUSALS as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database refused: {error}") from None
+    except OSError as error:
+        if not is_lost(connection):
+            raise  # of a file, or of Redis
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the connection was lost: {error}") from None
     finally:
         await connection.close()
 

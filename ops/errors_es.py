@@ -529,9 +529,10 @@ LEDGER: Mapping[str, str] = {
     "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again": (
         "MOMENTUS_POSTGRES_DSN: un bloqueo no quedó libre en 1 s, y nada se ha cambiado; inténtelo de nuevo"
     ),
+    "MOMENTUS_POSTGRES_DSN: the connection was lost: {0}": "MOMENTUS_POSTGRES_DSN: se perdió la conexión: {0}",
     "MOMENTUS_POSTGRES_DSN: the database refused: {0}": "MOMENTUS_POSTGRES_DSN: la base de datos lo rechazó: {0}",
-    "FILE: {0} cannot be written: {1}; name a new file": (
-        "FILE: no se puede escribir {0}: {1}; indique un archivo nuevo"
+    "FILE: {0} cannot be written: {1}; name a new file where there is room": (
+        "FILE: no se puede escribir {0}: {1}; indique un archivo nuevo donde haya espacio"
     ),
     "{0} is out of range; give a number from 1 to {1}": "{0} está fuera de rango; dé un número de 1 a {1}",
     "{0} is neither a time like 2026-11-29T08:00 nor a length of time like 2d": (

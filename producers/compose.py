@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import orjson
@@ -25,9 +25,6 @@ from .message import Message, Seal, check_message, id_of, life_of, limit_of, mom
 from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
-
-if TYPE_CHECKING:
-    from .staging.facts import StagingFacts
 
 BUDGET = 0.1
 """Default budget of a call in seconds: long for Redis, short for a user who waits for a page."""
@@ -71,13 +68,11 @@ class Composer:
         terms: SendOptions = AT_ONCE,
         *,
         job_id: str = "",
-        staged: bool = False,
     ) -> JobEntry:
         """Compose the entry of a message.
 
         Args:
             job_id: id of the job that the entry replaces; by default a new id.
-            staged: True if it may become a row of the ledger.
 
         Raises:
             ValueError: the message cannot be composed, or :class:`InvalidRequest`: the key or an option is
@@ -86,7 +81,7 @@ class Composer:
         """
         now = self._now()
         times, limit = terms.times(now), terms.limit or ""
-        return self.entry_at(message, key, now, times, limit=limit, job_id=job_id, staged=staged)
+        return self.entry_at(message, key, now, times, limit=limit, job_id=job_id)
 
     def entry_at(
         self,
@@ -97,7 +92,6 @@ class Composer:
         *,
         limit: str,
         job_id: str = "",
-        staged: bool = False,
     ) -> JobEntry:
         """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
         check_message(message)
@@ -115,8 +109,7 @@ class Composer:
         entry.expires_in_ms = times.expires_in_ms
         if times.expires_ms is None and times.expires_in_ms is None:
             entry.life_ms = _life_ms(message)
-        if staged:
-            entry.facts = _facts(message, content, times)
+        entry.origin = message, content, times
         return with_key(entry, key, message)
 
     def batch(
@@ -124,8 +117,6 @@ class Composer:
         messages: Sequence[Message],
         keys: Sequence[str] | None,
         terms: SendOptions = AT_ONCE,
-        *,
-        staged: bool = False,
     ) -> "Batch":
         """Compose all messages with the same options; an error carries its message's position in ``index``."""
         if not _is_list(messages):
@@ -135,7 +126,7 @@ class Composer:
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
-        return Batch(messages, wanted, self._entries(messages, wanted, terms, staged=staged))
+        return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
     def refresh(
         self, report: str, *, scope: int | str | UUID | None, delay: timedelta, board: str | None = None
@@ -150,13 +141,13 @@ class Composer:
         return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
     def _entries(
-        self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions, *, staged: bool
+        self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions
     ) -> list[JobEntry]:
         now, entries = self._now(), []
         times, limit = terms.times(now), terms.limit or ""  # before the loop: an invalid option has no index
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
-                entries.append(self.entry_at(message, key, now, times, limit=limit, staged=staged))
+                entries.append(self.entry_at(message, key, now, times, limit=limit))
             except (ValueError, PayloadTooLarge) as refusal:
                 refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
@@ -184,12 +175,6 @@ class _HasFingerprint(Protocol):
 def _life_ms(message: Message) -> int | None:
     life = life_of(message)
     return None if life is None else milliseconds(life)
-
-
-def _facts(message: Message, content: Mapping[str, object], times: SendTimes) -> "StagingFacts":
-    from .staging.facts import staging_facts  # noqa: PLC0415  most processes stage nothing
-
-    return staging_facts(message, content, times)
 
 
 def with_key(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:

@@ -1,19 +1,18 @@
 """Entries of jobs, and operations on the queue. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from .identifier import group_of_id
 from .keys import LaneKeys
 from .link import Argument
+from .message import Message
 from .operation import Operation
 from .receipt import Cancelled, JobResult
-
-if TYPE_CHECKING:
-    from .staging.facts import StagingFacts
+from .send_options import SendTimes
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
@@ -27,7 +26,7 @@ class JobEntry:
         expires_in_ms, life_ms: time until the job expires, from when Redis takes it or from when it may run; at
             most one of them.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
-        facts: what a row of the ledger says besides, if it may be one.
+        origin: the message, its payload before it was sealed, and its times; None for a recompute.
     """
 
     id: str
@@ -40,7 +39,7 @@ class JobEntry:
     limit: str = ""
     expires_in_ms: int | None = None
     life_ms: int | None = None
-    facts: "StagingFacts | None" = field(default=None, repr=False)
+    origin: tuple[Message, Mapping[str, object], SendTimes] | None = field(default=None, repr=False)
 
     @property
     def due(self) -> int | str:

@@ -158,10 +158,9 @@ class SyncProducer:
                 connection.execute("UPDATE tasks SET assignee = $1 WHERE id = $2", assignee, task)
                 producer.send(mail, level="ledger", connection=connection)
         """
-        if level != "redis" or connection is not None:
-            entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit), staged=True)
-            return self._levels.send(message, key, entry, level, connection)
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
+        if level != "redis" or connection is not None:
+            return self._levels.send(message, key, entry, level, connection)
         with naming_conflict([key]):
             (taken,) = self._queue.run(enqueue(message.lane, [entry]))
         return receipt_of(message, taken)
@@ -193,12 +192,10 @@ class SyncProducer:
                 ``receipts`` holds the messages that were.
             NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
-        options = SendOptions(at=at, expires=expires, limit=limit)
+        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         if level != "redis" or connection is not None:
-            batch = self._composer.batch(messages, keys, options, staged=True)
             self._levels.send_batch(batch, level, connection)
             return batch.receipts()
-        batch = self._composer.batch(messages, keys, options)
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = self._queue.run_all(chunks)

@@ -25,7 +25,7 @@ def mail(number: int) -> Mail:
 def rows(count: int) -> list[Row]:
     """Return rows of so many new mails."""
     composer, options = Composer("default"), SendOptions()
-    return [row_of(composer.entry(mail(number), None, options, staged=True)) for number in range(count)]
+    return [row_of(composer.entry(mail(number), None, options)) for number in range(count)]
 
 
 async def stage(connection: "asyncpg.Connection[asyncpg.Record]", made: list[Row]) -> None:

@@ -73,8 +73,16 @@ BEGIN
             FOR UPDATE OF pending SKIP LOCKED  -- what a relay hands over now is live
         )) RETURNING day, id
     )
-    INSERT INTO momentus_ledger.ends (day, id, state, reply)
-    SELECT day, id, 'cancelled', 'erased' FROM staged ON CONFLICT DO NOTHING;
+    INSERT INTO momentus_ledger.ends (day, id, state, reply, attempt, uncertain)
+    SELECT
+        day, id, 'cancelled', 'erased',
+        coalesce(effect.attempt, 0), effect.attempt IS NOT NULL  -- of a mail that was handed over before
+    FROM staged
+    LEFT JOIN LATERAL (
+        SELECT max(begun.attempt) AS attempt FROM momentus_ledger.effects AS begun
+        WHERE begun.id = staged.id AND begun.day = staged.day
+    ) AS effect ON true
+    ON CONFLICT DO NOTHING;
 
     SELECT count(*) INTO live FROM momentus_ledger.jobs AS job
     WHERE digest = ANY (job.recipients)

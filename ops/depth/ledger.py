@@ -10,7 +10,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from jobs.lanes import GROUPS
+from ledger.groups import LEDGER_GROUPS
 from producers.keys import LaneKeys
 from producers.rights import missing_right
 
@@ -47,7 +47,7 @@ async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:
         RedisError, OSError: Redis did not answer.
     """
     found: list[LedgerDepth] = []
-    for group in GROUPS:
+    for group in LEDGER_GROUPS:
         keys = LaneKeys(group)
         live = await redis.hlen(keys.ledger)  # type: ignore[misc]  # typed for both clients
         unrecorded = await redis.hlen(keys.ended)  # type: ignore[misc]  # as above

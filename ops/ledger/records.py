@@ -6,6 +6,8 @@ which those who may read the ledger see there.
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,7 @@ from ops.table import printable, table
 from reports.connection_postgres import Connection
 
 _MOST = 10_000
-_WORDS = 60
+_REPLY_WIDTH = 60
 """Characters of a reply in a table."""
 
 
@@ -57,7 +59,7 @@ def _row(one: LedgerRecord, language: Language) -> list[str]:
         str(one.attempt or "-"),
         one.account or "-",
         "-" if one.ended_at is None else _time_text(one.ended_at),
-        printable(one.reply)[:_WORDS] or "-",
+        printable(one.reply)[:_REPLY_WIDTH] or "-",
     ]
 
 
@@ -103,17 +105,37 @@ async def _export(tools: Tools, args: argparse.Namespace) -> CommandResult:
         await demand_ledger(connection)
         with _new_file(args.file) as file:
             async for record in all_records(connection, filter_of(args)):
-                file.write(orjson.dumps(record, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+                with _naming_file(args.file):
+                    file.write(orjson.dumps(record, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
                 count += 1
     text = RECORDS[tools.language]["written"].format(count=count, file=args.file)
     return CommandResult(text, {"file": str(args.file), "jobs": count})
 
 
-def _new_file(path: Path) -> BinaryIO:
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Lend a new file, and remove it if it was not written to its end. Raises CommandRefused."""
+    with _naming_file(path):
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        yield file
+        with _naming_file(path):
+            file.close()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.close()
+        raise
+
+
+@contextmanager
+def _naming_file(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise CommandRefused(f"FILE: {path} cannot be written: {error.strerror}; name a new file") from None
+        raise CommandRefused(
+            f"FILE: {path} cannot be written: {error.strerror}; name a new file where there is room"
+        ) from None
 
 
 def _time_text(moment: datetime) -> str:

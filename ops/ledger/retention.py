@@ -21,9 +21,9 @@ async def _retain(tools: Tools, args: argparse.Namespace) -> CommandResult:
     facts = {"before": before, "dry_run": args.dry_run, "days": [asdict(one) for one in found]}
     if not found:
         return CommandResult(words["none"], facts, done=False)
-    said = [("would" if one.fate == "removed" and args.dry_run else one.fate, one.day) for one in found]
+    said = [("would" if one.outcome == "removed" and args.dry_run else one.outcome, one.day) for one in found]
     text = "\n".join(words[what].format(day=day) for what, day in said)
-    return CommandResult(text, facts, done=all(one.fate == "removed" for one in found))
+    return CommandResult(text, facts, done=all(one.outcome == "removed" for one in found))
 
 
 def _add_age(parser: argparse.ArgumentParser) -> None:

@@ -12,15 +12,17 @@ from typing import Any
 
 from ledger.schema import (
     LATEST,
+    JobsAreLive,
     LedgerRoles,
     SchemaFault,
     SchemaMissing,
     SchemaNewer,
     SchemaState,
+    install,
     install_script,
     read_roles,
     read_state,
-    run_script,
+    uninstall,
     uninstall_script,
 )
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
@@ -29,11 +31,6 @@ from ops.database_postgres import open_database
 from ops.ledger.words import SCHEMA
 from ops.table import printable
 from reports.connection_postgres import Connection
-
-_LIVE = """
-SELECT count(*) FROM momentus_ledger.jobs AS job
-WHERE NOT EXISTS (SELECT FROM momentus_ledger.ends AS ended WHERE ended.day = job.day AND ended.id = job.id)
-"""
 
 
 async def _install(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -56,10 +53,9 @@ async def _upgrade(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _bring_up_to_date(
     tools: Tools, args: argparse.Namespace, connection: Connection, state: SchemaState, roles: LedgerRoles
 ) -> CommandResult:
-    script = install_script(state, roles)
     if args.dry_run:
-        return _printed(script)
-    await run_script(connection, script)
+        return _printed(install_script(state, roles))
+    await install(connection, backends=roles.backends, workers=roles.workers)
     text = SCHEMA[tools.language]["installed"].format(number=LATEST)
     return CommandResult(text, {"number": LATEST, "before": state.number, "dry_run": False, **_listed(roles)})
 
@@ -94,12 +90,10 @@ async def _uninstall(tools: Tools, args: argparse.Namespace) -> CommandResult:
         state = await _known(connection)
         if state.number is None:
             return CommandResult(words["none"], {"number": None}, done=False)
-        live = await connection.fetchval(_LIVE)
-        if live and not args.discard_live:
-            raise CommandRefused(
-                f"db uninstall: {live} jobs have not ended; wait for them, or give --discard-live"
-            )
-        await run_script(connection, uninstall_script())
+        try:
+            live = await uninstall(connection, discard_live=args.discard_live)
+        except JobsAreLive as refusal:
+            raise CommandRefused(str(refusal)) from None
     return CommandResult(words["removed"], {"number": state.number, "live": live})
 
 

@@ -18,6 +18,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "claim": ("blocked", "unique", "uncertain", "ledger", "window", "limits", "turns", "claim_limits"),
     "erase": ("unique",),
     "finish": ("blocked", "unique", "uncertain", "ledger"),
+    "push": ("ledger",),
     "resolve": ("ledger",),
     "revive": ("unique", "ledger"),
     "take_out": ("blocked", "unique", "uncertain", "ledger"),

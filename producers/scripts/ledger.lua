@@ -1,5 +1,5 @@
 -- Ends of jobs of the ledger, which keeps each of them in Postgres until it has ended. A part of other scripts: the
--- loader puts it before claim.lua, finish.lua, take_out.lua, revive.lua and resolve.lua.
+-- loader puts it before claim.lua, finish.lua, take_out.lua, revive.lua, resolve.lua and push.lua.
 --
 -- momentus:{group}:ledger  HASH  id of a live job -> the day of its row, since 1970
 -- momentus:{group}:ended   HASH  id of a job that ended -> JSON {day, state, attempt, account, reply, uncertain, at_ms},
@@ -20,14 +20,21 @@ end
 -- before anything is written.
 function ledger.is_used(tag)
   local live, ended = names(tag)
-  return redis.call('HLEN', live) > 0 and redis.call('HLEN', ended) >= 0
+  redis.call('HLEN', ended)
+  return redis.call('HLEN', live) > 0
 end
 
-local function write(tag, id, day, last)
+-- A text or a number of a result as text; empty for anything else.
+local function text(value)
+  return (type(value) == 'string' or type(value) == 'number') and tostring(value) or ''
+end
+
+-- Note the end of a job of a day: {state, attempt, account, reply, uncertain, at_ms}.
+function ledger.write(tag, id, day, last)
   local _, ended = names(tag)
   redis.call('HSET', ended, id, cjson.encode({
-    day = tonumber(day), state = last.state, attempt = tonumber(last.attempt) or 0, account = last.account or '',
-    reply = last.reply or '', uncertain = last.uncertain == true, at_ms = last.at_ms}))
+    day = tonumber(day), state = last.state, attempt = tonumber(last.attempt) or 0, account = text(last.account),
+    reply = text(last.reply), uncertain = last.uncertain == true, at_ms = last.at_ms}))
 end
 
 -- The day in the envelope of a job, near its end; nil if the job is not of the ledger.
@@ -36,13 +43,13 @@ local function day_in_envelope(id)
   return type(tail) == 'string' and string.match(tail, '"l":(%d+)[%w,":]*}$') or nil
 end
 
--- Note that a live job ended: {state, attempt, account, reply, uncertain, at_ms}; nothing for any other job.
+-- Note that a live job ended; nothing for any other job.
 function ledger.note(tag, id, last)
   local live = names(tag)
   local day = redis.call('HGET', live, id)
   if day then
     redis.call('HDEL', live, id)
-    write(tag, id, day, last)
+    ledger.write(tag, id, day, last)
   end
 end
 
@@ -50,7 +57,7 @@ end
 function ledger.note_dead(tag, id, last)
   local day = day_in_envelope(id)
   if day then
-    write(tag, id, day, last)
+    ledger.write(tag, id, day, last)
   end
 end
 

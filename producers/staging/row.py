@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from ..entry import JobEntry
 from ..envelope import check_size
 from ..send_options import SendTimes
-from .facts import StagingFacts
+from .facts import StagingFacts, staging_facts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS = 86_400_000
@@ -69,7 +69,7 @@ def row_of(entry: JobEntry) -> dict[str, Value]:
     """Return the values of an entry's row by column. All times are instants by this machine's clock.
 
     Args:
-        entry: an entry that was composed to be staged.
+        entry: that of a message.
 
     Raises:
         PayloadTooLarge: with the day in it, the payload is over 256 KiB.
@@ -95,8 +95,8 @@ def row_of(entry: JobEntry) -> dict[str, Value]:
 
 
 def _facts_of(entry: JobEntry) -> StagingFacts:
-    assert entry.facts is not None  # noqa: S101  a producer composes them for these levels
-    return entry.facts
+    assert entry.origin is not None  # noqa: S101  a recompute has no level
+    return staging_facts(*entry.origin)
 
 
 def _expiry_ms(entry: JobEntry, times: SendTimes) -> int | None:

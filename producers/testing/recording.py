@@ -312,11 +312,11 @@ class _SyncRecordingLevels(SyncLevels):
 
 
 def _by_lane(entries: Sequence[JobEntry]) -> dict[str, list[JobEntry]]:
-    """Return entries that were composed to be staged, by their lane."""
+    """Return entries of messages by their lane."""
     lanes: dict[str, list[JobEntry]] = {}
     for one in entries:
-        if one.facts is not None:
-            lanes.setdefault(one.facts.lane, []).append(one)
+        if one.origin is not None:
+            lanes.setdefault(one.origin[0].lane, []).append(one)
     return lanes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from jobs import Policy
 from ops.jobs.operations import cancel_job, discard_job, revive_job
@@ -96,6 +97,53 @@ async def test_a_job_that_is_done_leaves_its_account_and_the_last_words(valkey_u
         end = await one_end(redis)
     assert (end["state"], end["attempt"], end["account"], end["reply"]) == ("done", 1, "primary", "250 a")
     assert end["uncertain"] is False
+
+
+@pytest.mark.parametrize("value", [None, True, ["a"], {"a": 1}])
+async def test_what_is_no_text_of_a_result_leaves_no_words(valkey_url: str, redis: Redis, value: object) -> None:
+    async def take(_: dict[str, Any], text: str) -> dict[str, object]:
+        return {"account": value, "reply": value or text}
+
+    await push(redis, staged(""))
+    async with working(valkey_url, take):
+        end = await one_end(redis)
+    assert (end["account"], end["reply"]) == ("", "")
+
+
+async def test_a_number_of_a_result_is_told_as_it_is(valkey_url: str, redis: Redis) -> None:
+    async def take(_: dict[str, Any], text: str) -> dict[str, object]:
+        del text
+        return {"account": 7, "reply": 250}
+
+    await push(redis, staged("a"))
+    async with working(valkey_url, take):
+        end = await one_end(redis)
+    assert (end["account"], end["reply"]) == ("7", "250")
+
+
+async def test_a_dead_job_stays_as_it_is_while_its_end_cannot_be_noted(valkey_url: str, redis: Redis) -> None:
+    await push(redis, staged("a"))
+    async with working(valkey_url, raising(GiveUp("no"))):
+        await one_end(redis)
+    await redis.delete(KEYS.ended)  # a worker has written it to Postgres
+    await redis.set(KEYS.ended, "something else")
+    for change in (discard_job, revive_job):
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await change(redis, "{mail}a")
+        assert await redis.zrange(KEYS.dead, 0, -1) == [b"{mail}a"]
+        assert await redis.exists("arq:job:{mail}a")
+
+
+async def test_an_uncertain_mail_waits_for_its_decision_while_its_end_cannot_be_noted(
+    valkey_url: str, redis: Redis
+) -> None:
+    await push(redis, staged("a"))
+    async with working(valkey_url, raising(Park("no reply", why="uncertain", uncertain=True))):
+        await eventually(lambda: redis.hlen(KEYS.parked))
+    await redis.set(KEYS.ended, "something else")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await resolve_uncertain(redis, "{mail}a", "accepted", by="ana")
+    assert await redis.hkeys(KEYS.parked) == [b"{mail}a"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """`./run ops db` and `./run ops ledger` on a real database: schema, records, agreement with Redis, retention."""
 
+import asyncio
 import json
+import os
 import secrets
 import stat
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,9 +17,12 @@ import pytest
 from redis.asyncio import Redis
 
 from ledger.schema import LATEST
+from ops.command import CommandRefused, Tools
+from ops.database_postgres import open_database
 from producers.suppression import digest_of
 from tests.command_line import run_ops
 from tests.ledgers import ledger_of
+from tests.support import eventually
 
 EPOCH = date(1970, 1, 1)
 LIVE, ENDED = "momentus:{mail}:ledger", "momentus:{mail}:ended"
@@ -190,6 +196,40 @@ async def test_a_ledger_with_live_jobs_is_removed_only_when_told_so(
     assert (await ops(database, "db", "uninstall", "--discard-live"))[0] == 0
 
 
+async def test_a_job_that_is_staged_while_the_ledger_is_being_removed_is_seen(
+    database: str, ledger: asyncpg.Connection
+) -> None:
+    async with ledger.transaction():
+        await insert_job(ledger, "{mail}a", pending=True)
+        removing = asyncio.create_task(ops(database, "db", "uninstall"))
+        await eventually(lambda: ledger.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    code, err = await removing
+    assert code == 2
+    assert "1 jobs have not ended" in err
+
+
+async def test_what_is_no_fault_of_the_database_is_not_told_as_one(
+    database: str, ledger: asyncpg.Connection, redis: Redis
+) -> None:
+    tools = Tools(redis=redis, redis_url="", postgres_dsn=database)
+    with pytest.raises(FileNotFoundError):
+        async with open_database(tools):
+            raise FileNotFoundError("a file")
+    with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
+        await _lose_connection(tools, ledger)
+    with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN: the connection was lost"):
+        await _lose_connection(tools, ledger, ConnectionResetError("as a transport tells it"))
+
+
+async def _lose_connection(tools: Tools, ledger: asyncpg.Connection, error: OSError | None = None) -> None:
+    async with open_database(tools) as connection:
+        await ledger.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+        await eventually(connection.is_closed)
+        if error is not None:
+            raise error
+        await connection.fetchval("SELECT 1")
+
+
 # ---- ledger list, show, export
 
 
@@ -270,6 +310,34 @@ async def test_an_export_has_a_line_for_each_job_in_a_new_file_of_ones_own(
     assert "FILE" in err
 
 
+LIMITED = (
+    "import resource, runpy, sys;"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+    "sys.argv[0] = 'ops'; runpy.run_module('ops', run_name='__main__')"
+)
+"""The commands in a process that can write no file of more bytes."""
+
+
+async def test_an_export_that_finds_no_room_leaves_no_part_of_a_file(
+    database: str, ledger: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await ledger.execute(
+        "INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) SELECT $1, '{mail}' || n, 'mail.bulk', "
+        "'mail.send', '' FROM generate_series(1, 500) AS n",
+        today(),
+    )
+    file = tmp_path / "jobs.jsonl"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-B", "-c", LIMITED, "ledger", "export", str(file)),
+        env={**os.environ, "MOMENTUS_POSTGRES_DSN": database},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 2, err
+    assert f"FILE: {file} cannot be written: File too large" in err.decode()
+    assert not file.exists()
+
+
 async def test_records_are_told_in_spanish(
     database: str, ledger: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +413,36 @@ async def test_a_comparison_reads_more_than_one_batch(
     assert (facts["jobs"], facts["live"]) == (2500, 2499)
 
 
+async def test_a_comparison_since_a_day_counts_and_names_jobs_of_these_days_alone(
+    database: str, ledger: asyncpg.Connection, redis: Redis, valkey_url: str
+) -> None:
+    day = (today() - EPOCH).days
+    for name, age in (("new", 0), ("old", 9)):
+        on = today() - timedelta(days=age)
+        for what in ("lost", "live", "over"):
+            await insert_job(ledger, f"{{mail}}{what} {name}", day=on)
+        await insert_job(ledger, f"{{mail}}pending {name}", day=on, pending=True)
+        await insert_job(ledger, f"{{mail}}done {name}", day=on, state="done")
+        await redis.hset(LIVE, f"{{mail}}live {name}", str(day - age))
+        await redis.hset(LIVE, f"{{mail}}stray {name}", str(day - age))
+        await redis.hset(ENDED, f"{{mail}}over {name}", json.dumps({"day": day - age, "state": "done"}))
+    await redis.hset(ENDED, "{mail}junk", "junk")
+    counts = ("jobs", "ended", "pending", "live", "unrecorded")
+    for since, times in (("2d", 1), ("30d", 2)):
+        code, facts = await ops(database, "ledger", "check", "--since", since, REDIS_URL=valkey_url)
+        assert (code, [facts[name] for name in counts]) == (1, [5 * times, times, times, 2 * times, times])
+        named = {(one["id"], one["fault"]) for one in facts["disagreements"]}
+        assert named == {
+            (f"{{mail}}{fault} {name}", fault) for fault in ("lost", "stray") for name in ("new", "old")[:times]
+        }
+    _, facts = await ops(database, "ledger", "check", REDIS_URL=valkey_url)
+    assert [facts[name] for name in counts] == [10, 2, 2, 4, 3]
+    _, facts = await ops(database, "ledger", "reconcile", "--since", "2d", REDIS_URL=valkey_url)
+    assert facts["returned"] == ["{mail}lost new"]
+    _, facts = await ops(database, "ledger", "reconcile", REDIS_URL=valkey_url)
+    assert facts["returned"] == ["{mail}lost old"]
+
+
 async def test_depth_counts_the_jobs_of_the_ledger_in_redis(redis: Redis, valkey_url: str) -> None:
     await redis.hset(LIVE, mapping={"{mail}a": 1, "{mail}b": 1})
     await redis.hset(ENDED, "{mail}c", "{}")
@@ -392,7 +490,7 @@ async def test_old_days_are_removed_as_a_whole_once_their_jobs_have_ended(
     await insert_job(ledger, "{mail}live", day=busy)
     retain = ("ledger", "retain", "--older-than", "9d")
     code, facts = await ops(database, *retain, "--dry-run")
-    assert [one["fate"] for one in facts["days"]] == ["removed", "live", "removed"]
+    assert [one["outcome"] for one in facts["days"]] == ["removed", "live", "removed"]
     assert await days(ledger) == {old, busy, distant, today()}
     code, facts = await ops(database, *retain)
     assert code == 1, "a day stays"
@@ -419,7 +517,7 @@ async def test_a_day_stays_while_a_transaction_that_has_staged_is_open_and_goes_
     async with ledger.transaction():
         await insert_job(ledger, "{mail}new", pending=True)
         code, facts = await ops(database, *retain)
-        assert (code, [one["fate"] for one in facts["days"]]) == (1, ["locked"])
+        assert (code, [one["outcome"] for one in facts["days"]]) == (1, ["locked"])
         await insert_job(ledger, "{mail}newer", pending=True)
     assert await days(ledger) == {day, today()}
     assert (await ops(database, *retain))[0] == 0
@@ -432,7 +530,7 @@ async def test_a_day_whose_lock_is_taken_stays_and_is_told(database: str, ledger
     async with ledger.transaction():
         await ledger.execute("LOCK TABLE momentus_ledger.jobs_default IN SHARE MODE")
         code, facts = await ops(database, "ledger", "retain", "--older-than", "9d")
-    assert (code, [one["fate"] for one in facts["days"]]) == (1, ["locked"])
+    assert (code, [one["outcome"] for one in facts["days"]]) == (1, ["locked"])
     assert await days(ledger) == {day}
 
 
@@ -482,6 +580,25 @@ async def test_a_mail_that_redis_has_not_taken_is_cancelled_and_one_under_way_is
     code, facts = await forget(database, valkey_url)
     assert (code, facts["recorded"], facts["live"]) == (0, 1, 0)
     assert await ledger.fetchval("SELECT count(*) FROM momentus_ledger.pending") == 0
+
+
+async def test_a_staged_mail_that_may_have_been_sent_before_stays_uncertain_when_it_is_erased(
+    database: str, ledger: asyncpg.Connection, valkey_url: str
+) -> None:
+    for name in ("sent", "new"):
+        await insert_job(ledger, f"{{mail}}{name}", recipients=[digest_of("ana@example.com")], pending=True)
+    for attempt in (1, 2):
+        await ledger.execute(
+            "INSERT INTO momentus_ledger.effects (day, id, attempt, note) VALUES ($1, '{mail}sent', $2, 'main')",
+            today(),
+            attempt,
+        )
+    assert (await forget(database, valkey_url))[1]["recorded"] == 2
+    ends = await ledger.fetch("SELECT id, state, attempt, uncertain FROM momentus_ledger.ends ORDER BY id")
+    assert [tuple(end) for end in ends] == [
+        ("{mail}new", "cancelled", 0, False),
+        ("{mail}sent", "cancelled", 2, True),
+    ]
 
 
 async def test_a_person_is_forgotten_where_no_ledger_is_installed(database: str, valkey_url: str) -> None:

@@ -2,19 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from jobs import Job, Policy, Run, handles
 from ledger.recording_lock import may_record
+from ledger.schema import AHEAD
 from ops.jobs.operations import cancel_job, discard_job
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
@@ -247,14 +251,19 @@ BAD_ROWS = {
     "lane": ("lane", "mail.normal\nx"),
     "id": ("id", "{jobs}a"),
     "key": ("key", "a key"),
-    "due time": ("due_at", datetime.max.replace(tzinfo=UTC)),
-    "infinite due time": ("due_at", "infinity"),
+    "lane without workers": ("lane", "mail"),
+    "lane of reports": ("lane", "reports"),
+    "due time": ("due_at: must be from 0001-01-01 to 9999-12-31", datetime.max.replace(tzinfo=UTC)),
+    "infinite due time": ("due_at: must be from 0001-01-01 to 9999-12-31", "infinity"),
+    "deadline": ("expires_at: must be from 1970-01-01 to 9999-12-31", datetime(1969, 12, 30, tzinfo=UTC)),
+    "infinite deadline": ("expires_at: must be from 1970-01-01 to 9999-12-31", "infinity"),
 }
 
 
 @pytest.mark.parametrize("fault", BAD_ROWS)
 async def test_a_bad_row_is_set_aside_with_its_reason_and_stops_nothing(ledger: Ledger, fault: str) -> None:
-    column, value = BAD_ROWS[fault]
+    reason, value = BAD_ROWS[fault]
+    column = reason.partition(":")[0]
     good = await ledger.stage("good")
     bad = await ledger.stage("bad")
     sql = f"UPDATE momentus_ledger.jobs SET {column} = $2 WHERE id = $1"  # noqa: S608  ours
@@ -267,9 +276,9 @@ async def test_a_bad_row_is_set_aside_with_its_reason_and_stops_nothing(ledger: 
     await ledger.relay.move_batch()
     assert await ledger.queued() == [good]
     assert not await ledger.pending()
-    state, reason = (await ledger.ends())[bad]
+    state, told = (await ledger.ends())[bad]
     assert state == "quarantined"
-    assert column in reason
+    assert reason in told
 
 
 @pytest.mark.parametrize("day", ["2026-01-01", "1969-12-31", "10000-01-01", "infinity"])
@@ -279,7 +288,9 @@ async def test_a_pending_row_without_a_job_is_set_aside(ledger: Ledger, day: str
     good = await ledger.stage()
     await ledger.relay.move_batch()
     assert await ledger.queued() == [good]
-    assert (await ledger.ends())["{mail}x"][0] == "quarantined"
+    state, reason = (await ledger.ends())["{mail}x"]
+    assert state == "quarantined"
+    assert reason.startswith("id: " if day == "2026-01-01" else "day: must be from 1970-01-01 to 9999-12-31")
 
 
 async def test_a_lane_with_a_wrong_key_keeps_its_rows_and_the_others_go_on(ledger: Ledger) -> None:
@@ -479,6 +490,31 @@ async def test_a_job_that_ended_before_redis_went_back_is_taken_out_and_keeps_it
     assert await ledger.queued() == [revived]
     assert await ledger.recorder.record_all() == 1
     assert (await ledger.ends())[job_id][0] == "done"
+
+
+async def test_what_has_ended_is_found_without_reading_what_jobs_are_about(
+    database: str, valkey_url: str, ledger: Ledger
+) -> None:
+    job_id = await ledger.stage()
+    await ledger.relay.move_batch()
+    await ledger.connection.execute(
+        "INSERT INTO momentus_ledger.ends SELECT day, id, 'done' FROM momentus_ledger.jobs"
+    )
+    role, password = f"test_{secrets.token_hex(4)}", secrets.token_hex(16)
+    await ledger.connection.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{password}'; GRANT USAGE ON SCHEMA momentus_ledger TO {role};"
+        f"GRANT SELECT (day, id) ON momentus_ledger.jobs TO {role};"
+        f"GRANT SELECT ON momentus_ledger.ends, momentus_ledger.pending TO {role}"
+    )
+    parts = urlsplit(database)
+    dsn = parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+    try:
+        async with serving(dsn, valkey_url, ledger.connection, ledger.redis) as restricted:
+            await restricted.reconciler.remove_ended()
+    finally:
+        await ledger.connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert await ledger.queued() == []
+    assert await ledger.redis.hkeys(KEYS.ended) == [job_id.encode()]
 
 
 # The marks
@@ -746,6 +782,59 @@ async def test_without_postgres_no_effect_begins() -> None:
     tables = LedgerTables("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(LedgerRefusal, match="did not confirm"):
         await LedgerMarks(tables).store(20786, "{mail}a", 1, "")
+
+
+async def test_a_ledger_of_another_build_gets_no_mark(
+    database: str, valkey_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ledger.marks._BEGIN_SECONDS", 0.05)
+    await ledger.connection.execute("UPDATE momentus_ledger.version SET number = number + 1")
+    async with run_ledger(database, valkey_url) as service:
+        with pytest.raises(LedgerRefusal, match="ops db check"):
+            await service.marks.store(await _new_day(), "{mail}a", 1, "")
+        await service.marks.release(await _new_day(), "{mail}a", 1)
+    assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
+
+
+async def _new_day() -> int:
+    return (datetime.now(UTC).date() - EPOCH).days
+
+
+async def test_a_mark_waits_for_the_first_look_of_a_worker_that_has_just_begun(
+    database: str, valkey_url: str, ledger: Ledger
+) -> None:
+    async with run_ledger(database, valkey_url) as service:
+        await service.marks.store(await _new_day(), "{mail}a", 1, "")
+    assert await ledger.connection.fetchval("SELECT array_agg(id) FROM momentus_ledger.effects") == ["{mail}a"]
+
+
+async def test_a_mark_is_stored_while_every_other_part_has_its_connection(ledger: Ledger) -> None:
+    marks = LedgerMarks(ledger.tables)
+    async with AsyncExitStack() as others:
+        for _ in ("relay", "recorder", "search", "partitions"):
+            await others.enter_async_context(ledger.tables.transaction())
+        await marks.store(await _new_day(), "{mail}a", 1, "")
+
+
+async def test_partitions_that_cannot_be_made_are_told_once_and_again_when_they_are(
+    database: str, valkey_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.ledger.service._LOOK_SECONDS", 0.1)
+    ahead = datetime.now(UTC).date() + timedelta(days=AHEAD)
+    await ledger.connection.execute(f"DROP TABLE momentus_ledger.jobs_{ahead:%Y_%m_%d}")
+    with capture_logs() as lines:
+        async with ledger.connection.transaction():
+            await ledger.connection.execute("LOCK TABLE momentus_ledger.jobs_default IN SHARE MODE")
+            async with run_ledger(database, valkey_url):
+                await eventually(lambda: _told(lines, "ledger.away"))
+                await ledger.connection.execute("ROLLBACK AND CHAIN")
+                await eventually(lambda: _told(lines, "ledger.back"))
+    assert len(_told(lines, "ledger.away")) == len(_told(lines, "ledger.back")) == 1
+
+
+def _told(lines: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """The parts of which a log tells this."""
+    return [one["part"] for one in lines if one.get("event_name") == name and one.get("part") == "partitions"]
 
 
 # All of it in a worker

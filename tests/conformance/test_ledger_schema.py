@@ -35,6 +35,11 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+async def made(connection: asyncpg.Connection, ahead: int) -> int:
+    """How many tables were made until so many days ahead."""
+    return int(await connection.fetchval("SELECT momentus_ledger.make_partitions($1)", ahead))
+
+
 def test_migrations_are_numbered_without_a_gap() -> None:
     assert list(MIGRATIONS) == list(range(1, LATEST + 1))
 
@@ -107,7 +112,7 @@ async def test_partitions_are_made_ahead_beside_a_writer_and_never_twice(databas
                 "INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) VALUES ($1, 'a', 'l', 'k', '{}')",
                 today(),
             )
-            assert await make_partitions(connection, AHEAD + 1) == 3
+            assert await made(connection, AHEAD + 1) == 3
         await writer.close()
         assert (await check(connection)).last_day == today() + timedelta(days=AHEAD + 1)
 
@@ -118,16 +123,16 @@ async def test_a_day_whose_rows_are_already_kept_elsewhere_gets_no_partition(dat
             "INSERT INTO momentus_ledger.ends (day, id, state) VALUES ($1, 'a', 'done')",
             today() + timedelta(days=AHEAD + 1),
         )
-        assert await make_partitions(connection, AHEAD + 1) == 2
+        assert await made(connection, AHEAD + 1) == 2
 
 
 async def test_of_two_workers_that_make_partitions_at_once_one_does_it_and_neither_waits(database: str) -> None:
     async with ledger_of(database) as first:
         second = await asyncpg.connect(database)
         async with first.transaction():
-            assert await make_partitions(first, AHEAD + 1) == 3
-            assert await make_partitions(second, AHEAD + 1) == 0
-        assert await make_partitions(second, AHEAD + 1) == 0
+            assert await made(first, AHEAD + 1) == 3
+            assert await made(second, AHEAD + 1) == 0
+        assert await made(second, AHEAD + 1) == 0
         await second.close()
 
 
@@ -135,7 +140,7 @@ async def test_of_two_workers_that_make_partitions_at_once_one_does_it_and_neith
 async def test_partitions_are_not_made_for_years(database: str, ahead: int) -> None:
     async with ledger_of(database) as connection:
         with pytest.raises(asyncpg.InvalidParameterValueError, match=r"^ahead: "):
-            await make_partitions(connection, ahead)
+            await made(connection, ahead)
 
 
 @pytest.mark.parametrize("day", ["infinity", "-infinity", "0044-03-15 BC", "1969-12-31", "10000-01-01"])
@@ -171,7 +176,7 @@ async def test_while_the_default_partition_has_rows_one_day_is_made_at_a_time(da
             "VALUES ('2099-01-01', 'a', 'l', 'k', '')"
         )
         for number in (1, 2):
-            assert await make_partitions(connection, AHEAD + 2) == 3
+            assert await made(connection, AHEAD + 2) == 3
             assert (await check(connection)).last_day == today() + timedelta(days=AHEAD + number)
         await connection.execute("DELETE FROM momentus_ledger.jobs")
-        assert await make_partitions(connection, AHEAD + 4) == 6
+        assert await made(connection, AHEAD + 4) == 6

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 
-from jobs.lanes import GROUPS
+from ledger.groups import LEDGER_GROUPS
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.link.address import read_address
@@ -36,9 +36,9 @@ class GroupLinks:
     def __init__(self, url: str) -> None:
         is_cluster = bool(read_address(url).cluster)
         shared = None if is_cluster else Link(url)
-        self._by_group = {one: shared or Link(url, LaneKeys(one).tag) for one in GROUPS}
-        self._listener = Link(url, LaneKeys(GROUPS[0]).tag)
-        listened = GROUPS[:1] if is_cluster else GROUPS
+        self._by_group = {one: shared or Link(url, LaneKeys(one).tag) for one in LEDGER_GROUPS}
+        self._listener = Link(url, LaneKeys(LEDGER_GROUPS[0]).tag)
+        listened = LEDGER_GROUPS[:1] if is_cluster else LEDGER_GROUPS
         self._tokens = [LaneKeys(one).staged for one in listened]
 
     async def call(self, lane: str, run: Callable[[Call], Awaitable[_Reply]]) -> _Reply:

@@ -8,11 +8,13 @@ A mark is removed when its effect is known not to have happened, as after a refu
 effects that happened, or that may have. Stores and removals leave in the order in which they were asked for: so an
 attempt that was stopped while its mark was being stored leaves none behind.
 
-Failures: Postgres does not answer; then the effect must not begin. Redis went back to an earlier state, and offers
-a job that has ended since, or an attempt whose effect has begun, or one after an effect of which it knows nothing.
-None of these must begin either; the latter two are counted as uncertain, and a mark that was counted says so.
+Failures: Postgres does not answer, or has a ledger of another build; then the effect must not begin. Redis went
+back to an earlier state, and offers a job that has ended since, or an attempt whose effect has begun, or one after
+an effect of which it knows nothing. None of these must begin either; the latter two are counted as uncertain, and
+a mark that was counted says so.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,6 +26,7 @@ from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
 """For marks to gather in a busy worker, as those of Redis do."""
+_BEGIN_SECONDS = 2.0
 _Answer = Literal["written", "ended", "earlier", "removed", "counted"]
 
 
@@ -36,10 +39,15 @@ class MarkChange:
 
 
 class LedgerMarks:
-    """The store of one worker's marks in Postgres."""
+    """The store of one worker's marks in Postgres.
 
-    def __init__(self, tables: LedgerTables) -> None:
+    Args:
+        usable: set once the database is known to have a ledger that this build can use; None: it has.
+    """
+
+    def __init__(self, tables: LedgerTables, usable: asyncio.Event | None = None) -> None:
         self._tables = tables
+        self._usable = usable
         self._changes: CallBatcher[MarkChange, _Answer] = CallBatcher(self._change, rounds=_ROUNDS)
 
     async def store(self, day: int, job_id: str, attempt: int, note: str, *, counted: int = 0) -> None:
@@ -53,6 +61,7 @@ class LedgerMarks:
             EarlierEffect: the effect began before Redis went back to an earlier state.
             LedgerRefusal: Postgres did not confirm it. In every case the effect must not begin.
         """
+        await self._demand_ledger()
         try:
             answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note, counted)))
         except Exception as error:  # every fault of the database means the same
@@ -68,6 +77,8 @@ class LedgerMarks:
         Raises:
             LedgerRefusal: Postgres did not confirm it; a later attempt may be counted as uncertain.
         """
+        if not self._is_usable():
+            return  # nothing was stored
         try:
             await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), "remove"))
         except Exception as error:  # as above
@@ -79,10 +90,27 @@ class LedgerMarks:
         Raises:
             LedgerRefusal: Postgres did not confirm it; a later attempt may count them once more.
         """
+        if not self._is_usable():
+            return  # nothing was stored
         try:
             await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), "count"))
         except Exception as error:  # as above
             raise LedgerRefusal(f"Postgres did not confirm the count ({type(error).__name__})") from error
+
+    def _is_usable(self) -> bool:
+        return self._usable is None or self._usable.is_set()
+
+    async def _demand_ledger(self) -> None:
+        """Wait a moment for the ledger of a worker that has just begun. Raises LedgerRefusal."""
+        if self._usable is None or self._is_usable():
+            return
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await self._usable.wait()
+        except TimeoutError:
+            raise LedgerRefusal(
+                "MOMENTUS_POSTGRES_DSN: the database has no ledger that this build can use; see ./run ops db check"
+            ) from None
 
     async def _change(self, changes: Sequence[MarkChange]) -> list[_Answer]:
         """Change marks in the order in which that was asked for."""

@@ -14,7 +14,6 @@ _LEDGER_BACK = event("ledger.back")
 
 FAULTS = (RedisError, *DATABASE_FAULTS)
 """Faults of either store, after which a part tries again."""
-_LONGEST_PAUSE = 5.0
 
 
 class Outage:
@@ -22,10 +21,12 @@ class Outage:
 
     Args:
         part: name of the part in the log.
+        longest: seconds of the longest pause.
     """
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, *, longest: float = 5.0) -> None:
         self._part = part
+        self._longest = longest
         self._faults = 0
 
     async def pause(self, error: BaseException) -> None:
@@ -35,7 +36,7 @@ class Outage:
             emit(_LEDGER_AWAY, part=self._part, **fields)
         self._faults += 1
         note_trouble(f"ledger {self._part}", ": ".join(fields.values()))
-        await asyncio.sleep(jittered_pause(self._faults, longest=_LONGEST_PAUSE))
+        await asyncio.sleep(jittered_pause(self._faults, longest=self._longest))
 
     def end(self) -> None:
         """Note that the part works."""

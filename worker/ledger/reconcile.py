@@ -14,12 +14,14 @@ meanwhile stays in Redis; so neither is taken for lost.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
-from jobs.lanes import GROUPS
-from ledger.live_jobs import has_ended, make_pending, read_live
+from ledger.groups import LEDGER_GROUPS
+from ledger.live_jobs import has_ended, make_pending, read_facts, read_live
 from ledger.recording_lock import exclude_recorders
 from ledger.records import recorded_days
 from producers.entry import take_out
@@ -33,12 +35,13 @@ from worker.ledger.links import GroupLinks
 from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.push import SCRIPTS
 from worker.ledger.recorder import LAST_DAY
-from worker.ledger.tables_postgres import LedgerTables, read_jobs
+from worker.ledger.tables_postgres import LedgerTables
 
 _JOBS_LOST = event("ledger.jobs_lost")
 
 _KNOWN = Script(read_script(SCRIPTS, "known"))
 _PAGE = 2000
+_EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 _STAGED_LATE = timedelta(days=9)
@@ -81,7 +84,7 @@ class Reconciler:
     async def _identify(self) -> tuple[object, ...]:
         """Return values of which one changes if Redis has started again, is another server, or lost its data."""
         found: list[object] = []
-        for group in GROUPS:
+        for group in LEDGER_GROUPS:
             keys = LaneKeys(group)
             found.append(await self._links.call(group, partial(_read_data_id, keys)))
             found.append(self._links.connection(group))
@@ -93,7 +96,7 @@ class Reconciler:
         Raises:
             FAULTS: a later call does the rest.
         """
-        for group in GROUPS:
+        for group in LEDGER_GROUPS:
             cursor = b"0"
             while True:
                 scan = partial(_scan, LaneKeys(group).ledger, cursor)
@@ -106,12 +109,20 @@ class Reconciler:
         """Take those out that have ended."""
         if not live:
             return
+        for job_id in await self._ended(live):
+            group = group_of_id(job_id)
+            await self._links.call(group, take_out(LaneKeys(group), job_id, "cancelled").run)
+
+    async def _ended(self, live: Sequence[tuple[str, int]]) -> list[str]:
+        """Return those of some jobs that have ended for good; a dead one may have been revived."""
+        by_day = defaultdict[int, list[str]](list)
+        for job_id, day in live:
+            by_day[day].append(job_id)
+        facts: list[Any] = []
         async with self._tables.transaction() as connection:
-            rows = await read_jobs(connection, live)
-        for (job_id, _), row in zip(live, rows, strict=True):
-            if row["end_state"] not in (None, "dead"):  # a dead one may have been revived
-                group = group_of_id(job_id)
-                await self._links.call(group, take_out(LaneKeys(group), job_id, "cancelled").run)
+            for day, ids in by_day.items():
+                facts += await read_facts(connection, _EPOCH + timedelta(days=day), ids)
+        return [row["id"] for row in facts if row["state"] not in ("", "dead")]
 
     async def return_lost(self) -> int:
         """Make all jobs pending that Redis does not know; return their number.
@@ -146,7 +157,7 @@ class Reconciler:
 
     async def _return_page(self, connection: Connection, day: date, page: Sequence[str]) -> int:
         """Make those of some jobs pending that Redis does not know; return their number."""
-        lost = [job_id for group in GROUPS for job_id in await self._unknown(group, page)]
+        lost = [job_id for group in LEDGER_GROUPS for job_id in await self._unknown(group, page)]
         if lost:
             await make_pending(connection, day, lost)
         return len(lost)

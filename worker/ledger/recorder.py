@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 
-from jobs.lanes import GROUPS
+from ledger.groups import LEDGER_GROUPS
 from ledger.recording_lock import may_record
 from producers.identifier import is_job_id
 from producers.keys import LaneKeys
@@ -31,7 +31,7 @@ _BUSY_SECONDS, _IDLE_SECONDS = 0.05, 1.0
 _STATES = frozenset({"done", "suppressed", "dead", "cancelled", "discarded", "expired"})
 LAST_DAY = 2_932_896
 """The end of the year 9999, in days since 1970."""
-_MOST_WORDS = 1000
+_REPLY_LIMIT = 1000
 """Characters of a reply that are kept."""
 
 
@@ -63,7 +63,7 @@ class EndRecorder:
             FAULTS: what was not recorded stays in Redis.
         """
         recorded = 0
-        for group in GROUPS:
+        for group in LEDGER_GROUPS:
             cursor = b"0"
             while True:
                 cursor, number = await self._record_page(group, cursor)
@@ -136,5 +136,5 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
 
 def _text(value: object) -> str:
     """Return a text that Postgres can hold: no NUL, no lone surrogate."""
-    plain = str(value)[:_MOST_WORDS].replace("\0", " ")
+    plain = str(value)[:_REPLY_LIMIT].replace("\0", " ")
     return plain.encode("utf-8", "replace").decode("utf-8")

@@ -51,6 +51,7 @@ _CALL_BYTES = 4 << 20
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
 """Seconds after a token at which the relay looks first, and until which it goes on."""
 _LANE_REST = 5.0
+_NO_DAY = "day: must be from 1970-01-01 to 9999-12-31"
 
 
 class Relay:
@@ -92,7 +93,7 @@ class Relay:
             found = await self._lock(connection)
             if not found:
                 return 0
-            ends = [_end_of(job_id, 0, "quarantined", "day: is no day") for job_id, day in found if day is None]
+            ends = [_end_of(job_id, 0, "quarantined", _NO_DAY) for job_id, day in found if day is None]
             dated = [(job_id, day) for job_id, day in found if day is not None]
             rows = await read_jobs(connection, dated) if dated else []
             jobs, unusable = _read_rows(dated, rows)

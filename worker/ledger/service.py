@@ -5,7 +5,6 @@ made once an hour, so that none of them is missing when its day begins.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -15,6 +14,7 @@ from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.events import EventName, emit, event
 from worker.ledger.links import GroupLinks
 from worker.ledger.marks import LedgerMarks
+from worker.ledger.outage import Outage
 from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
@@ -44,11 +44,13 @@ class LedgerService:
         self._links = GroupLinks(url)
         self._relays = relays
         self._said: Mapping[str, str] | None = None
-        self.marks = LedgerMarks(self._tables)
+        self._usable = asyncio.Event()
+        self.marks = LedgerMarks(self._tables, self._usable)
 
     async def run(self) -> None:
         """Work for the ledger until cancelled, from when the database has one."""
         await self._wait_for_ledger()
+        self._usable.set()
         emit(_LEDGER_FOUND)
         parts = {"recorder": EndRecorder(self._tables, self._links).run, "partitions": self._make_partitions}
         if self._relays:
@@ -96,19 +98,16 @@ class LedgerService:
         note_trouble("ledger schema", ": ".join(fields.values()))
 
     async def _make_partitions(self) -> None:
+        outage = Outage("partitions", longest=_LOOK_SECONDS)  # each try may wait for a lock, and writers behind it
         while True:
-            began = time.monotonic()
             try:
                 async with self._tables.transaction() as connection:
                     await schema.make_partitions(connection)
             except DATABASE_FAULTS as error:
-                fields = log_fields(error)
-                emit(_LEDGER_AWAY, part="partitions", **fields)
-                note_trouble("ledger partitions", ": ".join(fields.values()))
-                await asyncio.sleep(_LOOK_SECONDS)
+                await outage.pause(error)
                 continue
-            end_trouble("ledger partitions")
-            await asyncio.sleep(max(_LOOK_SECONDS, _PARTITIONS_SECONDS - (time.monotonic() - began)))
+            outage.end()
+            await asyncio.sleep(_PARTITIONS_SECONDS)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import orjson
 from producers.envelope import SIZE_LIMIT, UnreadableEnvelope, read_envelope
 from worker.ledger.push import StagedJob
 
-_LANE = re.compile(r"(mail|jobs|reports)(\.[a-z][a-z0-9_]{0,31})?")
+_LANE = re.compile(r"mail\.(urgent|normal|bulk)|jobs(\.[a-z][a-z0-9_]{0,31})?")
 _ID = re.compile(r"\{[a-z]{1,32}\}[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9a-f]{1,128}")
 _DAY_AT_END = re.compile(rb'"l":([0-9]{1,7})(,"[a-z]{1,2}":[0-9]{1,16}){0,4}\}$')
@@ -36,8 +36,10 @@ def read_staged(job_id: str, day: int, row: Mapping[str, Any]) -> StagedJob:
         raise UnusableRow("id: the job is pending and has no row of this day in momentus_ledger.jobs")
     _check_names(job_id, row)
     due, expires, life = row["due_ms"], row["expires_ms"], row["life_ms"]
-    if due == -1 or expires == -1:
-        raise UnusableRow("due_at and expires_at: must be before the end of the year 9999")
+    if due == -1:
+        raise UnusableRow("due_at: must be from 0001-01-01 to 9999-12-31")
+    if expires == -1:
+        raise UnusableRow("expires_at: must be from 1970-01-01 to 9999-12-31")
     return StagedJob(
         job_id,
         day,
@@ -64,7 +66,7 @@ def mark_text(attempt: int, note: str) -> str:
 def _check_names(job_id: str, row: Mapping[str, Any]) -> None:
     lane = row["lane"]
     if not _LANE.fullmatch(lane):
-        raise UnusableRow("lane: is not the name of a lane, such as mail.normal or jobs")
+        raise UnusableRow("lane: must be mail.urgent, mail.normal, mail.bulk, jobs or jobs.<name>")
     group = lane.partition(".")[0]
     if not _ID.fullmatch(job_id) or not job_id.startswith(f"{{{group}}}"):
         raise UnusableRow(f"id: must be {{{group}}} and 1 to 255 characters of ASCII without spaces behind it")

@@ -16,8 +16,8 @@ from worker.ledger.pending_scan import Place
 _SQL = Path(__file__).parent / "sql"
 _SECONDS = 10.0
 """Timeout of a statement; the server ends it too."""
-_CONNECTIONS = 4
-"""Relay, recorder and search, and one for marks."""
+_CONNECTIONS = 5
+"""One each for relay, recorder, search, partitions and marks: no part waits for another. Opened when needed."""
 
 
 @cache

@@ -78,6 +78,7 @@ local function revive(id)
   return 'not dead', ''
 end
 
+require_ledger().is_used(tag)
 local reply = {}
 for at = 3 + lanes, #ARGV do
   reply[#reply + 1], reply[#reply + 2] = revive(ARGV[at])

@@ -43,8 +43,8 @@ end
 
 local function note_end()
   local readable, result = pcall(cjson.decode, ARGV[4])
-  local reply = readable and type(result) == 'table' and type(result.r) == 'table' and result.r.reply or ''
-  require_ledger().note('{mail}', id, {state = 'done', reply = tostring(reply), uncertain = true, at_ms = now,
+  local reply = readable and type(result) == 'table' and type(result.r) == 'table' and result.r.reply
+  require_ledger().note('{mail}', id, {state = 'done', reply = reply, uncertain = true, at_ms = now,
     attempt = redis.call('GET', 'arq:retry:' .. id) or 0})
 end
 
@@ -72,6 +72,7 @@ local function resend(queue, wake)
   end
 end
 
+require_ledger().is_used('{mail}')
 for at = 6, #ARGV do
   local first = 5 + (at - 6) * 4
   local queue, parked, retrying, wake = KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3]

@@ -203,8 +203,8 @@ local function note_end(id, attempt, outcome, at)
   local account = type(told) == 'table' and told.account or string.match(ARGV[at + 7], '^account:(.+)$')
     or string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
   local reply = type(told) == 'table' and (told.reply or told.reason) or ARGV[at + 6]
-  require_ledger().note(tag, id, {state = outcome, attempt = attempt, account = tostring(account or ''),
-    reply = tostring(reply or ''), uncertain = uncertain[id], at_ms = now})
+  require_ledger().note(tag, id, {state = outcome, attempt = attempt, account = account, reply = reply,
+    uncertain = uncertain[id], at_ms = now})
 end
 
 local function settle(at)

@@ -14,7 +14,7 @@
 --          after a space its note
 --
 -- Also touches, all with the same tag: arq:job:<id>, arq:result:<id>, arq:retry:<id>, momentus:{group}:unique:<key>,
--- momentus:{group}:keyed, momentus:{group}:limited, momentus:{group}:minute:<n>.
+-- momentus:{group}:keyed, momentus:{group}:limited, momentus:{group}:minute:<n>. Before it stands ledger.lua.
 --
 -- Returns  three per job that was not queued: its index from 0, what it is, an id:
 --            "known"      it is live or has ended: by an earlier call, or it was queued before its row was staged
@@ -69,9 +69,8 @@ local function note_earlier_end(id, day)
   local readable, result = pcall(cjson.decode, redis.pcall('GET', 'arq:result:' .. id))
   result = readable and type(result) == 'table' and result or {}
   local told = type(result.r) == 'table' and result.r or {reply = result.r}
-  local state = result.o or (result.s == false and 'dead' or 'done')
-  call('HSET', ended, id, cjson.encode({day = tonumber(day), state = state, attempt = tonumber(result.t) or 0,
-    account = tostring(told.account or ''), reply = tostring(told.reply or told.reason or ''), uncertain = false, at_ms = now}))
+  require_ledger().write(tag, id, day, {state = result.o or (result.s == false and 'dead' or 'done'), attempt = result.t,
+    account = told.account, reply = told.reply or told.reason, at_ms = now})
   add_day(id, day)
 end
 
