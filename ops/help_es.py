@@ -83,6 +83,9 @@ SPANISH: Mapping[str, str] = {
     ),
     "the job's id, braces included": "el id del trabajo, llaves incluidas",
     "one lane (default: all)": "un carril (por defecto, todos)",
+    "count them by lane, kind and class of error instead": (
+        "contarlos por carril, tipo y clase de error en vez de listarlos"
+    ),
     "at most N jobs (default 20)": "N trabajos como máximo (por defecto 20)",
     "all dead jobs of this lane": "todos los trabajos muertos de este carril",
     "a field of its payload with the new value; may be repeated": (

@@ -82,6 +82,8 @@ def _lane(lane: LaneDepth) -> Iterator[DoctorFinding]:
         yield from _unserved(lane)
     elif lane.ready:
         yield from _late(lane)
+    if lane.retrying:
+        yield warning("lane.retrying", lane.lane, retrying=lane.retrying)
     if lane.parked:
         yield warning("lane.parked", lane.lane, parked=lane.parked)
     if lane.dead:

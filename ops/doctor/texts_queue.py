@@ -61,6 +61,10 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{ready} jobs are ready, the oldest for {oldest}",
         "see ./run ops depth: if it grows, add workers or slots (MOMENTUS_WORKER__*_SLOTS)",
     ),
+    "lane.retrying": (
+        "{retrying} jobs have failed before and wait for their next attempt",
+        "see ./run ops jobs --state retrying --by-error for why and until when",
+    ),
     "lane.parked": (
         "{parked} jobs are parked: they wait for a worker that knows them, or for a decision",
         "see ./run ops parked LANE",

@@ -70,6 +70,10 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "{ready} trabajos están listos, el más antiguo desde hace {oldest}",
         "vea ./run ops depth: si crece, añada workers o puestos (MOMENTUS_WORKER__*_SLOTS)",
     ),
+    "lane.retrying": (
+        "{retrying} trabajos han fallado antes y esperan su próximo intento",
+        "vea en ./run ops jobs --state retrying --by-error por qué y hasta cuándo",
+    ),
     "lane.parked": (
         "{parked} trabajos están aparcados: esperan un worker que los conozca, o una decisión",
         "vea ./run ops parked LANE",

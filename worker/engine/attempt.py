@@ -405,10 +405,12 @@ def _age(claim: Claim, envelope: Envelope) -> timedelta:
 
 
 def _log_fields(error: BaseException | None, claim: Claim) -> dict[str, object]:
-    """Return the log fields: of the error its type only, because its message may quote a reply with an address."""
+    """Return the log fields: of the error and its cause the types only, because messages may quote the job."""
     fields: dict[str, object] = {"waited_ms": max(0, claim.claimed_ms - claim.due_ms)}
     if error is not None:
         fields["error"] = type(error).__name__
+    if error is not None and error.__cause__ is not None:
+        fields["cause"] = type(error.__cause__).__name__
     return fields
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from jobs.decisions import HandlerDecision
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.letter import Letter, LetterSender, write_letter
 from jobs.mail.message import PAYLOAD_VERSION, Mail
@@ -29,12 +30,13 @@ from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppression
 from worker.engine import GiveUp, Park, TryLater
 from worker.engine.handler import Handler, handler
-from worker.events import emit, event
+from worker.events import bind_fields, emit, event
 from worker.mail.accounts.accounts import Accounts, AccountSender
 from worker.mail.accounts.gate import AccountClosed
 from worker.mail.accounts.routing import sender_domain
 from worker.mail.attachments import read_attachments
 from worker.mail.attempt import DeliveryAttempt, describe_unknown, suppress_mail
+from worker.mail.failure_fields import failure_fields
 from worker.mail.policies import MailPolicies, OpenedMail
 from worker.mail.recipients import Recipients
 from worker.mail.smtp.errors import (
@@ -91,7 +93,18 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         Suppress: the recipient is on the suppression list.
     """
     mailer: Mailer = context["mailer"]
-    opened = mailer.policies.open_mail(frozen, job_id=context["job_id"])
+    fields: Mapping[str, object] = frozen
+    try:
+        opened = mailer.policies.open_mail(frozen, job_id=context["job_id"])
+        fields = opened.fields
+        return await _send_opened(mailer, context, opened)
+    except HandlerDecision as decision:
+        bind_fields(**failure_fields(str(decision), fields))
+        raise
+
+
+async def _send_opened(mailer: Mailer, context: dict[str, Any], opened: OpenedMail) -> dict[str, object]:
+    """Deliver an opened mail; see :func:`send_mail`."""
     stream = stream_of(_text_field(opened.fields, "stream"), mailer.streams)
     domain = sender_domain(opened.fields, mailer.sender)
     try:

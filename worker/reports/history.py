@@ -13,7 +13,7 @@ from reports.boards import Board
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
 from reports.node_ids import kind_in_meta
-from reports.source_postgres import DatabaseSnapshot
+from reports.source_postgres import DatabaseSnapshot, log_fields
 from reports.store import NewSet
 from worker.events import emit, event
 from worker.reports.refresh_context import RefreshContext, compute_documents, publish_set
@@ -77,7 +77,7 @@ async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) 
             past = days_past_keep(now, refresher.zone_of(report), keep=report.keep)
             await refresher.store.remove_days(report.name, [day.isoformat() for day in past])
         except Exception as error:  # noqa: BLE001  any error of a report's rows is that report's failure
-            emit(_REPORT_NOT_CLOSED, report=report.name, error=type(error).__name__)
+            emit(_REPORT_NOT_CLOSED, report=report.name, **log_fields(error))
     return stored
 
 

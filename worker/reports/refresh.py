@@ -43,7 +43,7 @@ from reports.taken_marks import TakenMarks
 from reports.triggers import board_key
 from reports.waiting import awaited_tables
 from worker.engine import GiveUp, TryLater
-from worker.events import emit, event
+from worker.events import bind_fields, emit, event
 from worker.reports.computed_set import ComputedSet, SetComputation
 from worker.reports.history import close_days
 from worker.reports.refresh_context import RefreshContext, publish_set
@@ -86,6 +86,11 @@ class BoardOutcome:
     total_ms: float = 0.0
     as_of: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
+    @property
+    def errors(self) -> list[str]:
+        """Names of the errors, each once."""
+        return sorted({words.partition(":")[0] for words in self.failed.values()})
+
     def facts(self) -> dict[str, object]:
         """Return the facts for the job's result."""
         return {"reports": self.reports, "resting": self.resting, "marks": self.marks, "total_ms": self.total_ms}
@@ -120,6 +125,7 @@ async def refresh_report(
     if outcome.reports:
         await close_days(refresher, board, now=outcome.as_of)
     if outcome.failed:
+        bind_fields(failure="report", reports=list(outcome.failed), errors=outcome.errors)
         raise TryLater("; ".join(f"{name}: {words}" for name, words in outcome.failed.items()))
     return outcome.facts()
 

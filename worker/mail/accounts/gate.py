@@ -255,7 +255,8 @@ class Gate:
         except _LOST:
             return self._times.look
         if opened:
-            emit(_ACCOUNT_CLOSED, account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
+            said = {} if of_a_mail else {"reason": reason}  # a reply to a mail may quote it
+            emit(_ACCOUNT_CLOSED, account=self._account, trouble=trouble, step=step, seconds=wait / 1000, **said)
         return timedelta(milliseconds=wait) if wait else None
 
     def report_opening(self) -> None:
