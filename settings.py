@@ -520,14 +520,14 @@ class ConsoleSettings(Section):
 
 
 class MetricsSettings(Section):
-    """Settings of the pages with metrics for Prometheus, at `/metrics`; see `docs/metrics.md`."""
+    """Settings of the pages with metrics (`docs/metrics.md`) and probes (`docs/deploying.md`)."""
 
     worker: ListenPlace | None = setting(
-        None, "Where a worker serves its metrics; none = nowhere.", _LISTEN_PLACES
+        None, "Where a worker serves its metrics and probes; none = nowhere.", _LISTEN_PLACES
     )
     reports: ListenPlace | None = setting(
         None,
-        "Where the second process of a worker that also sends mails, the one for reports, serves its metrics.",
+        "Where the second process of a worker that also sends mails, the one for reports, serves these.",
         _LISTEN_PLACES,
     )
     reader: ListenPlace | None = setting(

@@ -1,4 +1,8 @@
-"""HTTP server of the page of metrics: one small request, one response, and the connection ends.
+"""HTTP server of the page of metrics and of two probes: one small request, one response, and the connection ends.
+
+    /metrics   the page
+    /livez     200, or 503 with the reasons, one a line, for which the process should be started again
+    /readyz    200, or 503 with the reasons for which it cannot work now
 
 It refuses another path (404) and another method (405), and, where only this machine reaches it, a foreign `Host`
 (421): a page on the web may point its own name at 127.0.0.1 (DNS rebinding). A client that does not finish its
@@ -12,12 +16,16 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 from hosts import AllowedHosts
+from metrics.health import FindReasons, Health
 from metrics.place import ListenPlace, remove_file
 
 PATH: Final = "/metrics"
+LIVE: Final = "/livez"
+READY: Final = "/readyz"
 _SECONDS: Final = 10
 """For a client to send its request, and to take the response."""
 _HEAD_BYTES: Final = 16 * 1024
@@ -29,6 +37,7 @@ _REASONS: Final = {
     405: "Method Not Allowed",
     421: "Misdirected Request",
     500: "Internal Server Error",
+    503: "Service Unavailable",
 }
 
 Answer = Callable[[str], Awaitable[tuple[str, bytes]]]
@@ -38,9 +47,12 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def serve_page(answer: Answer, listening: socket.socket, place: ListenPlace) -> AsyncIterator[None]:
-    """Serve the page on a listening socket until the end of the block; then remove its socket file."""
-    page = _Page(answer, AllowedHosts() if place.is_local and not place.path else None)
+async def serve_page(
+    answer: Answer, listening: socket.socket, place: ListenPlace, health: Health | None = None
+) -> AsyncIterator[None]:
+    """Serve page and probes on a listening socket until the end of the block; then remove its socket file."""
+    hosts = AllowedHosts() if place.is_local and not place.path else None
+    page = _Page(answer, health or Health(), hosts)
     server = await asyncio.start_server(page.serve, sock=listening, limit=_HEAD_BYTES)
     try:
         yield
@@ -56,8 +68,12 @@ class _Page:
         hosts: accepted host names; None for any.
     """
 
-    def __init__(self, answer: Answer, hosts: AllowedHosts | None) -> None:
-        self._answer = answer
+    def __init__(self, answer: Answer, health: Health, hosts: AllowedHosts | None) -> None:
+        self._pages: dict[str, Callable[[str], Awaitable[tuple[int, str, bytes]]]] = {
+            PATH: partial(_answer_page, answer),
+            LIVE: partial(_answer_probe, health.find_deadly, "live"),
+            READY: partial(_answer_probe, health.find_waiting, "ready"),
+        }
         self._hosts = hosts
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,16 +92,27 @@ class _Page:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if self._hosts is not None and not self._hosts.allows(headers.get("host", "")):
             return _write(421, "This server answers to the names of this machine only.\n")
-        if rest.partition(" ")[0].partition("?")[0] != PATH:
-            return _write(404, f"Only {PATH} is here.\n")
+        page = self._pages.get(rest.partition(" ")[0].partition("?")[0])
+        if page is None:
+            return _write(404, f"Only {', '.join(self._pages)} are here.\n")
         if method not in {"GET", "HEAD"}:
             return _write(405, "Only GET and HEAD are allowed.\n", "Allow: GET, HEAD\r\n")
         try:
-            kind, page = await self._answer(headers.get("accept", ""))
+            status, kind, body = await page(headers.get("accept", ""))
         except Exception:
             log.exception("the metrics could not be read")
             return _write(500, "The metrics could not be read; the log has the fault.\n")
-        return _head(200, kind, len(page)) + (page if method == "GET" else b"")
+        return _head(status, kind, len(body)) + (body if method == "GET" else b"")
+
+
+async def _answer_page(answer: Answer, accept: str) -> tuple[int, str, bytes]:
+    return 200, *await answer(accept)
+
+
+async def _answer_probe(find_reasons: FindReasons, well: str, _: str) -> tuple[int, str, bytes]:
+    reasons = await find_reasons()
+    text = "".join(f"{reason}\n" for reason in reasons or [well])
+    return (503 if reasons else 200), _PLAIN, text.encode()
 
 
 async def _read_head(reader: asyncio.StreamReader) -> str | None:

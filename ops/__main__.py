@@ -305,12 +305,15 @@ async def _serve_console(console: "ConsolePage", listener: socket.socket) -> Non
     """Serve the page until a signal arrives. The page reports a Redis that does not answer."""
     import structlog  # noqa: PLC0415  see above
 
+    from metrics.health import Health  # noqa: PLC0415  see above
+    from metrics.service_manager import keep_notified  # noqa: PLC0415  see above
     from ops.console.server import serve  # noqa: PLC0415  see above
 
     logger = structlog.get_logger("ops.console")
     host, port, *_ = listener.getsockname()
     logger.info("the console listens", host=host, port=port)
-    await serve(console.respond, listener)
+    async with keep_notified(Health()):
+        await serve(console.respond, listener)
     logger.info("the console stops")
     await console.close()
 

@@ -29,6 +29,7 @@ import log
 from hosts import AllowedHosts
 from metrics.listener import serve_page
 from metrics.place import ListenPlace, bind, name_of
+from metrics.service_manager import STOPPING, keep_notified, send_notice
 from producers.link.client import open_pool
 from reader.cache import ReplyCache
 from reader.changes import listen_for_changes
@@ -137,7 +138,7 @@ async def _serve_metrics(reader: Reader, metrics: tuple[ListenPlace, socket.sock
         yield
         return
     place, listening = metrics
-    async with serve_page(reader.read_metrics, listening, place):
+    async with serve_page(reader.read_metrics, listening, place, reader.health):
         logger.info("the metrics are served", where=name_of(listening))
         yield
 
@@ -178,8 +179,9 @@ async def _serve(
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     host, port, *_ = listening.getsockname()
     logger.info("the reader listens", host=host, port=port)
-    async with reader.measure_loop(), _serve_metrics(reader, metrics):
+    async with reader.measure_loop(), _serve_metrics(reader, metrics), keep_notified(reader.health):
         await stopped.wait()
+    send_notice(STOPPING)
     await background.stop_tasks(hearing)
     reader.end_streams()
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)

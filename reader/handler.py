@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
@@ -33,6 +33,7 @@ from typing import Protocol
 import orjson
 
 from hosts import AllowedHosts
+from metrics.health import Health
 from reader import problem
 from reader.access import token_of
 from reader.cors import Origins
@@ -265,7 +266,19 @@ class Reader:
         described = describe_api(catalogue, guarded=self._guard is not None)
         return _text("openapi", orjson.dumps(described).decode(), "application/json")
 
-    # Metrics
+    # Metrics and health
+
+    @property
+    def health(self) -> Health:
+        """The health of this process: it is ready while Redis replies, as `/readyz` says."""
+        return Health(find_waiting=self._find_waiting)
+
+    async def _find_waiting(self) -> Sequence[str]:
+        try:
+            await self._store.ping_redis()
+        except UNAVAILABLE as error:
+            return [f"Redis does not answer: {type(error).__name__}"]
+        return ()
 
     async def read_metrics(self, accept: str) -> tuple[str, bytes]:
         """Return the content type and the page of this process's metrics."""

@@ -29,6 +29,7 @@ from jobs.mail.letter import LetterSender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from metrics.place import ListenPlace, bind
 from metrics.promise import Promise, read_promises
+from metrics.service_manager import keep_notified
 from producers import Producer
 from producers.limits.limit import LaneLimit
 from producers.link import Link
@@ -46,6 +47,7 @@ from worker.engine.effect_marks import LedgerMarking
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
 from worker.events import emit, event
+from worker.health import health_of
 from worker.ledger.service import run_ledger
 from worker.mail.accounts.gate import GateTimes, limit_key
 from worker.mail.accounts.setup import (
@@ -258,7 +260,8 @@ async def _run(
     sys.setswitchinterval(_TURN_SECONDS)
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
-        async with metrics.serve(worker), note_promises(url, _promises(settings), tenant=settings.tenant):
+        promises = note_promises(url, _promises(settings), tenant=settings.tenant)
+        async with metrics.serve(worker), promises, keep_notified(health_of(worker)):
             await worker.async_run()
     finally:
         await worker.close()

@@ -1,4 +1,4 @@
-"""The page of metrics of a worker process. It reads counts that are kept anyway, and only when asked."""
+"""The page of metrics of a worker process, with its probes. It reads counts that are kept anyway, when asked."""
 
 import socket
 import time
@@ -14,6 +14,7 @@ from worker.engine import Worker
 from worker.engine.job_counts import JobCounts
 from worker.engine.lane import Lane
 from worker.events import emit, event
+from worker.health import health_of
 from worker.mail.smtp.stage_times import REFUSALS, STAGE_TIMES
 from worker.reports.refresh_times import FAILURES, QUERIES, REFRESHES
 
@@ -31,7 +32,7 @@ async def serve_metrics(worker: Worker, listening: socket.socket, place: ListenP
         return write_page(read_metrics(worker, lag), PARTS, accept)
 
     lag = LoopLag()
-    async with lag.measure(), serve_page(answer_request, listening, place):
+    async with lag.measure(), serve_page(answer_request, listening, place, health_of(worker)):
         emit(_SERVED, where=name_of(listening))
         yield
 

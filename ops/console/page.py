@@ -1,7 +1,8 @@
 """Responses of the operators' console, complete without JavaScript.
 
     GET /                   lanes, workers, reports        GET /api/depth       the same as JSON
-    GET /lanes/NAME         one lane                       GET /healthz         200 while it serves, Redis or not
+    GET /lanes/NAME         one lane                       GET /healthz, /livez 200 while it serves, Redis or not
+    GET /readyz             200 while Redis answers
     GET /jobs?state=...     a list of jobs                 GET /job?id=...      one job
     GET /failures           dead jobs in clusters          POST /canary         replays one
     (`ops.console.bulk_views`) GET /bulk/new?...       jobs that match, to confirm    POST /bulk           begins
@@ -93,7 +94,16 @@ class ConsolePage:
         """Return the response to a request; 503 if Redis does not answer."""
         if refused := refusal(request, hosts=self._hosts, methods=_methods(request.path)):
             return refused
+        if request.path == "/readyz":
+            return await self._probe()
         return _FIXED.get(request.path) or await self._answered(request)
+
+    async def _probe(self) -> PageResponse:
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            return PageResponse(status=503, body=f"Redis does not answer: {type(error).__name__}\n".encode())
+        return PageResponse(body=b"ready\n")
 
     async def _answered(self, request: PageRequest) -> PageResponse:
         language = language_of(request)
@@ -206,6 +216,7 @@ _VIEWS: dict[str, tuple[Role, View]] = {
 }
 _FIXED = {
     "/healthz": PageResponse(body=b"ok\n"),
+    "/livez": PageResponse(body=b"live\n"),
     "/style.css": PageResponse(body=read_asset("style.css"), kind="text/css; charset=utf-8"),
     "/console.js": PageResponse(body=read_asset("console.js"), kind="text/javascript; charset=utf-8"),
 }

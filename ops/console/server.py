@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from metrics.service_manager import STOPPING, send_notice
 from ops.console.exchange import BODY_LIMIT, PageRequest, PageResponse
 
 _GRACE_S = 5
@@ -56,6 +57,7 @@ class _ConsoleServer(uvicorn.Server):
 
     def stop(self) -> None:
         """Ask the server to stop; a second call changes nothing."""
+        send_notice(STOPPING)
         self.should_exit = True
 
     @contextlib.contextmanager

@@ -46,6 +46,7 @@ class Renewal:
 
     Attributes:
         renewed_at: the instant of the monotonic clock at which all leases were last renewed.
+        tried_at: the instant at which the last round of renewals began.
         lease: duration of a lease, in seconds.
     """
 
@@ -64,7 +65,7 @@ class Renewal:
         self._link = link
         self._lease_ms = milliseconds(lease)
         self.lease = lease.total_seconds()
-        self.renewed_at = time.monotonic()
+        self.renewed_at = self.tried_at = time.monotonic()
         self._every = every.total_seconds()
         self._held = held
         self._on_lost = on_lost
@@ -78,7 +79,7 @@ class Renewal:
 
     def start(self) -> None:
         """Start the thread."""
-        self.renewed_at = time.monotonic()
+        self.renewed_at = self.tried_at = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -95,6 +96,7 @@ class Renewal:
 
     def _pace(self) -> float:
         """Renew all leases and return the seconds until the next round: fewer after a failure."""
+        self.tried_at = time.monotonic()
         try:
             with deadline(_ANSWER_SECONDS):
                 fault = self._renew_all()

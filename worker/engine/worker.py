@@ -19,6 +19,7 @@ from arq.worker import Function, Worker as ArqWorker
 
 import background
 from jobs import Policy
+from metrics.service_manager import STOPPING, send_notice
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
@@ -268,6 +269,7 @@ class Worker(ArqWorker):
         if not self.allow_pick_jobs:
             return
         emit(_WORKER_STOPPING, signal=signal.Signals(signum).name, running=len(self.runner))
+        send_notice(STOPPING)
         self.allow_pick_jobs = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
         self.loop.call_at(self._stop_at, self.runner.stop_all)

@@ -1,0 +1,31 @@
+"""Health of a process, with the reasons against it, for probes and for the service manager.
+
+    live     its event loop answers, and it found nothing that only a new start would mend
+    ready    it can do its work now; what it needs, like Redis, answers
+
+A server that is away makes a process unready and leaves it live: a new start would not bring that server back.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+FindReasons = Callable[[], Awaitable[Sequence[str]]]
+"""Returns reasons for operators, without data; none if all is well."""
+
+
+async def find_nothing() -> Sequence[str]:
+    """Return no reason: that the event loop runs this is all there is to find."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Both questions about one process.
+
+    Args:
+        find_deadly: returns why it should be started again.
+        find_waiting: returns why it cannot work now.
+    """
+
+    find_deadly: FindReasons = find_nothing
+    find_waiting: FindReasons = find_nothing
