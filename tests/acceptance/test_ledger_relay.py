@@ -778,6 +778,16 @@ async def test_marks_that_are_stored_or_removed_together_have_their_own_days(led
     ]
 
 
+async def test_a_lease_that_is_given_back_leaves_the_mark_of_another_of_the_same_attempt(ledger: Ledger) -> None:
+    """Redis went back to before the first lease, and gave another; Postgres did not answer to that."""
+    job_id, marks, day = await ledger.stage(), LedgerMarks(ledger.tables), await _today(ledger)
+    await marks.store(day, job_id, 1, "primary", token="a-1:1")
+    await marks.release(day, job_id, 1, token="b-1:1")
+    assert await ledger.connection.fetchval("SELECT token FROM momentus_ledger.effects") == "a-1:1"
+    await marks.release(day, job_id, 1, token="a-1:1")
+    assert not await ledger.connection.fetch("SELECT FROM momentus_ledger.effects")
+
+
 async def test_without_postgres_no_effect_begins() -> None:
     tables = LedgerTables("postgresql://nobody@127.0.0.1:9/none")
     with pytest.raises(LedgerRefusal, match="did not confirm"):

@@ -151,7 +151,8 @@ class Effect:
             )
         self._may_be_marked = True
         try:
-            await marks.store(day, self._claim.id, self._claim.attempt, note, counted=self._claim.effect)
+            claim = self._claim
+            await marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
         except EarlierEffect:
             self.begun, self._may_be_marked = True, False
             raise
@@ -166,7 +167,7 @@ class Effect:
         day, marks = self._ledger
         if marks is not None:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # the outcome is known by now
-                await marks.release(day, self._claim.id, self._claim.attempt)
+                await marks.release(day, self._claim.id, self._claim.attempt, token=self._claim.token)
 
     async def count(self) -> None:
         """Note in the ledger that the effect is counted as uncertain, lest a later attempt count it once more."""

@@ -54,15 +54,18 @@ class EarlierEffect(LedgerRefusal):
 class LedgerMarking(Protocol):
     """Marks of effects in the ledger; see ``worker/ledger/marks.py``."""
 
-    async def store(self, day: int, job_id: str, attempt: int, note: str, *, counted: int = 0) -> None:
+    async def store(
+        self, day: int, job_id: str, attempt: int, note: str, *, token: str = "", counted: int = 0
+    ) -> None:
         """Store that an effect is about to begin. Raises LedgerRefusal: it must not.
 
         Args:
+            token: of the attempt's lease.
             counted: the earlier attempt whose effect was counted as uncertain by the claim; 0: none.
         """
 
-    async def release(self, day: int, job_id: str, attempt: int) -> None:
-        """Remove a mark, because the effect is known not to have happened."""
+    async def release(self, day: int, job_id: str, attempt: int, *, token: str = "") -> None:
+        """Remove the mark of a lease, because its effect is known not to have happened."""
 
     async def count(self, day: int, job_id: str, attempt: int) -> None:
         """Note that the effects up to this attempt are counted as uncertain."""

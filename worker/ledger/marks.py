@@ -50,10 +50,13 @@ class LedgerMarks:
         self._usable = usable
         self._changes: CallBatcher[MarkChange, _Answer] = CallBatcher(self._change, rounds=_ROUNDS)
 
-    async def store(self, day: int, job_id: str, attempt: int, note: str, *, counted: int = 0) -> None:
+    async def store(
+        self, day: int, job_id: str, attempt: int, note: str, *, token: str = "", counted: int = 0
+    ) -> None:
         """Store that the effect of an attempt is about to begin.
 
         Args:
+            token: of the attempt's lease.
             counted: the earlier attempt whose effect was counted as uncertain when this one was claimed; 0: none.
 
         Raises:
@@ -63,7 +66,7 @@ class LedgerMarks:
         """
         await self._demand_ledger()
         try:
-            answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note, counted)))
+            answer = await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, note, token, counted)))
         except Exception as error:  # every fault of the database means the same
             raise LedgerRefusal(f"Postgres did not confirm the mark ({type(error).__name__})") from error
         if answer == "ended":
@@ -71,8 +74,10 @@ class LedgerMarks:
         if answer == "earlier":
             raise EarlierEffect
 
-    async def release(self, day: int, job_id: str, attempt: int) -> None:
+    async def release(self, day: int, job_id: str, attempt: int, *, token: str = "") -> None:
         """Remove the mark of an effect that did not happen, also one whose store is still under way.
+
+        The mark of another lease of the same attempt stays.
 
         Raises:
             LedgerRefusal: Postgres did not confirm it; a later attempt may be counted as uncertain.
@@ -80,7 +85,7 @@ class LedgerMarks:
         if not self._is_usable():
             return  # nothing was stored
         try:
-            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt), "remove"))
+            await self._changes.submit(MarkChange(EffectNote(day, job_id, attempt, token=token), "remove"))
         except Exception as error:  # as above
             raise LedgerRefusal(f"Postgres did not confirm the removal ({type(error).__name__})") from error
 

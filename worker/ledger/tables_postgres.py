@@ -52,6 +52,7 @@ class EffectNote:
     """An effect of an attempt that is about to begin.
 
     Attributes:
+        token: of the attempt's lease.
         counted: the earlier attempt up to which effects that may have happened were counted as uncertain; 0: none.
     """
 
@@ -59,6 +60,7 @@ class EffectNote:
     id: str
     attempt: int
     note: str = ""
+    token: str = ""
     counted: int = 0
 
 
@@ -92,7 +94,8 @@ class LedgerTables:
         async with self.transaction() as connection:
             await _count(connection, [replace(one, attempt=one.counted) for one in effects if one.counted])
             for day in sorted({one.day for one in effects}):
-                given = _columns((one.id, one.attempt, one.note) for one in effects if one.day == day)
+                rows = ((one.id, one.attempt, one.note, one.token) for one in effects if one.day == day)
+                given = _columns(rows)
                 found += await connection.fetch(_statement("write_effects"), day, *given)
         return {
             row["id"]: "ended" if row["has_ended"] else "written" if row["is_written"] else "earlier"
@@ -108,7 +111,7 @@ class LedgerTables:
         """Remove notes of effects that did not happen."""
         async with self.transaction() as connection:
             for day in sorted({one.day for one in effects}):
-                given = _columns((one.id, one.attempt) for one in effects if one.day == day)
+                given = _columns((one.id, one.attempt, one.token) for one in effects if one.day == day)
                 await connection.execute(_statement("remove_effects"), day, *given)
 
 

@@ -6,19 +6,21 @@
 -- $2  text[]  ids
 -- $3  int[]   attempts
 -- $4  text[]  notes
+-- $5  text[]  tokens of their leases
 --
 -- Returns for each id: has_ended, is_written. A dead job may have been revived.
 
 WITH given AS (
-    SELECT id, attempt, note FROM unnest($2::text[], $3::integer[], $4::text[]) AS asked (id, attempt, note)
+    SELECT id, attempt, note, token
+    FROM unnest($2::text[], $3::integer[], $4::text[], $5::text[]) AS asked (id, attempt, note, token)
 ), ended AS (
     SELECT given.id FROM given CROSS JOIN LATERAL (
         SELECT FROM momentus_ledger.ends
         WHERE ends.id = given.id AND ends.day = date '1970-01-01' + $1::integer AND ends.state <> 'dead' LIMIT 1
     ) AS found
 ), written AS (
-    INSERT INTO momentus_ledger.effects (day, id, attempt, note)
-    SELECT date '1970-01-01' + $1::integer, id, attempt, note FROM given
+    INSERT INTO momentus_ledger.effects (day, id, attempt, note, token)
+    SELECT date '1970-01-01' + $1::integer, id, attempt, note, token FROM given
     WHERE id NOT IN (SELECT id FROM ended) AND NOT EXISTS (
         SELECT FROM momentus_ledger.effects
         WHERE effects.id = given.id AND effects.day = date '1970-01-01' + $1::integer
