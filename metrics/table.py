@@ -206,7 +206,7 @@ _FLEET = _metrics(
         "momentus_lane_waits",
         "gauge",
         "lane reason",
-        "1 for the reason for which ready jobs wait: held, no_worker, limits, slots_busy or not_claiming.",
+        "1 for the reason why ready jobs wait: held, no_worker, limits, slots_busy, ceiling or not_claiming.",
     ),
     (
         "momentus_lane_drain_seconds",

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Literal
 
 DrainState = Literal["empty", "held", "no_worker", "in", "growing", "level", "stalled"]
-Reason = Literal["held", "no_worker", "limits", "slots_busy", "not_claiming"]
+Reason = Literal["held", "no_worker", "limits", "slots_busy", "ceiling", "not_claiming"]
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
@@ -118,3 +118,8 @@ def wait_reason(
         return "slots_busy"
     unclaimed = oldest > CLAIMED_WITHIN and not out_per_minute
     return "not_claiming" if unclaimed else None
+
+
+def reason_at_ceiling(why: Reason | None, *, ready: int, at_ceiling: bool) -> Reason | None:
+    """Return a lane's reason, given whether its workers may run no more jobs in all their lanes together."""
+    return "ceiling" if at_ceiling and ready and why in {None, "not_claiming"} else why

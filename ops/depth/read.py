@@ -35,7 +35,7 @@ import orjson
 from redis.asyncio import Redis
 
 from clocks import BOUND, moment
-from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
+from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, reason_at_ceiling, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.ledger import LedgerDepth, read_ledger
 from ops.depth.promises import PromiseState, read_promise_states
@@ -82,6 +82,7 @@ class LiveWorker:
         faults: the number of failures of each background task since the worker's start; each failed task was
             restarted.
         troubles: its parts that do not work at present.
+        room: further jobs that it may run in all lanes together; None: as many as their slots.
     """
 
     id: str
@@ -91,6 +92,13 @@ class LiveWorker:
     lanes: Mapping[str, Slots]
     faults: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[WorkerTrouble, ...] = ()
+    room: int | None = None
+
+    def free_slots(self, lane: str) -> int:
+        """Return the number of jobs of a lane that it could claim now."""
+        slots = self.lanes[lane]
+        free = max(0, slots.total - slots.busy)
+        return free if self.room is None else min(free, self.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,6 +365,7 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
             seen_ms=max(0, seen_ms),
             lanes=lanes,
             faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
+            room=int(report["room"]) if "room" in report else None,
             troubles=tuple(
                 WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
                 for part, it in report.get("troubles", {}).items()
@@ -383,6 +392,17 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
     entering = per_minute(counts.in_before, counts.in_running, elapsed_ms=elapsed_ms)
     leaving = per_minute(counts.out_before, counts.out_running, elapsed_ms=elapsed_ms)
     held = read_hold(counts.hold, now_ms=now_ms)
+    free = any(worker.free_slots(lane) for worker in workers if lane in worker.lanes)
+    why = wait_reason(
+        ready=counts.ready,
+        oldest=timedelta(milliseconds=oldest_ms or 0),
+        out_per_minute=leaving,
+        slots=slots.total,
+        busy=slots.busy,
+        leased=counts.leased,
+        held=held is not None,
+        limits_used_up=limits.used_up,
+    )
     return LaneDepth(
         lane=lane,
         **{name: getattr(counts, name) for name in _TAKEN_OVER},
@@ -393,16 +413,7 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
         slots=slots,
         held=held,
         limits=limits,
-        why=wait_reason(
-            ready=counts.ready,
-            oldest=timedelta(milliseconds=oldest_ms or 0),
-            out_per_minute=leaving,
-            slots=slots.total,
-            busy=slots.busy,
-            leased=counts.leased,
-            held=held is not None,
-            limits_used_up=limits.used_up,
-        ),
+        why=reason_at_ceiling(why, ready=counts.ready, at_ceiling=not free),
         drain=forecast_drain(
             ready=counts.ready,
             in_per_minute=entering,

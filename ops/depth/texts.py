@@ -36,6 +36,7 @@ _REASON: dict[Language, dict[Reason, str]] = {
         "no_worker": "no live worker serves this lane",
         "limits": "no job may begin now under its limits",
         "slots_busy": "all {slots} slots are in use",
+        "ceiling": "slots are free, but the workers run as many jobs as they may (MOMENTUS_WORKER__MAX_RUNNING)",
         "not_claiming": "slots are free, but no worker claims jobs: it is stopping, or cannot reach Redis",
     },
     "es": {
@@ -43,6 +44,7 @@ _REASON: dict[Language, dict[Reason, str]] = {
         "no_worker": "ningún worker vivo atiende este carril",
         "limits": "sus límites no permiten empezar ningún trabajo ahora",
         "slots_busy": "los {slots} puestos están ocupados",
+        "ceiling": "hay puestos libres, pero los workers ya hacen cuanto pueden (MOMENTUS_WORKER__MAX_RUNNING)",
         "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
     },
 }

@@ -103,7 +103,7 @@ def _late(lane: LaneDepth) -> Iterator[DoctorFinding]:
     values = {"ready": lane.ready, "oldest": duration_text(waited.total_seconds())}
     if lane.why == "not_claiming" and waited >= _UNCLAIMED:
         yield wrong("lane.not_claiming", lane.lane, **values)
-    elif lane.why == "slots_busy" and stands and waited >= _LATE:
+    elif lane.why in {"slots_busy", "ceiling"} and stands and waited >= _LATE:
         yield wrong("lane.stuck", lane.lane, slots=lane.slots.total, **values)
     elif lane.why != "limits" and waited >= _LATE:
         yield warning("lane.late", lane.lane, **values)

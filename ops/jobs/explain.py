@@ -5,6 +5,8 @@
     time      a delay, or the pause before its next attempt
     worker    no live worker serves its lane
     slot      all slots of live workers are busy
+    ceiling   slots are free, and the workers run as many jobs in all as they may
+    claiming  slots are free, and no worker has claimed a job for some time
     limit     no job may begin now under the limit that it names, or under any that its lane needs
     turn      ready jobs are before it, or it is the next one that a worker claims
     ability   it is parked: no worker that claimed it knows its kind or version
@@ -15,13 +17,14 @@
 Several may apply at once: a held lane whose job is not due yet waits for both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from redis.asyncio import Redis
 
+from ops.depth.drain import Reason
 from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.job import JobState, read_job
@@ -32,8 +35,22 @@ if TYPE_CHECKING:
     from ledger.records import LedgerRecord
 
 Wait = Literal[
-    "handover", "held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"
+    "handover",
+    "held",
+    "time",
+    "worker",
+    "slot",
+    "ceiling",
+    "claiming",
+    "turn",
+    "limit",
+    "ability",
+    "decision",
+    "people",
+    "end",
 ]
+_OF_LANE: Mapping[Reason | None, Wait] = {"ceiling": "ceiling", "not_claiming": "claiming"}
+"""What a ready job waits for though slots are free, by its lane's reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,4 +138,4 @@ def _for_workers(job: JobState, lane: LaneDepth | None) -> Iterator[Wait]:
         yield "worker"
     elif job.state == "ready":
         busy = max(lane.slots.busy, lane.leased) >= lane.slots.total
-        yield "slot" if busy else "turn"
+        yield "slot" if busy else _OF_LANE.get(lane.why, "turn")

@@ -135,6 +135,9 @@ WAITS: Mapping[Language, Mapping[Wait, str]] = {
         "limit": "{limits}",
         "worker": "a worker: no live one serves {lane}",
         "slot": "a slot: all {slots} are in use; {place} before it",
+        "ceiling": "a worker that may run one more: slots are free, but not under MOMENTUS_WORKER__MAX_RUNNING; "
+        "{place} before it",
+        "claiming": "a worker that claims: slots are free, and none does; it is stopping, or cannot reach Redis",
         "turn": "its turn: {place} before it",
         "ability": "a worker that knows {needs}: deploy one; it unparks the job when it starts",
         "decision": "an operator, {why}: {reason}; decide: ./run ops unpark, or ./run ops discard",
@@ -148,6 +151,9 @@ WAITS: Mapping[Language, Mapping[Wait, str]] = {
         "limit": "{limits}",
         "worker": "un worker: ninguno vivo atiende {lane}",
         "slot": "un puesto: los {slots} están ocupados; {place} antes que él",
+        "ceiling": "un worker que pueda hacer uno más: hay puestos, pero no bajo MOMENTUS_WORKER__MAX_RUNNING; "
+        "{place} antes que él",
+        "claiming": "un worker que tome trabajos: hay puestos libres y ninguno toma; se para o no llega a Redis",
         "turn": "su turno: {place} antes que él",
         "ability": "un worker que conozca {needs}: despliegue uno; al arrancar desaparca el trabajo",
         "decision": "un operador, {why}: {reason}; decida: ./run ops unpark, o ./run ops discard",

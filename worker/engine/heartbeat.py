@@ -1,5 +1,6 @@
 """The heartbeat of a worker, sent every few seconds: host, process and the load of its lanes."""
 
+import math
 import os
 import socket
 import time
@@ -21,9 +22,19 @@ _MISSED_BEATS = 5
 
 
 def send_heartbeat(
-    link: Calls, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
+    link: Calls,
+    worker_id: str,
+    lanes: Iterable[Lane],
+    data: Mapping[str, DataSet],
+    *,
+    every: timedelta,
+    room: float = math.inf,
 ) -> None:
-    """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs."""
+    """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs.
+
+    Args:
+        room: free slots under the ceiling of all lanes; infinity without one.
+    """
     life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = map(int, link.call("TIME"))
     now = seconds * 1000 + microseconds // 1000
@@ -32,7 +43,7 @@ def send_heartbeat(
         keys = members[0].keys
         replies = link.call_many(
             [
-                ("SET", keys.worker(worker_id), _facts(members), "PX", life_ms),
+                ("SET", keys.worker(worker_id), _facts(members, room), "PX", life_ms),
                 ("ZADD", keys.workers, now, worker_id),
                 ("ZREMRANGEBYSCORE", keys.workers, "-inf", now - life_ms),
                 ("HGET", keys.dataset, "id"),
@@ -70,9 +81,11 @@ def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:
     return groups.values()
 
 
-def _facts(lanes: list[Lane]) -> bytes:
+def _facts(lanes: list[Lane], room: float) -> bytes:
     states = {lane.name: _state(lane) for lane in lanes}
     facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": states}
+    if room < math.inf:
+        facts["room"] = max(0, int(room))
     if background.FAULTS:
         facts["faults"] = dict(background.FAULTS)
     if troubles := dict(TROUBLES):

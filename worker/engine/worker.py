@@ -335,7 +335,8 @@ class Worker(ArqWorker):
         return held
 
     def _report(self, lanes: Sequence[Lane], link: Calls) -> None:
-        heartbeat.send_heartbeat(link, self.worker_id, lanes, self.data, every=self._renew_every)
+        room = self._ceiling.room
+        heartbeat.send_heartbeat(link, self.worker_id, lanes, self.data, every=self._renew_every, room=room)
 
     def _retract(self, lanes: Sequence[Lane], link: Calls) -> None:
         heartbeat.remove_heartbeat(link, self.worker_id, lanes)
