@@ -68,6 +68,7 @@ OPS = [one.removeprefix("./run ops ") for one in examples(ops_commands._parser()
 LASTING = {
     "depth --watch --every 5": "LANE",
     "console": "the console listens",
+    "metrics --listen 9313": "/metrics",
     "python -m local.sink --delay-min 2 --delay-max 3": "Catching mail",
 }
 """Examples that last until Ctrl-C, with what they print."""
@@ -260,6 +261,7 @@ def test_each_example_that_lasts_begins_and_ends_with_ctrl_c(
         example.removeprefix("python -m ").split() if example.startswith("python") else ["ops", *example.split()]
     )
     ports = ["--smtp-port", str(free_port()), "--http-port", str(free_port())] if "sink" in example else []
+    ports += ["--listen", "0"] if "--listen" in example else []
     environment = {
         **os.environ,
         "MOMENTUS_REDIS_URL": valkey_url,

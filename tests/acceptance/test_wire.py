@@ -208,6 +208,7 @@ def worker(url: str, sink: MailSink, database: str) -> Process:
         "MOMENTUS_MAIL__TLS": "off",
         "MOMENTUS_WORKER__LEASE": "1s",
         "MOMENTUS_WORKER__LEASE_RENEW": "300ms",
+        "MOMENTUS_WORKER__PROMISES": "mail.normal:1h:99",
     }
     return process("worker", environment, worker_ready(url))
 
