@@ -28,6 +28,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from background import start_task, stop_tasks
 from ops.acl import ACL
 from ops.arguments import number_between
 from ops.command import Act, Command, CommandRefused, Group, Tools
@@ -312,8 +313,10 @@ async def _serve_console(console: "ConsolePage", listener: socket.socket) -> Non
     logger = structlog.get_logger("ops.console")
     host, port, *_ = listener.getsockname()
     logger.info("the console listens", host=host, port=port)
+    sampling = start_task("console samples", console.keep_sampling)
     async with keep_notified(Health()):
         await serve(console.respond, listener)
+    await stop_tasks(sampling)
     logger.info("the console stops")
     await console.close()
 

@@ -217,4 +217,4 @@ def tab(browser: Chromium) -> Iterator[Tab]:
     yield one
     browser.listeners.pop(session)
     browser.call("Target.disposeBrowserContext", browserContextId=context)
-    assert not one.faults
+    assert not one.faults, one.faults

@@ -25,6 +25,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -42,6 +43,7 @@ from ops.console.identify import identify_operator
 from ops.console.log_in import choose_language, log_in, log_out, show_form
 from ops.console.render import REFRESH_SECONDS, json_response, read_asset, redirect, render_page
 from ops.console.runs import BulkRuns
+from ops.console.samples import SampleLog
 from ops.console.visit import ConsoleVisit, language_of
 from producers.rights import missing_right
 from sessions import Sessions, SessionsUnavailable
@@ -83,7 +85,12 @@ class ConsolePage:
         self._rules = rules or AccessRules(local="view")
         self._hosts = AllowedHosts(allowed_hosts)
         self._runs = BulkRuns()
+        self._samples = SampleLog()
         self._sessions = Sessions(redis, deadline=_SESSIONS_DEADLINE)
+
+    async def keep_sampling(self) -> None:
+        """Take samples for the charts until cancelled."""
+        await self._samples.keep_sampling(partial(views.read_queue, self._tools))
 
     async def close(self) -> None:
         """Stop the runs, and close the connections."""
@@ -126,6 +133,8 @@ class ConsolePage:
             return choose_language(visit)
         if path == "/bulk" or _RUN.fullmatch(path):
             return _denial(visit, "view") or self._shown_run(visit)
+        if path == "/":
+            return _denial(visit, "view") or await views.show_overview(visit, tools, self._samples)
         for pattern, (role, view) in _VIEWS.items():
             if match := re.fullmatch(pattern, path, re.ASCII):
                 return _denial(visit, role) or await view(visit, tools, match)
@@ -201,7 +210,6 @@ def _methods(path: str) -> Sequence[str]:
 
 
 _VIEWS: dict[str, tuple[Role, View]] = {
-    r"/": ("view", views.show_overview),
     r"/api/depth": ("view", views.depth_json),
     r"/metrics": ("view", views.show_metrics),
     r"/lanes/([a-z0-9_.]{1,64})": ("view", views.show_lane),

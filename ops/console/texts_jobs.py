@@ -102,6 +102,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "trace_suppressed": "suprimido",
         "trace_unknown": "sin rastro",
         "failures": "Fallos",
+        "failure": "Error, sin sus detalles",
         "bulk": "En bloque",
         "clustered": "{seen} de {dead} trabajos muertos, en {clusters} grupos.",
         "canary_how": "Repetir revive uno, después diez y después el resto; se detiene en cuanto uno vuelve a "
@@ -241,6 +242,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "trace_suppressed": "suppressed",
         "trace_unknown": "no trace",
         "failures": "Failures",
+        "failure": "Error without its details",
         "bulk": "Bulk",
         "clustered": "{seen} of {dead} dead jobs, in {clusters} clusters.",
         "canary_how": "A replay revives one, then ten, then the rest; it stops as soon as one fails again, and "

@@ -4,8 +4,11 @@ import re
 
 from ops.audit.log import AuditEntry, find_entry, list_entries
 from ops.command import Tools
+from ops.console.chart import draw_charts
 from ops.console.exchange import PageResponse
 from ops.console.render import json_response, render_page
+from ops.console.samples import SampleLog
+from ops.console.verdict import judge_queue
 from ops.console.visit import ConsoleVisit, address, own_path
 from ops.depth.read import Depth, read_depth
 from ops.metrics.page import FleetPage
@@ -13,14 +16,22 @@ from ops.metrics.page import FleetPage
 _ENTRIES_SHOWN = 200
 
 
-async def show_overview(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
-    """Return all lanes, reports and workers."""
-    return render_page("overview.html", visit, reloads=True, depth=await _depth(tools))
+async def show_overview(visit: ConsoleVisit, tools: Tools, samples: SampleLog) -> PageResponse:
+    """Return the verdict, charts, all lanes, reports and workers."""
+    depth = await read_queue(tools)
+    return render_page(
+        "overview.html",
+        visit,
+        reloads=True,
+        depth=depth,
+        verdict=judge_queue(depth, visit.language),
+        charts=draw_charts(samples.samples),
+    )
 
 
 async def show_lane(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) -> PageResponse:
     """Return one lane."""
-    depth = await _depth(tools)
+    depth = await read_queue(tools)
     lane = depth.lane(match[1])
     if lane is None:
         return show_nothing(visit)
@@ -32,7 +43,7 @@ async def show_lane(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) -> 
 
 async def depth_json(_visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return the depth as JSON."""
-    return json_response((await _depth(tools)).to_json())
+    return json_response((await read_queue(tools)).to_json())
 
 
 async def show_metrics(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
@@ -65,5 +76,6 @@ def entry_path(entry: AuditEntry, back: str) -> str:
     return address(f"/audit/{entry.number}", back=own_path(back))
 
 
-async def _depth(tools: Tools) -> Depth:
+async def read_queue(tools: Tools) -> Depth:
+    """Read the whole queue. Raises RedisError, OSError."""
     return await read_depth(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound)

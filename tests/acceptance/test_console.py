@@ -83,6 +83,23 @@ async def test_a_server_that_refuses_everybody_is_told_of(console: Running, redi
     assert "Domain example.com: 6 of 6 recipients refused at once" in page.text
 
 
+async def test_the_banner_is_red_when_jobs_are_dead_or_a_report_fails(console: Running, redis: Redis) -> None:
+    assert 'class="banner bad"' not in (await console.get()).text
+    await redis.zadd(LaneKeys("mail.bulk").dead, {"{mail}1": 1})
+    await redis.hset(LaneKeys("mail.bulk").counters, "accepted:mail.bulk", "1")
+    page = await console.get(accept_language="es")
+    assert 'class="banner bad"' in page.text
+    assert "1 trabajos muertos esperan una decisión" in page.words()
+    await redis.flushall()
+    await redis.hset(catalogue("default"), "management", "{}")
+    await redis.hset(
+        snapshot("default", "management"), "_error", json.dumps({"at_us": 1, "error": "no such table"})
+    )
+    page = await console.get()
+    assert 'class="banner bad"' in page.text
+    assert "its last refresh failed: no such table" in page.words()
+
+
 async def test_what_others_wrote_is_text_and_nothing_else(console: Running, redis: Redis) -> None:
     (now, _) = await redis.time()
     keys = LaneKeys("mail.normal")

@@ -259,8 +259,8 @@ async def test_failures_of_one_kind_are_one_cluster(console: Running, redis: Red
     found = await list_clusters(redis)
     rows = [(one.count, one.domain, one.code, one.error.strip()) for one in found.clusters]
     assert rows == [
-        (200, "example.com", "550", "#.#.# … user# unknown"),
-        (20, "example.net", "451", "#.#.# greylisted for # s"),
+        (200, "example.com", "550", "5.1.1 … user# unknown"),
+        (20, "example.net", "451", "4.3.0 greylisted for # s"),
         (1, "example.com", "", "the template is broken"),
     ]
     assert (found.seen, found.dead) == (221, 221)

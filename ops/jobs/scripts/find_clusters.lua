@@ -9,8 +9,8 @@
 --
 -- Returns  four per group: its key, how many, the earliest and the latest death (ms); or the ids of the one group
 --
--- The error is the reason without its attempt, of at most 160 bytes; words with a digit in them have `#` for their
--- digits, words with an @ are left out, and so are codes of SMTP, which stand by themselves.
+-- The error is the reason without its attempt and its SMTP code, of at most 160 bytes; a word has `#` for its digits, unless
+-- it is an enhanced status code (RFC 3463), and one with an @ is left out.
 --
 -- Invariant: the time grows with the number of places alone; the caller gives few.
 
@@ -43,6 +43,8 @@ end
 local function plain_word(word)
   if string.find(word, '@', 1, true) then
     return '…'
+  elseif string.find(word, '^[245]%.%d+%.%d+$') then
+    return word
   end
   return (string.gsub(word, '%d+', '#'))
 end
