@@ -8,7 +8,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -180,7 +180,8 @@ async def _with_its_log(process: asyncio.subprocess.Process, waiting: Coroutine[
     try:
         await waiting
     except AssertionError as error:
-        process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            process.send_signal(signal.SIGTERM)
         said = b"".join(await asyncio.wait_for(process.communicate(), 60)).decode()
         raise AssertionError(f"{error}; it said:\n{said}") from None
 

@@ -232,6 +232,7 @@ def unit_test(rule: dict[str, Any], case: Case, *, fires: bool) -> dict[str, Any
     }
 
 
+@pytest.mark.timeout(300)  # on a busy machine; promtool evaluates hours of minutes
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed here (Debian: apt install prometheus)")
 def test_each_alert_fires_when_it_should_and_is_silent_otherwise(tmp_path: Path) -> None:
     tests = [unit_test(rule, CASES[rule["alert"]], fires=fires) for rule in alerts() for fires in (True, False)]
