@@ -34,6 +34,7 @@ GROUPS = {name: group(name) for name in WRITTEN}
 RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["runtime"]]
 LOCKS = {
     "requirements/runtime.txt": RUNTIME,
+    "requirements/image.txt": [*RUNTIME, *GROUPS["microsoft"], *GROUPS["google"]],
     "requirements/dev.txt": [*RUNTIME, *GROUPS["embedded"], *GROUPS["dev"]],
 }
 
@@ -137,7 +138,10 @@ def test_the_pinned_version_is_one_that_pyproject_asks_for(name: str, text: str)
 
 
 def test_what_runs_is_a_subset_of_what_is_tested() -> None:
-    assert lock_entries("requirements/runtime.txt").items() <= lock_entries("requirements/dev.txt").items()
+    runs, image, tested = (
+        lock_entries(f"requirements/{name}.txt").items() for name in ("runtime", "image", "dev")
+    )
+    assert runs <= image <= tested
 
 
 # ---- compose.yaml and Containerfile
@@ -227,7 +231,8 @@ def test_the_image_holds_every_room_and_no_more_than_what_runs() -> None:
         "client/package",
     ]
     files = [
-        "requirements/runtime.txt",
+        "run",
+        "requirements/image.txt",
         "settings.py",
         "log.py",
         "background.py",
@@ -236,6 +241,17 @@ def test_the_image_holds_every_room_and_no_more_than_what_runs() -> None:
         "hosts.py",
     ]
     assert sorted(let_in) == sorted([*files, *rooms])
+
+
+def test_the_image_installs_the_pinned_packages_that_run_needs_and_keeps_no_installer() -> None:
+    packages, image = (ROOT / "Containerfile").read_text(encoding="utf-8").split("\nFROM ")[-2:]
+    assert "venv --without-pip .venv" in packages
+    assert "--require-hashes --only-binary :all: -r requirements/image.txt" in packages
+    assert "cp requirements/image.txt .venv/.complete" in packages, "or ./run would want to make it again"
+    assert "COPY --from=packages /app/.venv .venv" in image
+    assert "pip uninstall --yes" in image
+    assert "ensurepip" in image
+    assert " install " not in image
 
 
 def test_the_processes_of_the_procfile_are_commands_of_run() -> None:

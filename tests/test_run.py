@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHELLS = [shell for shell in ("sh", "dash") if shutil.which(shell)]
 MADE_FROM = (
     *("run", "durations.py", "settings.py", "docs/settings_page.py", ".githooks/pre-commit"),
-    *("requirements/runtime.txt", "requirements/dev.txt", "pyproject.toml"),
+    *("requirements/runtime.txt", "requirements/image.txt", "requirements/dev.txt", "pyproject.toml"),
 )
 
 UV = """#!/bin/sh
@@ -118,6 +118,17 @@ def test_a_changed_list_of_packages_is_installed_anew(checkout: Checkout) -> Non
     assert checkout.run("settings")[0] == 0
     assert checkout.calls() == ["venv", "pip"] * 2
     assert not (checkout.folder / ".venv/left-over").exists()
+
+
+def test_an_image_without_the_list_of_tools_needs_no_preparation(checkout: Checkout) -> None:
+    requirements, venv = checkout.folder / "requirements", checkout.folder / ".venv"
+    (requirements / "dev.txt").unlink()
+    (venv / "bin").mkdir(parents=True)
+    tool(venv / "bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    shutil.copy(requirements / "image.txt", venv / ".complete")
+    code, _, err = checkout.run("settings")
+    assert (code, err) == (0, "")
+    assert checkout.calls() == []
 
 
 def test_variables_come_from_a_file_where_the_environment_has_none(checkout: Checkout) -> None:
@@ -231,13 +242,13 @@ def test_a_measurement_that_does_not_exist_is_refused(checkout: Checkout) -> Non
     [
         ("", ""),
         ("requirements/runtime.txt", " requirements/runtime.txt"),
+        ("requirements/image.txt", " requirements/image.txt"),
         ("requirements/dev.txt", " requirements/dev.txt"),
     ],
 )
 def test_pins_that_do_not_fit_are_named_and_left_alone(checkout: Checkout, appended: str, stale: str) -> None:
-    pins = {
-        name: (checkout.folder / name).read_text() for name in ("requirements/runtime.txt", "requirements/dev.txt")
-    }
+    lists = [f"requirements/{name}.txt" for name in ("runtime", "image", "dev")]
+    pins = {name: (checkout.folder / name).read_text() for name in lists}
     line = f'case $file in */"{appended}" | "{appended}") echo "other==1" >>"$file" ;; esac\n' if appended else ""
     tool(checkout.tools / "uv", f"#!/bin/sh\nfor file do :; done\n{line}")
     code, _, err = checkout.run("lock", "--check")
