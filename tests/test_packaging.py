@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from ruamel.yaml import YAML
 
+from metrics.listener import READY
 from settings import load, to_duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,6 +187,15 @@ def test_a_service_waits_until_what_it_needs_is_healthy() -> None:
         for needed, terms in service.get("depends_on", {}).items():
             assert terms["condition"] == "service_healthy", f"{name} on {needed}"
             assert "healthcheck" in services()[needed], needed
+
+
+def test_a_health_check_asks_a_port_and_path_of_its_process() -> None:
+    asked = re.findall(r"http://127\.0\.0\.1:(\d+)(/\w+)", compose_text())
+    assert asked == [
+        (services()["worker"]["environment"]["MOMENTUS_METRICS__WORKER"], READY),
+        ("8710", "/healthz"),
+    ]
+    assert "127.0.0.1:8710:8710" in services()["reader"]["ports"]
 
 
 def test_a_worker_has_longer_to_stop_than_it_gives_its_jobs() -> None:

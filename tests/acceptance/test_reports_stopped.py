@@ -105,6 +105,7 @@ async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_
         "MOMENTUS_REDIS_URL": valkey_url,
         "MOMENTUS_POSTGRES_DSN": database,
         "MOMENTUS_MAIL__PORT": str(smtp_sink.port),
+        "MOMENTUS_METRICS__WORKER": "0",
     }
     settings = services["worker"]["environment"] | here
     worker = Process(
@@ -132,6 +133,7 @@ async def test_compose_yaml_with_reports_of_an_application_that_has_made_no_tabl
         "MOMENTUS_REDIS_URL": valkey_url,
         "MOMENTUS_POSTGRES_DSN": database,
         "MOMENTUS_MAIL__PORT": str(smtp_sink.port),
+        "MOMENTUS_METRICS__WORKER": "0",
         "MOMENTUS_REPORTS__PATH": str(tmp_path),
     }
     settings = services["worker"]["environment"] | here
