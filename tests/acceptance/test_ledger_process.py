@@ -4,6 +4,7 @@ Each mail has a subject of its own. A mail that was staged and committed arrives
 counted as uncertain.
 """
 
+import json
 import shutil
 import signal
 import sys
@@ -37,6 +38,7 @@ class Scene:
     sink: MailSink
     running: Supervisor
     url: str
+    log: list[str] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
 
     async def stage(self, *subjects: str, key: str | None = None) -> None:
@@ -46,6 +48,14 @@ class Scene:
 
     def arrived(self) -> Counter[str]:
         return Counter(mail.subject for mail in self.sink.mailbox.mails)
+
+    def told(self, *names: str) -> Counter[str]:
+        """The events of these names in the worker's log, each with its part or lane."""
+        lines = [json.loads(line) for line in self.log if line.startswith("{")]
+        wanted = [one for one in lines if one.get("event_name") in names]
+        return Counter(
+            " ".join(one[key] for key in ("event_name", "part", "lane") if key in one) for one in wanted
+        )
 
     async def all_done(self, number: int) -> bool:
         ends = await self.connection.fetchval(
@@ -100,8 +110,12 @@ def worker(url: str, dsn: str, sink: MailSink) -> Process:
 
 @asynccontextmanager
 async def scene(url: str, dsn: str, sink: MailSink) -> AsyncIterator[Scene]:
-    async with ledger_of(dsn) as connection, Supervisor([worker(url, dsn, sink)]) as running:
-        yield Scene(connection, sink, running, url)
+    log: list[str] = []
+    async with (
+        ledger_of(dsn) as connection,
+        Supervisor([worker(url, dsn, sink)], log=lambda _, line: log.append(line)) as running,
+    ):
+        yield Scene(connection, sink, running, url, log)
 
 
 @asynccontextmanager
@@ -269,3 +283,79 @@ async def test_two_workers_serve_one_ledger(valkey_url: str, database: str, smtp
             await it.stage(name)
         await it.wait_for_ends(50)
     assert it.arrived() == Counter(names(50))
+
+
+# What the log tells
+
+LATER = (
+    "SELECT momentus_ledger.stage_mail('ana@example.com', 'Cierre', 'Hola', due_at => now() + interval '1 hour')"
+)
+
+
+async def test_the_log_tells_once_that_a_ledger_was_found_and_of_jobs_that_redis_lost(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        await it.connection.execute(LATER)
+        await eventually(it.handed_over)
+        await redis.flushall()
+        await eventually(lambda: it.told("ledger.jobs_lost"))
+        await eventually(lambda: redis.zcard(KEYS.queue))
+        await it.stage("Una")
+        await it.wait_for_ends(1)
+        told = it.told("ledger.found", "ledger.jobs_lost", "ledger.away")
+    assert told == {"ledger.found": 1, "ledger.jobs_lost": 1}
+
+
+async def test_the_log_tells_once_of_rows_that_were_set_aside_and_of_a_lane_that_rests(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        await it.connection.execute(
+            "WITH job AS (INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) "
+            "VALUES (current_date, '{mail}bad', 'mail.normal', 'mail.send', 'no envelope')) "
+            "INSERT INTO momentus_ledger.pending (id, day) VALUES ('{mail}bad', current_date)"
+        )
+        await eventually(lambda: it.told("ledger.quarantined"))
+        await redis.delete(KEYS.queue)
+        await redis.set(KEYS.queue, "not a queue")
+        await it.stage("Una")
+        await eventually(lambda: it.told("ledger.lane_rests"))
+        await redis.delete(KEYS.queue)
+        await it.wait_for_ends(1)
+        told = it.told("ledger.quarantined", "ledger.lane_rests")
+    assert told == {"ledger.quarantined": 1, "ledger.lane_rests mail.normal": 1}
+
+
+async def test_the_log_tells_once_of_each_part_that_waits_for_redis_and_that_it_goes_on(
+    own_valkey: Callable[..., Awaitable[OwnValkey]], database: str, smtp_sink: MailSink
+) -> None:
+    valkey = await own_valkey()
+    parts = ("recorder", "reconcile", "relay")
+    async with scene(valkey.url, database, smtp_sink) as it:
+        await it.stage("Una")
+        await it.wait_for_ends(1)
+        await valkey.kill()
+        await it.stage("Otra")
+        await eventually(lambda: len(it.told("ledger.away")) == len(parts))
+        await valkey.start()
+        await it.wait_for_ends(2)
+        await eventually(lambda: len(it.told("ledger.back")) == len(parts))
+        told = it.told("ledger.away", "ledger.back")
+    assert told == {f"{event} {part}": 1 for event in ("ledger.away", "ledger.back") for part in parts}
+
+
+async def test_the_log_tells_once_of_a_ledger_of_another_build_of_which_no_job_is_taken(
+    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
+) -> None:
+    async with scene(valkey_url, database, smtp_sink) as it:
+        await eventually(lambda: it.told("ledger.found"))
+        await it.kill_worker()
+        await it.connection.execute("UPDATE momentus_ledger.version SET number = number + 1")
+        it.log.clear()
+        await it.running.start("worker")
+        await it.stage("Una")
+        await eventually(lambda: it.told("ledger.unusable"))
+        await redis.lpush(KEYS.staged, "1")
+        assert it.told("ledger.found", "ledger.unusable") == {"ledger.unusable schema": 1}
+        assert not await it.handed_over()
