@@ -469,7 +469,9 @@ class LedgerSettings(Section):
     """Settings of the ledger, which keeps jobs in Postgres until they have ended, where it is installed."""
 
     relay: Literal["on", "off"] = setting(
-        "on", "Whether workers that send mails hand its jobs to Redis, and put back those that Redis lost."
+        "on",
+        "Whether this worker hands staged jobs to Redis. off: it hands over none of them, and puts back none that "
+        "Redis lost; it records ends and stores marks all the same.",
     )
 
 

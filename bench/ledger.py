@@ -14,7 +14,7 @@ envelope of about 1 KiB, by asyncpg, on uvloop. Medians of the rounds (smallest-
                idle
     claimable  from the return of COMMIT until the queue in Redis has the id, by a process with all that a worker
                does for the ledger: with the producer's token, and by the look of each second alone
-    wal        octets that a job writes to Postgres' log, from staging to the record of its end
+    wal        bytes that a job writes to Postgres' log, from staging to the record of its end
     emptied    FLUSHALL with --rows live jobs, until the queue has all of them again, by such a process
     redis      `send` at level `redis`, and with --beside by another checkout in turn; the least of two turns
 

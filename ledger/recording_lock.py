@@ -10,10 +10,10 @@ _LOCK = "hashtextextended('momentus_ledger.ends', 0)"
 
 
 async def exclude_recorders(connection: Connection) -> None:
-    """Wait until nobody records ends, and let nobody do so until the transaction ends."""
+    """Wait until no recorder is at work, and keep all of them out until the transaction ends."""
     await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 async def may_record(connection: Connection) -> bool:
-    """Return True if nobody else records or searches, and let nobody do so until the transaction ends."""
+    """Return True if no other records or searches, and keep all of them out until the transaction ends."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({_LOCK})"))

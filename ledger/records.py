@@ -14,7 +14,7 @@ from typing import Any
 from reports.connection_postgres import Connection
 
 END_STATES = ("done", "suppressed", "dead", "cancelled", "discarded", "expired", "duplicate", "quarantined")
-"""How a job may have ended; `duplicate`: its key was in use, `quarantined`: nobody could run it."""
+"""How a job may have ended; `duplicate`: its key was in use, `quarantined`: no worker could run it."""
 LIVE_STATES = ("staged", "queued")
 """Of a live job: Redis has not taken it, or has."""
 

@@ -32,7 +32,7 @@ _PATIENCE = 0.8
 """Part of the time of a row after which its statement is cancelled; the rest is for that."""
 
 
-class Levels:
+class LevelSender:
     """Sender of a producer's jobs at the levels ``ledger`` and ``fallback``.
 
     Args:
@@ -56,8 +56,8 @@ class Levels:
     async def _insert_in_time(self, writer: RowWriter, entries: Sequence[JobEntry]) -> None:
         """Insert rows that may commit by themselves.
 
-        Drivers take up to ten seconds to cancel a statement when the server is silent; nobody waits for that, and
-        the connection is of no use until then.
+        Drivers take up to ten seconds to cancel a statement when the server is silent; no caller waits for that,
+        and the connection is of no use until then.
 
         Raises:
             TimeoutError: the time is over. Exception: what the driver raises.

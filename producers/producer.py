@@ -60,12 +60,12 @@ class Producer:
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
-        from .levels import Levels  # noqa: PLC0415  as below
+        from .levels import LevelSender  # noqa: PLC0415  as below
         from .queue import Queue  # noqa: PLC0415  loads redis-py, which is most of an import
 
         self._composer = Composer(tenant, seal=seal)
         self._queue = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
-        self._levels = Levels(self._queue, budget=budget)
+        self._levels = LevelSender(self._queue, budget=budget)
 
     @classmethod
     def connect(

@@ -63,12 +63,12 @@ class SyncProducer:
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
-        from .sync_levels import SyncLevels  # noqa: PLC0415  as below
+        from .sync_levels import SyncLevelSender  # noqa: PLC0415  as below
         from .sync_queue import SyncQueue  # noqa: PLC0415  loads redis-py, which is most of an import
 
         self._composer = Composer(tenant, seal=seal)
         self._queue = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
-        self._levels = SyncLevels(self._queue)
+        self._levels = SyncLevelSender(self._queue)
 
     @classmethod
     def connect(

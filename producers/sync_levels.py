@@ -24,7 +24,7 @@ _SHARE = 0.5
 """Part of the budget for Redis at level ``fallback``; the rest is for the row."""
 
 
-class SyncLevels:
+class SyncLevelSender:
     """Sender of a producer's jobs at the levels ``ledger`` and ``fallback``. Thread-safe.
 
     Args:

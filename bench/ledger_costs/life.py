@@ -34,7 +34,7 @@ _PAYLOAD = "SELECT avg(octet_length(payload))::float8 FROM momentus_ledger.jobs"
 
 
 async def whole_life(servers: Servers, jobs: int) -> Figures:
-    """Octets of WAL for a job, of each step and of all."""
+    """Bytes of WAL for a job, of each step and of all."""
     await servers.empty()
     plain = await _insert_plain(servers, jobs)
     tables, links = LedgerTables(servers.dsn), GroupLinks(servers.url)
@@ -55,15 +55,15 @@ async def whole_life(servers: Servers, jobs: int) -> Figures:
         raise SystemExit(f"{ended} of {jobs} jobs were recorded")
     steps = ("staged", "handed over", "marked", "recorded")
     figures = {
-        f"{step}, octets": (after - before) / jobs for step, before, after in zip(steps, at, at[1:], strict=False)
+        f"{step}, bytes": (after - before) / jobs for step, before, after in zip(steps, at, at[1:], strict=False)
     }
     whole = sum(figures.values())
     return {
-        "payload, octets": await servers.database.fetchval(_PAYLOAD),
-        "plain INSERT, octets": plain,
+        "payload, bytes": await servers.database.fetchval(_PAYLOAD),
+        "plain INSERT, bytes": plain,
         **figures,
-        "whole life, octets": whole,
-        "whole life without a mark, octets": whole - figures["marked, octets"],
+        "whole life, bytes": whole,
+        "whole life without a mark, bytes": whole - figures["marked, bytes"],
     }
 
 

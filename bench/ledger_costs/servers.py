@@ -55,7 +55,7 @@ class Servers:
         await self.redis.flushall()
 
     async def wal(self) -> int:
-        """Octets of WAL so far."""
+        """Bytes of WAL so far."""
         return int(await self.database.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
 

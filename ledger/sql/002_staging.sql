@@ -207,7 +207,7 @@ BEGIN
         RAISE EXCEPTION 'recipient: is not a plain mail address; give name@domain in ASCII letters, nothing else'
             USING ERRCODE = '22023';
     ELSIF domain ~ '(^|\.)(arpa|invalid|local|localhost|onion|test)$' THEN
-        RAISE EXCEPTION 'recipient: its domain is for special use, and nobody on the internet has it'
+        RAISE EXCEPTION 'recipient: its domain is for special use, not for the internet'
             USING ERRCODE = '22023';
     ELSIF coalesce(title, '') = '' THEN
         RAISE EXCEPTION 'subject: is empty; give a subject' USING ERRCODE = '22023';

@@ -54,7 +54,7 @@ async def staged_record(tools: Tools, job_id: str) -> LedgerRecord | None:
 
 @asynccontextmanager
 async def without_recorders(ledger: Connection) -> AsyncIterator[None]:
-    """Open a transaction in which nobody records ends. Raises DATABASE_FAULTS."""
+    """Open a transaction during which no ends are recorded. Raises DATABASE_FAULTS."""
     async with ledger.transaction():
         await exclude_recorders(ledger)
         yield
@@ -68,7 +68,7 @@ async def forget_effects(
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer; nothing was removed.
     """
-    async with without_recorders(ledger):  # nor does anybody else revive one meanwhile
+    async with without_recorders(ledger):  # nor does another operator revive one meanwhile
         scores = [await redis.zmscore(keys.dead, list(job_ids)) for keys in group]
         dead = [job_id for job_id, *found in zip(job_ids, *scores, strict=True) if found != [None] * len(group)]
         await remove_marks(ledger, dead)

@@ -15,7 +15,7 @@ def ledger_error(error: BaseException, name: str) -> ProducerError | None:
     from every other statement of its transaction.
 
     Args:
-        name: the kind of the connection, as people call it.
+        name: the kind of the connection, as users know it.
     """
     state = sqlstate_of(error)
     if state in _MISSING:

@@ -16,7 +16,7 @@ class RowWriter(Protocol):
 
     @property
     def name(self) -> str:
-        """The kind of the connection, as people call it."""
+        """The kind of the connection, as users know it."""
 
     async def insert(self, rows: "list[dict[str, Value]]", *, alone: bool) -> None:
         """Insert rows by one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""
@@ -30,7 +30,7 @@ class SyncRowWriter(Protocol):
 
     @property
     def name(self) -> str:
-        """The kind of the connection, as people call it."""
+        """The kind of the connection, as users know it."""
 
     def insert(self, rows: "list[dict[str, Value]]", *, alone: bool) -> None:
         """Insert rows by one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""

@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from ..compose import BUDGET, Composer, unusable_address, utc_now
 from ..digest import DigestItem
 from ..entry import JobEntry, enqueue
-from ..levels import Levels
+from ..levels import LevelSender
 from ..link import Argument
 from ..link.address import read_address
 from ..link.budget import TimeBudget, Words
@@ -27,7 +27,7 @@ from ..producer import Producer
 from ..queue import Queue
 from ..receipt import Receipt
 from ..sync import SyncProducer
-from ..sync_levels import SyncLevels
+from ..sync_levels import SyncLevelSender
 from ..sync_queue import SyncQueue
 from .queue import MemoryQueue, Sent as Sent
 from .recorder import Recorder
@@ -128,8 +128,8 @@ class RecordingProducer(_RecordingBase[Handler], Producer):
     def _new_queue(self) -> "_RecordingQueue":
         return _RecordingQueue(self._memory, self._work)
 
-    def _new_levels(self) -> Levels:
-        return _RecordingLevels(self._memory, self._queue)
+    def _new_levels(self) -> LevelSender:
+        return _RecordingSender(self._memory, self._queue)
 
     async def _work(self) -> None:
         while job := self._memory.take_due_job():
@@ -167,8 +167,8 @@ class SyncRecordingProducer(_RecordingBase[SyncHandler], SyncProducer):
     def _new_queue(self) -> "_SyncRecordingQueue":
         return _SyncRecordingQueue(self._memory, self._work)
 
-    def _new_levels(self) -> SyncLevels:
-        return _SyncRecordingLevels(self._memory, self._queue)
+    def _new_levels(self) -> SyncLevelSender:
+        return _SyncRecordingSender(self._memory, self._queue)
 
     def _work(self) -> None:
         while job := self._memory.take_due_job():
@@ -234,7 +234,7 @@ class _RecordingQueue(Queue):
         return receipt
 
 
-class _RecordingLevels(Levels):
+class _RecordingSender(LevelSender):
     """Levels on the memory: a row is recorded at once, whatever its connection is and whether it commits."""
 
     def __init__(self, memory: MemoryQueue, queue: Queue) -> None:
@@ -294,8 +294,8 @@ class _SyncRecordingQueue(SyncQueue):
         return results
 
 
-class _SyncRecordingLevels(SyncLevels):
-    """Levels on the memory without asyncio, as :class:`_RecordingLevels`."""
+class _SyncRecordingSender(SyncLevelSender):
+    """Levels on the memory without asyncio, as :class:`_RecordingSender`."""
 
     def __init__(self, memory: MemoryQueue, queue: SyncQueue) -> None:
         super().__init__(queue)

@@ -48,6 +48,9 @@ from tests.dkim_verifier import verifies
 from tests.moved_clocks import move_database
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
+from worker.ledger.links import GroupLinks
+from worker.ledger.relay import Relay
+from worker.ledger.tables_postgres import LedgerTables
 
 ROOT = Path(__file__).resolve().parents[2]
 NORMAL = LaneKeys("mail.normal")
@@ -741,17 +744,19 @@ async def test_a_report_is_computed_whole_and_compared_as_often_as_was_set(
             await eventually(is_compared)  # by default an hour later
 
 
-PROVED["LEDGER__RELAY"] = "test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others"
+PROVED["LEDGER__RELAY"] = "test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others_and_records_ends"
 
 
-async def test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others(
+async def test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others_and_records_ends(
     valkey_url: str, database: str, tmp_path: Path
 ) -> None:
-    staged, count = LaneKeys("mail").staged, "SELECT count(*) FROM momentus_ledger.pending"
+    staged = LaneKeys("mail").staged
     async with ScriptedSmtp() as server, asyncpg.create_pool(database, min_size=1) as pool:
         async with pool.acquire() as connection:
             await schema.install(connection)
-        await pool.execute("SELECT momentus_ledger.stage_mail('ana@example.com', 'staged', 'Hoy')")
+        ids = {name: await _stage(pool, name) for name in ("handed over", "lost")}
+        await _hand_over(database, valkey_url)
+        ids["staged"] = await _stage(pool, "staged")
         settings = {
             "POSTGRES_DSN": database,
             "WORKER__REPORTS_SLOTS": "0",
@@ -759,14 +764,33 @@ async def test_a_worker_that_is_to_hand_over_no_staged_job_leaves_them_to_others
             "MAIL__PORT": str(server.port),
             "MAIL__TLS": "off",
         }
+        async with Redis.from_url(valkey_url) as redis:
+            await redis.zrem("arq:queue:{mail}:mail.normal", ids["lost"])
+            await redis.hdel("momentus:{mail}:ledger", ids["lost"])
+            await redis.delete(f"arq:job:{ids['lost']}")
         async with run_of(valkey_url, server, tmp_path, LEDGER__RELAY="off", **settings) as run:
             await run.redis.lpush(staged, "1")
             await run.sent(mail())
+            await eventually(lambda: has(pool.fetchval("SELECT count(*) FROM momentus_ledger.ends"), 1))
             assert await run.redis.exists(staged)
-            assert await pool.fetchval(count) == 1
+            pending = await pool.fetchval("SELECT array_agg(id) FROM momentus_ledger.pending")
+            assert pending == [ids["staged"]]
+            marked = await pool.fetchval("SELECT array_agg(id) FROM momentus_ledger.effects")
+            assert marked == [ids["handed over"]]
         async with run_of(valkey_url, server, tmp_path, **settings) as run:
-            await eventually(lambda: has(pool.fetchval(count), 0))
+            await eventually(lambda: has(pool.fetchval("SELECT count(*) FROM momentus_ledger.ends"), 3))
             await eventually(lambda: has(run.redis.exists(staged), 0))
+
+
+async def _stage(pool: "asyncpg.Pool[asyncpg.Record]", subject: str) -> str:
+    return str(await pool.fetchval("SELECT momentus_ledger.stage_mail('ana@example.com', $1, 'Hoy')", subject))
+
+
+async def _hand_over(dsn: str, url: str) -> None:
+    tables, links = LedgerTables(dsn), GroupLinks(url)
+    await Relay(tables, links).move_batch()
+    await links.close()
+    await tables.close()
 
 
 PROVED["READER__SHARE_PORT"] = "test_two_readers_share_a_port_of_the_address_that_they_were_given"

@@ -113,7 +113,7 @@ KNOWN = {
     "reader Listener.clients": OPEN + ": connections, at most 4,096",
     "producers Links._by_loop": OPEN + ": event loops",
     "producers _LOOP_OF": OPEN + ": redis-py clients that applications hand in",
-    "producers Levels._late": OPEN + ": calls",
+    "producers LevelSender._late": OPEN + ": calls",
     "producers Waker._wanted": OPEN + ": event loops, each with at most the lane groups",
     "producers Waker._tasks": OPEN + ": event loops",
     "producers SyncSlotLinks._links": OPEN + ": primaries of a cluster",

@@ -60,7 +60,7 @@ class GroupLinks:
         return self._by_group[group].connection
 
     async def wait_for_token(self) -> bool:
-        """Wait up to a second until jobs were staged; False if nobody said so, or Redis is away."""
+        """Wait up to a second until a token says that jobs were staged; False without one, or if Redis is away."""
         try:
             async with asyncio.timeout(LOOK_SECONDS + _ANSWER_SECONDS):
                 return bool(await self._listener.call("BLPOP", *self._tokens, LOOK_SECONDS))
@@ -69,7 +69,7 @@ class GroupLinks:
             await asyncio.sleep(LOOK_SECONDS)
             return False
         except asyncio.CancelledError:
-            self._listener.drop()  # or a read that nobody waits for takes a token
+            self._listener.drop()  # or an abandoned read takes a token
             raise
 
     async def close(self) -> None:

@@ -1,10 +1,10 @@
 """The place in the table of pending jobs from which a relay reads on. No I/O.
 
-While somebody holds a transaction open (a dump, a forgotten session), rows that relays deleted cannot be cleared
-away, and a read from the table's beginning passes over all of them: after 200,000 rows it takes ten times as long.
-So when such a read was slow, those that follow begin behind the last row that was read. New rows are at the end
-then, because no place is free; a row before it, of a relay that died for instance, is found by the next read from
-the beginning, a second later at most.
+While another client holds a transaction open (a dump, a forgotten session), rows that relays deleted cannot be
+cleared away, and a read from the table's beginning passes over all of them: after 200,000 rows it takes ten times
+as long. So when such a read was slow, those that follow begin behind the last row that was read. New rows are at
+the end then, because no place is free; a row before it, of a relay that died for instance, is found by the next
+read from the beginning, a second later at most.
 
 Rows of a lane that rests stay where they are, and may be more than one read takes. The reads that follow pass over
 them in the same way, until the table's end, so that they hold up no other lane. When the lane may be tried again,

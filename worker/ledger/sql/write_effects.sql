@@ -1,5 +1,5 @@
 -- Note effects that are about to begin, except of jobs that have ended, of attempts that have a note already, and of jobs
--- with the note of an earlier attempt that nobody has counted as uncertain: Redis went back to an earlier state.
+-- with the note of an earlier attempt that was not counted as uncertain: Redis went back to an earlier state.
 --
 -- $1  int     the day of all the jobs' rows, since 1970: one parameter, so that the partitions of other days are left
 --             out before the first row and not at each
