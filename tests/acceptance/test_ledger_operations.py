@@ -106,7 +106,8 @@ async def test_an_upgrade_runs_what_is_missing_and_keeps_the_rights_of_roles(dat
             await connection.execute(
                 "DROP FUNCTION momentus_ledger.stage_mail, momentus_ledger.stage, momentus_ledger.new_id, "
                 "momentus_ledger.recipients_of, momentus_ledger.drop_day, momentus_ledger.forget, "
-                "momentus_ledger.has_ended; ALTER TABLE momentus_ledger.effects DROP COLUMN counted, DROP COLUMN token; "
+                "momentus_ledger.has_ended; "
+                "ALTER TABLE momentus_ledger.effects DROP COLUMN counted, DROP COLUMN token; "
                 "UPDATE momentus_ledger.version SET number = 1"
             )
             code, facts = await ops(database, "db", "check")
