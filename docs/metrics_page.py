@@ -19,7 +19,7 @@ off, but for the reader and the console, which serve theirs beside everything el
 | a worker | `MOMENTUS_METRICS__WORKER=9310` | process, worker, mail, reports |
 | its second process, which computes reports beside mails | `MOMENTUS_METRICS__REPORTS=9311` | the same |
 | a reader | its own `/metrics`; where readers share a port, `MOMENTUS_METRICS__READER=9312` | process, reader |
-| the whole fleet, as Redis knows it | `./run ops metrics --listen 9313` | process, redis, fleet |
+| the whole fleet, as Redis knows it | `./run ops metrics --listen 9313` | process, redis, fleet, slow |
 | the same without a process more | `/metrics` of the console; `./run ops metrics` prints it once | redis, fleet |
 
 A place to listen is a port of this machine (`9310`), an address with a port (`0.0.0.0:9310`) or a socket file
@@ -31,6 +31,9 @@ A client that asks for OpenMetrics gets it, with an example in each bucket of a 
 `./run ops why`. All others get Prometheus text. No label holds an id, an address or a server's text. If Redis does
 not answer, the fleet's page says so (`momentus_redis_up 0`) and has the rest of its process. What the Redis user
 may not read has no values; `./run ops acl` writes users that may.
+
+What takes long to count is counted every five minutes by `./run ops metrics --listen` alone: sessions, and where
+`MOMENTUS_POSTGRES_DSN` names a database with a ledger, the comparison of both stores. So one of these is enough.
 
 Prometheus reads it with a few lines:
 
@@ -56,6 +59,7 @@ _TITLES: Final = {
     "reader": "Of a reader",
     "redis": "Of the fleet's page itself",
     "fleet": "Of the fleet",
+    "slow": "Of the fleet, counted every five minutes",
 }
 
 

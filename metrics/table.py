@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 MetricType = Literal["counter", "gauge", "histogram"]
-Part = Literal["process", "worker", "mail", "reports", "reader", "redis", "fleet"]
+Part = Literal["process", "worker", "mail", "reports", "reader", "redis", "fleet", "slow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +290,12 @@ _FLEET = _metrics(
         "group",
         "Ends of jobs of the ledger that wait in Redis for Postgres.",
     ),
+    (
+        "momentus_ledger_oldest_end_seconds",
+        "gauge",
+        "group",
+        "Time since the oldest of those ends, among a hundred; without a value if it is not known.",
+    ),
     ("momentus_redis_replicas", "gauge", "", "Replicas that are connected to the primary; of a cluster, of all."),
     ("momentus_redis_replica_lag_bytes", "gauge", "", "Bytes that the replica furthest behind has not confirmed."),
     (
@@ -301,6 +307,26 @@ _FLEET = _metrics(
     ("momentus_redis_memory_limit_bytes", "gauge", "", "The maxmemory of that server; 0: none."),
 )
 
+_SLOW = _metrics(
+    "slow",
+    (
+        "momentus_sessions",
+        "gauge",
+        "",
+        "Live sessions, those of machines and of visitors without a user included.",
+    ),
+    ("momentus_ledger_jobs", "gauge", "", "Jobs in the ledger's tables in Postgres."),
+    ("momentus_ledger_ended_jobs", "gauge", "", "Those of them that have an end."),
+    ("momentus_ledger_pending_jobs", "gauge", "", "Jobs in Postgres that were not handed over to Redis yet."),
+    (
+        "momentus_ledger_disagreements",
+        "gauge",
+        "fault",
+        "Jobs about which Postgres and Redis disagree: lost, stray, ended or no job (`./run ops ledger check`).",
+    ),
+    ("momentus_ledger_compared_timestamp_seconds", "gauge", "", "When both stores were last compared."),
+)
+
 METRICS: Final[dict[str, Metric]] = {
     **_PROCESS,
     **_WORKER,
@@ -309,5 +335,6 @@ METRICS: Final[dict[str, Metric]] = {
     **_READER,
     **_REDIS,
     **_FLEET,
+    **_SLOW,
 }
 """Every metric by name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from metrics.exposition import write_page
 from metrics.histogram import Histogram
 from metrics.process import LoopLag
 from metrics.readings import Readings
@@ -42,8 +43,6 @@ class Metrics:
 
     def write_page(self, accept: str) -> tuple[str, bytes]:
         """Return the content type and the page, in the format that the client prefers."""
-        from metrics.exposition import write_page  # noqa: PLC0415  its library loads slowly, and is not always needed
-
         return write_page(self.read(), PARTS, accept)
 
     def read(self) -> Readings:

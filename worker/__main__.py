@@ -255,13 +255,14 @@ async def _run(
     worker = _worker(duties, settings, url)
     if reports is not None:
         reports.stop_at_signals()  # after the worker, whose handlers come first
-    gc.collect()
-    gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
-    sys.setswitchinterval(_TURN_SECONDS)
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
+        serving = metrics.serve(worker)  # before the freeze, since it loads a library
+        gc.collect()
+        gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
+        sys.setswitchinterval(_TURN_SECONDS)
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         promises = note_promises(url, _promises(settings), tenant=settings.tenant)
-        async with metrics.serve(worker), promises, keep_notified(health_of(worker)):
+        async with serving, promises, keep_notified(health_of(worker)):
             await worker.async_run()
     finally:
         await worker.close()

@@ -3,9 +3,9 @@
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from metrics.listener import serve_page
+from metrics.listener import Answer, serve_page
 from metrics.place import ListenPlace, name_of
 from metrics.process import LoopLag
 from metrics.readings import Readings
@@ -23,16 +23,29 @@ _SERVED = event("worker.metrics")
 PARTS: tuple[Part, ...] = ("process", "worker", "mail", "reports")
 
 
-@asynccontextmanager
-async def serve_metrics(worker: Worker, listening: socket.socket, place: ListenPlace) -> AsyncIterator[None]:
-    """Serve a worker's page on a listening socket until the end of the block."""
-    from metrics.exposition import write_page  # noqa: PLC0415  its library loads slowly, and not all workers need it
+def serve_metrics(
+    worker: Worker, listening: socket.socket, place: ListenPlace
+) -> AbstractAsyncContextManager[None]:
+    """Serve a worker's page on a listening socket for the length of a block.
+
+    The library that writes the page is loaded by the call: not all workers need it, and one that does must have it
+    before the collector is told which objects stay, or each collection scans all of it.
+    """
+    from metrics.exposition import write_page  # noqa: PLC0415  see above
+
+    lag = LoopLag()
 
     async def answer_request(accept: str) -> tuple[str, bytes]:
         return write_page(read_metrics(worker, lag), PARTS, accept)
 
-    lag = LoopLag()
-    async with lag.measure(), serve_page(answer_request, listening, place, health_of(worker)):
+    return _serve(worker, answer_request, lag, listening, place)
+
+
+@asynccontextmanager
+async def _serve(
+    worker: Worker, answer: Answer, lag: LoopLag, listening: socket.socket, place: ListenPlace
+) -> AsyncIterator[None]:
+    async with lag.measure(), serve_page(answer, listening, place, health_of(worker)):
         emit(_SERVED, where=name_of(listening))
         yield
 

@@ -127,6 +127,8 @@ def _collect_stores(depth: Depth, readings: Readings) -> None:
     for one in depth.ledger:
         readings.add("momentus_ledger_live_jobs", one.live, one.group)
         readings.add("momentus_ledger_unrecorded_ends", one.unrecorded, one.group)
+        if one.unrecorded_ms is not None:
+            readings.add("momentus_ledger_oldest_end_seconds", one.unrecorded_ms / 1000, one.group)
     readings.add("momentus_mail_doubts", len(depth.doubts))
 
 

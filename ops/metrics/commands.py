@@ -63,16 +63,18 @@ async def _serve(tools: Tools, place: ListenPlace) -> None:
     Raises:
         CommandRefused: the place is taken or not one of this machine.
     """
+    from ops.metrics.counted import SlowCounts  # noqa: PLC0415  with the driver of Postgres, which loads slowly
+
     try:
         listening = bind(place)
     except OSError as error:
         raise CommandRefused(
             f"--listen: cannot listen on {place}: {error.strerror}; name another port (0 = any free one) or path"
         ) from error
-    lag = LoopLag()
-    page = FleetPage(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound, lag=lag)
+    lag, slow = LoopLag(), SlowCounts(tools)
+    page = FleetPage(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound, lag=lag, slow=slow)
     where = f"unix:{place.path}" if place.path else f"http://{name_of(listening)}{PATH}"
-    async with lag.measure(), serve_page(page.respond, listening, place):
+    async with lag.measure(), slow.keep_counting(), serve_page(page.respond, listening, place):
         sys.stderr.write(f"{WORDS[tools.language]['serves'].format(where=where)}\n")
         await asyncio.Event().wait()
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -13,7 +14,11 @@ from metrics.table import Part
 from ops.metrics.collect import collect_fleet
 from ops.metrics.fleet import read_fleet
 
+if TYPE_CHECKING:
+    from ops.metrics.counted import SlowCounts
+
 PARTS: tuple[Part, ...] = ("redis", "fleet")
+OF_EXPORTER: tuple[Part, ...] = ("process", *PARTS, "slow")
 
 
 class FleetPage:
@@ -24,6 +29,7 @@ class FleetPage:
         tenant: the owner of the reports.
         clock_bound: how far clocks may be apart; beyond it no report is fresh.
         lag: of this process's event loop; None: nothing of this process is on the page.
+        slow: counts that this process makes beside; None: it makes none.
     """
 
     def __init__(
@@ -33,17 +39,21 @@ class FleetPage:
         tenant: str,
         clock_bound: timedelta,
         lag: LoopLag | None = None,
+        slow: "SlowCounts | None" = None,
     ) -> None:
         self._redis = redis
         self._tenant = tenant
         self._clock_bound = clock_bound
         self._lag = lag
+        self._slow = slow
 
     async def read(self) -> Readings:
         """Read all metrics; without an answer of Redis, those that say so."""
         readings = Readings()
         if self._lag is not None:
             self._lag.collect(readings)
+        if self._slow is not None:
+            self._slow.collect(readings)
         began = time.perf_counter()
         try:
             fleet = await read_fleet(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
@@ -57,7 +67,7 @@ class FleetPage:
 
     def write(self, readings: Readings, accept: str) -> tuple[str, bytes]:
         """Return the content type and the page of these readings."""
-        return write_page(readings, PARTS if self._lag is None else ("process", *PARTS), accept)
+        return write_page(readings, PARTS if self._slow is None else OF_EXPORTER, accept)
 
     async def respond(self, accept: str) -> tuple[str, bytes]:
         """Read all metrics and return the content type and the page."""

@@ -20,9 +20,11 @@ import background
 from jobs import Mail
 from ledger import schema
 from local.sink.smtp import MailSink
+from ops.command import Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
 from ops.doctor.checks_queue import judge_depth
+from ops.metrics.counted import SlowCounts
 from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process
@@ -147,6 +149,10 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     await stopped(reports)
     failing.sites |= before
     await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_adopt") in failing.sites)
+    async with Redis.from_url(valkey_url) as redis:
+        counts = SlowCounts(Tools(redis=redis, redis_url=valkey_url))
+        async with counts.keep_counting():
+            await eventually(lambda: ("ops/metrics/counted.py", "keep_counting") in failing.sites)
     assert failing.sites == call_sites("start_task", "keep_running")
     assert set(background.FAULTS.values()) == {1}
 

@@ -33,7 +33,9 @@ from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import Limit, Rate
 from producers.limits.limits import Limits
+from sessions import Sessions
 from tests.boards import shop
+from tests.ledgers import ledger_of
 from tests.report_worker import sales_worker, shows
 from tests.support import OwnValkey, eventually
 from worker.engine.job_counts import MOST_ERRORS, JobCount
@@ -43,7 +45,20 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NORMAL = LaneKeys("mail.normal")
 BOUNDED = {
     *("kind", "lane", "outcome", "error", "state", "reason", "group", "shard"),
-    *("stage", "code", "account", "period", "limit", "report", "board", "task", "clock", "promise", "verdict"),
+    *(
+        "stage",
+        "code",
+        "account",
+        "period",
+        "limit",
+        "report",
+        "board",
+        "task",
+        "clock",
+        "promise",
+        "verdict",
+        "fault",
+    ),
 }
 """Labels whose values are named by code, settings or SMTP: none is an id, an address or a text."""
 ACCOUNTS = """
@@ -53,6 +68,11 @@ port = {port}
 tls = "off"
 per_day = 100
 """
+LOST_JOB = """
+INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload)
+VALUES ((now() AT TIME ZONE 'UTC')::date, '{mail}lost', 'mail.bulk', 'mail.send', '{}')
+"""
+"""Handed over, and unknown to Redis."""
 OF_LIBRARY = re.compile(r"(process|python)_")
 
 
@@ -227,7 +247,7 @@ async def test_each_process_has_the_metrics_of_the_table_and_no_others(
     of_worker = table("process", "worker", "mail", "reports")
     assert pages["worker"].families() == pages["reports"].families() == of_worker
     assert pages["reader"].families() == pages["extra"].families() == table("process", "reader")
-    assert pages["exporter"].families() == table("process", "redis", "fleet")
+    assert pages["exporter"].families() == table("process", "redis", "fleet", "slow")
     assert pages["console"].families() == table("redis", "fleet")
     for page in pages.values():
         assert_labels_fit(page)
@@ -298,6 +318,26 @@ async def test_the_fleet_s_page_has_each_account_with_its_budget(
     assert page.value("momentus_account_state", account="main", state="open") == 1
     assert page.value("momentus_account_state", account="main", state="paused") == 0
     assert page.value("momentus_account_budget_mails", account="main", period="day") == 99
+
+
+async def test_the_fleet_s_page_compares_both_stores_and_counts_sessions(valkey_url: str, database: str) -> None:
+    port = free_port()
+    listen = ("ops", "metrics", "--listen", str(port))
+    serving = process("exporter", *listen, at=port, REDIS_URL=valkey_url, POSTGRES_DSN=database)
+    sessions = Sessions.connect(valkey_url, deadline=timedelta(seconds=5))
+    for user in ("ana", "luis", "ana"):
+        await sessions.create(user, {})
+    await sessions.close()
+    async with ledger_of(database) as connection:
+        await connection.execute(LOST_JOB)
+        async with Supervisor([serving]):
+            page = await scrape_when(port, lambda one: one.value("momentus_sessions") is not None)
+    assert page.value("momentus_sessions") == 3
+    assert page.value("momentus_ledger_jobs") == 1
+    assert page.value("momentus_ledger_ended_jobs") == 0
+    assert page.value("momentus_ledger_disagreements", fault="lost") == 1
+    assert page.value("momentus_ledger_disagreements", fault="stray") == 0
+    assert page.value("momentus_ledger_compared_timestamp_seconds")
 
 
 async def test_a_redis_that_does_not_answer_is_a_0_on_the_page_and_no_fault(

@@ -94,6 +94,11 @@ CASES = {
         {'momentus_ledger_unrecorded_ends{group="mail"}': "5x87 0 5x10"},
         {"group": "mail"},
     ),
+    "MomentusLedgerDisagrees": Case(
+        {'momentus_ledger_disagreements{fault="lost"}': ON},
+        {'momentus_ledger_disagreements{fault="lost"}': "0x85 1x15"},
+        {"fault": "lost"},
+    ),
     "MomentusAccountClosed": Case(
         {
             'momentus_account_state{account="main",state="closed"}': "1x50 0x50",
