@@ -116,6 +116,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     monkeypatch.setattr(
         ExitDeadline, "watch_signal", lambda *_: None
     )  # this process goes on when the worker has ended
+    monkeypatch.setenv("WATCHDOG_USEC", "1000000")  # as a service manager asks for signs of life
     failing = FailingOnce(monkeypatch)
     await install_ledger(database)
     settings = Settings(
