@@ -60,7 +60,7 @@ class EffectNote:
     id: str
     attempt: int
     note: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
     counted: int = 0
 
 
