@@ -1,0 +1,168 @@
+"""The ledger against sets of what was asked for, under random use: see tests/ledger_model/machine.py.
+
+The ordinary run takes some hundred steps; `./run test --long` tens of thousands, and shows that the machine sees
+parts that are broken. A failure prints the shortest steps that show it, or the first ones if no second run shows
+it: Redis and Postgres go on by their own clocks. No examples are kept from one run to the next.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from producers.link.script import Script, read_script
+from tests.ledger_model.lab import Lab
+from tests.ledger_model.machine import LedgerMachine
+from worker.ledger import push, reconcile, recorder, relay, tables_postgres
+from worker.ledger.push import SCRIPTS
+
+_ALIKE = settings(
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile("ledger model", _ALIKE, max_examples=10, stateful_step_count=50)
+settings.register_profile("ledger model, long", _ALIKE, max_examples=250, stateful_step_count=80)
+settings.register_profile(
+    "ledger model, broken", _ALIKE, max_examples=400, stateful_step_count=60, phases=(Phase.generate,)
+)
+
+_SEEDS = range(4)
+"""Of the long run: 40,000 steps in all, in as many processes as pytest-xdist is given."""
+
+
+def _run_the_machine(dsn: str, url: str, profile: str, seeded: int | None = None) -> Lab:
+    with Lab(dsn, url) as lab:
+        machine: Any = partial(LedgerMachine, lab)
+        if seeded is not None:
+            machine = seed(seeded)(machine)
+        try:
+            run_state_machine_as_test(machine, settings=settings.get_profile(profile))
+        except Exception as error:
+            error.add_note(lab.failure)
+            raise
+    return lab
+
+
+@pytest.mark.timeout(600)  # a failure takes its time to be made small
+async def test_every_job_is_where_the_sets_say_after_every_step(database: str, valkey_url: str) -> None:
+    lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "ledger model")
+    assert lab.steps >= 300
+    assert lab.taken["relay"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("seeded", _SEEDS)
+async def test_every_job_is_where_the_sets_say_in_a_long_run(database: str, valkey_url: str, seeded: int) -> None:
+    lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "ledger model, long", seeded)
+    told = f"{lab.steps} steps: {dict(lab.taken)}"
+    assert lab.steps >= 10_000, told
+    for name in ("crash", "fault", "pause", "redis_is_emptied", "redis_goes_back", "search", "retain"):
+        assert lab.taken[name] > 0, told
+
+
+# What the machine notices
+
+
+def _break_script(name: str, code: str, instead: str) -> Callable[[pytest.MonkeyPatch], None]:
+    def apply(monkeypatch: pytest.MonkeyPatch) -> None:
+        module, attribute = {"push": (push, "_PUSH"), "recorded": (recorder, "_RECORDED")}[name]
+        monkeypatch.setattr(module, attribute, Script(_replaced(read_script(SCRIPTS, name), code, instead)))
+
+    return apply
+
+
+def _break_statement(name: str, code: str, instead: str) -> Callable[[pytest.MonkeyPatch], None]:
+    def apply(monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = tables_postgres._statement
+        broken = _replaced(whole(name), code, instead)
+        monkeypatch.setattr(tables_postgres, "_statement", lambda one: broken if one == name else whole(one))
+
+    return apply
+
+
+def _replaced(source: str, code: str, instead: str) -> str:
+    if source.count(code) != 1:
+        raise LookupError(f"{code!r} has changed; break it at another place")
+    return source.replace(code, instead)
+
+
+def _skip(module: Any, name: str, answer: object = None) -> Callable[[pytest.MonkeyPatch], None]:
+    """Have a function of a module do nothing."""
+
+    async def skip(*_: object, **__: object) -> object:
+        return answer
+
+    return lambda monkeypatch: monkeypatch.setattr(module, name, skip)
+
+
+def _lose_some_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis forgets all ends of a page, and Postgres gets all but the first."""
+    whole = tables_postgres.write_ends
+
+    async def write(connection: Any, ends: Any) -> None:
+        if ends[1:]:
+            await whole(connection, ends[1:])
+
+    monkeypatch.setattr(recorder, "write_ends", write)
+
+
+def _read_rows_before_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that ended after the read is pushed once more."""
+
+    async def remove(connection: Any, ids: Any) -> None:
+        """Wait for no relay that has one of the rows."""
+
+    monkeypatch.setattr(recorder, "remove_pending", remove)
+
+
+BROKEN = {
+    "a push queues what Redis knows": _break_script("push", "is_live[n] or has_ended[n] or ", ""),
+    "a push forgets to note a live job": _break_script("push", "call('HSET', live, unpack(rows))", ""),
+    "a relay keeps what it handed over": _skip(relay, "remove_pending"),
+    "a recorder drops an end": _lose_some_ends,
+    "a recorder waits for no relay": _read_rows_before_the_lock,
+    "a recorder asks for no lock": _skip(reconcile, "exclude_recorders"),
+    "a search finds and returns nothing": _skip(reconcile, "make_pending"),
+    "a search reads no second page": _skip(reconcile, "read_live", []),
+    "a search takes out nothing that has ended": lambda patch: patch.setattr(
+        reconcile.Reconciler, "_remove_ended", _skipped
+    ),
+    "an effect of a job that has ended begins": _break_statement(
+        "write_effects", "id NOT IN (SELECT id FROM ended) AND", ""
+    ),
+    "an effect begins though a mark of it stands": _break_statement(
+        "write_effects", "effects.attempt >= given.attempt OR NOT effects.counted", "false"
+    ),
+    "an effect begins though an earlier one was not counted": _break_statement(
+        "write_effects", " OR NOT effects.counted", ""
+    ),
+    "all marks go with one": _break_statement(
+        "remove_effects", "AND (effects.id, effects.attempt, ", "OR false AND (effects.id, effects.attempt, "
+    ),
+    "a mark goes with another lease's": _break_statement(
+        "remove_effects", "SELECT id, attempt, token FROM", "SELECT id, attempt, effects.token FROM"
+    ),
+    "a later end replaces any other": _break_statement("write_ends", "ends.state = 'dead' AND", ""),
+}
+
+
+async def _skipped(*_: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("what", BROKEN)
+async def test_the_machine_notices_a_broken_part(
+    database: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    BROKEN[what](monkeypatch)
+    with pytest.raises((AssertionError, ExceptionGroup)):  # a second run may be luckier
+        await asyncio.to_thread(_run_the_machine, database, valkey_url, "ledger model, broken")
