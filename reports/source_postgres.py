@@ -3,7 +3,9 @@
 A transaction begins at one instant (``now()``), its state is taken at a later one, and the server does not tell
 that later instant. So a snapshot has two instants, one on either side of it:
 
-    began   ``now()``: every write acknowledged before it is in the numbers
+    began   ``now()``: every write acknowledged before it is in the numbers. Earlier, if the clock may have been
+            set since (state_instants.py): ``now()`` is when the transaction began, the state is taken by its first
+            query
     as_of   the clock after the state was taken: no row of the state was written after it. It is the reports'
             ``:now``; with the earlier instant, a row written in between would be visible but skipped as one of the
             future, although its mark is taken up
@@ -48,6 +50,7 @@ from reports.memo import RefreshMemo, TreeQuery
 from reports.node_ids import NodeId
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
+from reports.state_instants import instant_before
 from reports.taken_marks import MOST_NODES, TakenMarks, read_marks
 from reports.tree import Tree
 from reports.tree_rows import tree_of_rows
@@ -119,6 +122,7 @@ LIMIT {MOST_NODES + 1}
 Tables of a former installation have no column ``nodes``, which JSON tells without an error. Nodes are sent as
 bytes: in a database with the encoding SQL_ASCII a text need not be UTF-8, and one such row would stop the board.
 """
+_SET_FORWARD = "the database's clock was set while its state was taken; the next refresh takes it again"
 _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 
 
@@ -321,6 +325,23 @@ class DatabaseSnapshot:
         """
         return list(await self._fetch(sql, *arguments))
 
+    def require_one_clock(self, *, since_began: timedelta) -> None:
+        """Have ``began`` by the clock of ``as_of``. A standby's instants are those of commits.
+
+        Args:
+            since_began: running time since before the transaction began.
+
+        Raises:
+            InterfaceError: the server's clock was set forward since.
+        """
+        if self.standby or self.reading is None:
+            return
+        taking = (self.reading.heard_us - self.reading.asked_us) * _ONE
+        began = instant_before(self.began, self.as_of, taking=taking, since_began=since_began)
+        if began is None:
+            raise asyncpg.InterfaceError(_SET_FORWARD)
+        self.began = began
+
     async def clock_kept(self) -> bool:
         """Return True if the server's clock was certainly not set since this state was taken.
 
@@ -486,6 +507,7 @@ class Source:
         replayed = await connection.fetchval(REPLAYED, timeout=_HELLO)
         if not readonly and replayed is not None:
             raise MarksRefused("the refresh reached a standby; add target_session_attrs=primary to the address")
+        begun_us = running_us()
         async with _transaction(connection, readonly=readonly):
             if not readonly:  # a role or a database may have default_transaction_read_only
                 await connection.execute("SET TRANSACTION READ WRITE")
@@ -497,6 +519,7 @@ class Source:
             snapshot = snapshot_of(connection, first, replayed, memo=self._memo)
             snapshot.bounds = self._bounds
             snapshot.reading = ClockReading(microseconds(snapshot.at), asked_us, heard_us)
+            snapshot.require_one_clock(since_began=(heard_us - begun_us) * _ONE)
             yield snapshot
 
     async def close(self) -> None:

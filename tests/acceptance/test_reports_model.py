@@ -6,6 +6,7 @@ A failure prints the shortest steps that show it. No examples are kept from one 
 import asyncio
 from collections.abc import Collection
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,34 @@ def _let_old_workers_wake(dsn: str, url: str) -> None:
                 machine.an_old_worker_wakes(0, watched=watched, at=at, place=0)
                 machine.all_is_as_it_must_be()
                 machine.teardown()
+
+
+async def test_a_clock_that_is_set_while_a_state_is_taken_brings_no_earlier_state_back_and_makes_no_age_wrong(
+    database: str, valkey_url: str
+) -> None:
+    """The worker stands still where its transaction has begun, and its first query has not run."""
+    await asyncio.to_thread(_set_the_clock_of_a_state, database, valkey_url)
+
+
+def _set_the_clock_of_a_state(dsn: str, url: str) -> None:
+    declared = load_reports()
+    places = [(True, at) for at in (5, 6, 7)] + [(False, at) for at in (7, 8)]
+    with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
+        for (watched, at), minutes, is_written in product(places, (-600, -1, 600), (True, False)):
+            machine = ReportsMachine(lab)
+            machine.begin(STARTS[0])
+            machine.refresh(0, watched=watched)
+            machine.refresh_and_something_happens(0, watched=watched, at=at, way="pause", place=0)
+            if not is_written:
+                machine.time_passes(60)
+            machine.the_database_s_clock_is_set(minutes)
+            if is_written:
+                machine.a_row_comes(0, "blockers", -1, 0)
+                machine.refresh(1, watched=False)
+            machine.all_is_as_it_must_be()
+            machine.the_paused_goes_on()
+            machine.all_is_as_it_must_be()
+            machine.teardown()
 
 
 async def test_a_timeout_of_a_worker_that_is_interrupted_neither_ends_the_interruption_nor_is_lost() -> None:
