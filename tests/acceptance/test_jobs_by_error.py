@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from jobs import Mail
+from jobs import Mail, Policy
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.acceptance.test_mail_replies import Refusing, delivering
@@ -76,7 +76,7 @@ async def test_mails_are_grouped_by_the_side_at_fault_the_stage_and_the_code(
 ) -> None:
     async with Refusing(always={"rcpt": "452 4.2.2 mailbox of user 17 full"}) as server:
         await producer.send_many([Mail(to=f"u{n}@example.com", subject="Hola", text="Hola") for n in range(3)])
-        async with delivering(valkey_url, server):
+        async with delivering(valkey_url, server, policy=Policy(first_wait=HOUR, longest_wait=HOUR)):
             await eventually(lambda: _is(redis, 3))
     for job_id in await redis.smembers(KEYS.retrying):
         await redis.zincrby(KEYS.queue, HOUR / timedelta(milliseconds=1), job_id)
