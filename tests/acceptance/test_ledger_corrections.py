@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ledger.recording_lock import exclude_recorders
+from ops.jobs.operations import revive_job
 from tests.acceptance.test_ledger_ends import POLICY, raising
 from tests.acceptance.test_ledger_relay import Ledger, done, serving, working
 from tests.command_line import run_ops
@@ -132,7 +133,8 @@ async def test_a_revived_job_counts_its_attempts_anew_and_its_effects_too(desk: 
         await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
         await desk.ledger.recorder.record_all()
         before = await desk.uncertain()
-        assert (await desk.ops("revive", job_id))[1]["what"] == "revived"
+        revived = await revive_job(desk.ledger.redis, job_id, ledger=desk.ledger.connection)
+        assert revived == ("revived", LANE)
         await eventually(lambda: desk.ledger.redis.hexists(ENDED, job_id))
     assert seen == [(1, 0), (2, 0), (1, 0)]
     assert await desk.uncertain() == before == unknown
@@ -154,8 +156,8 @@ async def test_without_a_database_a_job_that_died_of_a_refusal_is_revived_withou
     async with working(desk.url, take, ledger_marks=LedgerMarks(desk.ledger.tables)):
         await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
         refused.clear()
-        await run_ops("revive", job_id, REDIS_URL=desk.url)
-        await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id) if refused else _has_ended(desk, "done"))
+        await revive_job(desk.ledger.redis, job_id)
+        await eventually(lambda: _has_ended(desk, "done"))
     assert await desk.uncertain() == 0
 
 
