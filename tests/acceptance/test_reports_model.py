@@ -42,13 +42,22 @@ _SEEDS = range(8)
 """Of the long run: 100,000 steps in all, in as many processes as pytest-xdist is given."""
 
 
+_ENOUGH = 20
+"""Computations of a kind that a run must exceed to have tried it."""
+_MOST_ROUNDS = 6
+"""One round in ten has too few refreshes of some nodes alone, by chance; hardly two in a row."""
+
+
 def _run_the_machine(dsn: str, url: str, profile: str, seeded: int | None = None) -> Lab:
     declared = load_reports()
     with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
         machine: Any = partial(ReportsMachine, lab)
         if seeded is not None:
             machine = seed(seeded)(machine)
-        run_state_machine_as_test(machine, settings=settings.get_profile(profile))
+        for _ in range(_MOST_ROUNDS if seeded is None else 1):
+            run_state_machine_as_test(machine, settings=settings.get_profile(profile))
+            if min(lab.computed["nodes"], lab.computed["unmarked"]) > _ENOUGH:
+                break
     return lab
 
 
@@ -59,8 +68,8 @@ async def test_stored_reports_are_what_the_slow_computation_says_after_every_ste
     lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model")
     assert lab.steps >= 300
     assert lab.refreshes > 0
-    assert lab.computed["nodes"] > 20
-    assert lab.computed["unmarked"] > 20
+    assert lab.computed["nodes"] > _ENOUGH
+    assert lab.computed["unmarked"] > _ENOUGH
 
 
 @pytest.mark.timeout(600)
