@@ -37,6 +37,7 @@ from local.sink.smtp import MailSink, SinkFaults
 from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
+from metrics.promise import Promise
 from ops.audit.log import begin_entry, note_entry
 from ops.jobs.operations import cancel_job
 from ops.lanes.hold import hold_lane, release_lane
@@ -59,6 +60,7 @@ from worker.engine.handler import handler
 from worker.ledger.push import StagedJob, push_jobs
 from worker.mail.accounts.gate import Gate
 from worker.mail.accounts.routing import route_mail
+from worker.promises import PromiseKeeper
 from worker.reports.audit import audit_cron
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -352,6 +354,15 @@ async def a_cron_ticks(it: System, url: str) -> None:
     await it.redis.zrem(MAIL.queue, *await it.redis.zrange(MAIL.queue, 0, -1))
 
 
+async def minutes_of_a_promise_are_judged(it: System, url: str) -> None:
+    promise = Promise(MAIL.lane, timedelta(minutes=5), 0.99)
+    keeper = PromiseKeeper(url, [promise], tenant="default")
+    await keeper.note_minutes(promise)
+    await it.redis.hincrby("momentus:{mail}:promises", f"{promise.name}:minute", -2)
+    assert await keeper.note_minutes(promise) >= 2
+    await keeper.close()
+
+
 async def addresses_fail_and_bounces_come(it: System) -> None:
     call = it.redis.execute_command
     await suppress(call, "uma@example.com", "manual", by="test")
@@ -491,6 +502,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_job_is_parked_and_another_tells_how_far_it_is(it, valkey.url)
         await a_limit_lets_one_through_and_others_wait(it, valkey.url)
         await a_cron_ticks(it, valkey.url)
+        await minutes_of_a_promise_are_judged(it, valkey.url)
         await addresses_fail_and_bounces_come(it)
         await a_mail_that_only_some_accounts_may_send_is_routed(valkey.url)
         await a_worker_finds_no_permit_for_a_connection(valkey.url)
