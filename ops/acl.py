@@ -139,6 +139,7 @@ _CONSOLE = (
     Grant("%R~momentus:{mail}:permits:*", "zrange"),
     Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
     Grant("%R~momentus:{reports}:audit:*", "hmget"),
+    Grant("%R~momentus:{reports}:wanted:*", "exists"),
 )
 _READER = (
     Grant("%R~momentus:{reports}:snapshot:* %R~momentus:{reports}:closed:*", "hmget"),

@@ -33,6 +33,8 @@ class Action:
         role: who may do it.
         target: the field that names what it is about.
         fields: the other fields, by option: `--reason` takes the operator's reason from the field `why`.
+        many: of these the ones with several values, each given by the option; the field has them with blanks
+            between.
         by: True if the command takes the operator's name.
     """
 
@@ -41,6 +43,7 @@ class Action:
     role: Role
     target: str = ""
     fields: tuple[tuple[str, str], ...] = ()
+    many: tuple[str, ...] = ()
     by: bool = False
 
 
@@ -63,6 +66,23 @@ ACTIONS: Mapping[str, Action] = {
         place=_MAIL, word="suppress", role="operate", target="address", fields=(("--evidence", "why"),), by=True
     ),
     "unsuppress": Action(place=_MAIL, word="unsuppress", role="operate", target="address", by=True),
+    "set-limit": Action(
+        place=_LIMIT,
+        word="set",
+        role="operate",
+        target="limit",
+        fields=(
+            ("--group", "group"),
+            ("--rate", "rates"),
+            ("--window", "windows"),
+            ("--concurrency", "concurrency"),
+            ("--reserve", "reserve"),
+        ),
+        many=("rates", "windows"),
+    ),
+    "remove-limit": Action(
+        place=_LIMIT, word="remove", role="operate", target="limit", fields=(("--group", "group"),)
+    ),
     "hold-limit": Action(
         place=_LIMIT,
         word="hold",
@@ -121,7 +141,7 @@ async def run_action(action: Action, tools: Tools, fields: Mapping[str, str], op
 
 
 def _arguments(action: Action, fields: Mapping[str, str], operator: Operator) -> Iterator[str]:
-    given = [(option, value) for option, name in action.fields if (value := fields.get(name, "").strip())]
+    given = [(option, value) for option, name in action.fields for value in _values(action, fields, name)]
     yield from (f"{option}={value}" for option, value in given if option)
     if action.by:
         yield f"--by=console {operator.name}"
@@ -129,6 +149,12 @@ def _arguments(action: Action, fields: Mapping[str, str], operator: Operator) ->
         yield "--"
         yield fields.get(action.target, "")
         yield from (value for option, value in given if not option)
+
+
+def _values(action: Action, fields: Mapping[str, str], name: str) -> list[str]:
+    """Return the values of a field: none if it is left empty."""
+    text = fields.get(name, "").strip()
+    return text.split() if name in action.many else [text] if text else []
 
 
 class _FormParser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@
     (`ops.console.bulk_views`) GET /bulk/new?...       jobs that match, to confirm    POST /bulk           begins
     a change of many GET /bulk, /bulk/N      such changes, and progress     POST /bulk/N/stop    stops one
     GET /mail               accounts, uncertain mails, suppressed addresses
+    GET /limits?key=...     limits, one limit              GET /reports         age and cost of reports
     GET /sessions?user=...  a user's sessions
     GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
     GET /language/LANG      es or en
@@ -33,7 +34,7 @@ from redis.exceptions import RedisError
 from clocks import BOUND
 from hosts import AllowedHosts
 from ops.command import CommandRefused, Tools
-from ops.console import bulk_views, job_views, mail_views, views
+from ops.console import bulk_views, fleet_views, job_views, mail_views, views
 from ops.console.access import AccessRules, Operator, Role
 from ops.console.actions import ACTIONS
 from ops.console.change import make_change, refusal_text
@@ -218,6 +219,8 @@ _VIEWS: dict[str, tuple[Role, View]] = {
     r"/bulk/new": ("operate", bulk_views.show_confirmation),
     r"/failures": ("view", bulk_views.show_failures),
     r"/mail": ("view", mail_views.show_mail),
+    r"/limits": ("view", fleet_views.show_limits),
+    r"/reports": ("view", fleet_views.show_reports),
     r"/sessions": ("admin", mail_views.show_sessions),
     r"/audit": ("view", views.show_audit),
     r"/audit/([0-9a-f]{16})": ("view", views.show_entry),

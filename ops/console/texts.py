@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ops.console import texts_actions, texts_jobs
+from ops.console import texts_actions, texts_fleet, texts_jobs
 from ops.language import LANGUAGES, Language
 
 _WHOLE: dict[Language, dict[str, str]] = {
@@ -54,6 +54,7 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "state_fresh": "al día",
         "state_stale": "atrasado",
         "state_refused": "no se sirve",
+        "state_waiting": "espera a sus tablas",
         "state_never": "nunca calculado",
         "state_unreadable": "ilegible",
         "away": "Redis no responde",
@@ -121,6 +122,7 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "state_fresh": "fresh",
         "state_stale": "stale",
         "state_refused": "refused",
+        "state_waiting": "waits for its tables",
         "state_never": "never computed",
         "state_unreadable": "unreadable",
         "away": "Redis does not answer",
@@ -143,6 +145,11 @@ _WHOLE: dict[Language, dict[str, str]] = {
 }
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
-    language: {**_WHOLE[language], **texts_actions.WORDS[language], **texts_jobs.WORDS[language]}
+    language: {
+        **_WHOLE[language],
+        **texts_actions.WORDS[language],
+        **texts_fleet.WORDS[language],
+        **texts_jobs.WORDS[language],
+    }
     for language in LANGUAGES
 }

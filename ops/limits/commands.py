@@ -6,7 +6,6 @@ lasts until its end or its release.
 
 import argparse
 import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -18,7 +17,7 @@ from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
 from ops.language import Language
-from ops.limits.texts import HEADS, RESULTS, state_text
+from ops.limits.texts import HEADS, RESULTS, rate_text, state_text
 from ops.table import printable, table
 from producers.keys import LaneKeys
 from producers.limits.hold import Hold
@@ -56,7 +55,7 @@ async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 def _row(state: LimitState, language: Language) -> list[str]:
     limit = state.limit or Limit("none")
-    rates = ", ".join(_rate_text(one, RESULTS[language]) for one in limit.rates)
+    rates = ", ".join(rate_text(one, language) for one in limit.rates)
     return [
         state.key,
         rates or _NONE,
@@ -66,15 +65,6 @@ def _row(state: LimitState, language: Language) -> list[str]:
         str(state.blocked),
         state_text(state, language),
     ]
-
-
-def _rate_text(rate: Rate | Window, words: Mapping[str, str]) -> str:
-    """Return a rate as it was given: the most that any window sees."""
-    seconds = rate.per.total_seconds()
-    units = ((86_400, "d"), (3600, "h"), (60, "m"))
-    size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
-    at_once = words["all"] if isinstance(rate, Window) else rate.burst
-    return words["rate"].format(rate=f"{rate.most}/{seconds / size:g}{unit}", at_once=at_once)
 
 
 # Changing

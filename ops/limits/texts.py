@@ -4,6 +4,7 @@ from ops.depth.lane_limits import LaneLimits
 from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.language import Language
+from producers.limits.limit import Rate, Window
 from producers.limits.limits import LimitState
 
 _WORDS: dict[Language, dict[str, str]] = {
@@ -68,6 +69,20 @@ RESULTS: dict[Language, dict[str, str]] = {
     },
 }
 """Results of ``ops limit``."""
+
+
+def rate_text(rate: Rate | Window, language: Language = "en") -> str:
+    """Return a rate as it was given: the most that any window sees.
+
+    >>> from datetime import timedelta
+    >>> rate_text(Rate.within(30, timedelta(minutes=1)))
+    '30/1m, 3 at once'
+    """
+    words, seconds = RESULTS[language], rate.per.total_seconds()
+    units = ((86_400, "d"), (3600, "h"), (60, "m"))
+    size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
+    at_once = words["all"] if isinstance(rate, Window) else rate.burst
+    return words["rate"].format(rate=f"{rate.most}/{seconds / size:g}{unit}", at_once=at_once)
 
 
 def state_text(state: LimitState, language: Language = "en") -> str:

@@ -8,24 +8,21 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Any
-
-import orjson
 
 from clocks import ClockReading, moment, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.depth.report_freshness import FIELDS, ReportFreshness, read_audit, read_report
+from ops.depth.report_freshness import FIELDS, read_audit, read_report
 from ops.doctor.checks_reports import judge_report
 from ops.doctor.finding import DoctorFinding
 from ops.doctor.texts import cause_text, remedy_text
 from ops.reports.proofs_postgres import gain_lines, proof_line
 from ops.reports.remedies import remedy_of
+from ops.reports.stored import stored_fields
 from ops.table import printable, table
 from reports import Report, ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.catalogue_postgres import Catalogue
-from reports.cost import p95
 from reports.keys import audit, snapshot, wanted
 from reports.outbox_postgres import Outbox
 from reports.pace import Decision, Probe, decide_all
@@ -222,7 +219,7 @@ async def _report_status(
         due=None if decision is None or decision.why == "never" else decision.due,
         why=None if decision is None else decision.why,
         findings=tuple(judge_report(fresh, at=moment(now_us))),
-        **_stored(fresh, fields[0], costs),
+        **stored_fields(fresh, fields[0], costs),
     )
     return replace(found, refused_from=_refused_from(report, found, decision))
 
@@ -238,28 +235,6 @@ def _refused_from(report: Report, found: ReportStatus, decision: Decision | None
 def _in_words(error: BaseException) -> str:
     """Return the error with the server's message, if the server sent one."""
     return ": ".join(log_fields(error).values())
-
-
-def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> dict[str, Any]:
-    """Return the stored set's own fields; only the state if it cannot be read."""
-    fields: dict[str, Any] = {
-        "state": fresh.state,
-        "as_of": fresh.as_of,
-        "age_ms": fresh.age_ms,
-        "error": fresh.error,
-    }
-    if meta is None or fresh.state == "unreadable":
-        return fields
-    stored, spent = orjson.loads(meta), orjson.loads(costs or b"[]")
-    distrusted_us = stored.get("distrusted_us")
-    return fields | {
-        "computed": stored.get("computed"),
-        "distrusted": None if distrusted_us is None else moment(distrusted_us),
-        "generation": stored.get("gen"),
-        "verified": moment(stored["verified_us"]),
-        "cost_p50_ms": median(spent) if spent else stored.get("cost_ms"),
-        "cost_p95_ms": p95(spent) if spent else stored.get("cost_ms"),
-    }
 
 
 def _row(one: ReportStatus, now: datetime) -> list[str]:

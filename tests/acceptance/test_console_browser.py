@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from ops.audit.log import list_entries
 from ops.console.visit import address
 from ops.lanes.hold import hold_lane
 from producers import Producer
-from producers.keys import LaneKeys
+from producers.keys import LaneKeys, catalogue
+from producers.limits.limit import Limit, Rate, Window
+from producers.limits.limits import Limits
+from reports.keys import snapshot
 from tests.chromium import Chromium, Tab, chromium, tab as open_tab
 from tests.console_process import Running, running as console_of
 from tests.jobs_in_states import LANE, MailOrder, make_jobs
@@ -206,7 +210,10 @@ async def test_a_console_that_is_away_is_seen_and_comes_back(own_valkey: Any, ta
         tab.faults.clear()
 
 
-PATHS = ("/", f"/lanes/{LANE}", "/jobs", "/jobs?state=uncertain", "/failures", "/bulk", "/mail", "/audit", "/job")
+PATHS = (
+    *("/", f"/lanes/{LANE}", "/jobs", "/jobs?state=uncertain", "/failures", "/bulk", "/mail", "/audit", "/job"),
+    *("/limits", "/reports"),
+)
 
 
 async def scene(url: str, redis: Redis, producer: Producer) -> str:
@@ -222,6 +229,13 @@ async def scene(url: str, redis: Redis, producer: Producer) -> str:
     await hold_lane(redis, LANE, lasting=None, reason=LONG_REASON)
     await hold_lane(redis, "mail.bulk", lasting=None, reason="x" * 200)
     await producer.send(Mail(to="ana@example.com", subject="s", text="t"))
+    rates = (Rate.within(30, timedelta(minutes=1)), Window(2000, timedelta(days=1)))
+    limits = Limits(redis, KEYS.tag)
+    await limits.define(Limit("customer:" + "c" * 40, rates, concurrency=5, reserve=0.2))
+    await limits.hold("customer:" + "c" * 40, timedelta(hours=1), LONG_REASON)
+    await redis.hset(catalogue("default"), "management", "{}")
+    fault = {"at_us": 1, "error": "relation organisation.tasks does not exist " + "x" * 80}
+    await redis.hset(snapshot("default", "management"), "_error", json.dumps(fault))
     return dead
 
 

@@ -1,0 +1,89 @@
+"""Views of what keeps the queue going: limits and stored reports."""
+
+import re
+from dataclasses import dataclass
+
+from jobs.lanes import GROUPS
+from ops.command import Tools
+from ops.command_parser import quoted_texts
+from ops.console.exchange import PageResponse
+from ops.console.render import render_page
+from ops.console.visit import ConsoleVisit
+from ops.limits.texts import rate_text, state_text
+from ops.reports.stored import read_stored_reports
+from producers.keys import LaneKeys
+from producers.limits.limit import LimitError
+from producers.limits.limits import Limits, LimitState
+
+_KEY_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRow:
+    """A limit as its template has it.
+
+    Attributes:
+        lanes: the lanes whose jobs need it, or one of others in its place.
+        now: its present state in words.
+    """
+
+    group: str
+    state: LimitState
+    rates: tuple[str, ...]
+    lanes: tuple[str, ...]
+    now: str
+
+
+async def show_limits(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+    """Return all limits of all groups, and the state of one that is looked up."""
+    group = visit.query.get("group", GROUPS[0])
+    key = visit.query.get("key", "").strip()[:_KEY_LIMIT]
+    rows = [row for one in GROUPS for row in await _read_rows(visit, tools, one)]
+    found, refused = None, ""
+    if key:
+        try:
+            found = await _find_row(visit, tools, group if group in GROUPS else GROUPS[0], key)
+        except LimitError as error:
+            refused = quoted_texts(str(error), visit.language)
+    return render_page(
+        "limits.html",
+        visit,
+        status=400 if refused else 200,
+        rows=rows,
+        found=found,
+        refused=refused,
+        groups=GROUPS,
+        group=group,
+        key=key,
+    )
+
+
+async def _read_rows(visit: ConsoleVisit, tools: Tools, group: str) -> list[LimitRow]:
+    limits = Limits(tools.redis, LaneKeys(group).tag)
+    states, bindings = await limits.all(), await limits.bindings()
+    needed = {lane: one.keys for lane, one in bindings.items()}
+    return [
+        _row(visit, group, one, tuple(lane for lane, keys in needed.items() if one.key in keys)) for one in states
+    ]
+
+
+async def _find_row(visit: ConsoleVisit, tools: Tools, group: str, key: str) -> LimitRow:
+    """Read the state of one limit, also of a member of a family. Raises LimitError."""
+    return _row(visit, group, await Limits(tools.redis, LaneKeys(group).tag).state(key), ())
+
+
+def _row(visit: ConsoleVisit, group: str, state: LimitState, lanes: tuple[str, ...]) -> LimitRow:
+    rates = state.limit.rates if state.limit else ()
+    return LimitRow(
+        group=group,
+        state=state,
+        rates=tuple(rate_text(one, visit.language) for one in rates),
+        lanes=lanes,
+        now=state_text(state, visit.language),
+    )
+
+
+async def show_reports(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+    """Return all declared reports with their age, cost and last error."""
+    reports = await read_stored_reports(tools.redis, tenant=tools.tenant, bound=tools.clock_bound)
+    return render_page("reports.html", visit, reports=reports)
