@@ -64,9 +64,15 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("ordinary run")
 
 
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: hardly any of it is, and looking costs a sixth of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector the objects of 7,000 tests, which live to the end: a tenth of the unit tests."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
