@@ -12,7 +12,7 @@ async with cluster(replicas=1) as six:      # three primaries, each with a repli
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers.link.client import connect
+from tests.faulty_proxy import FaultyProxy
 from tests.support import Servers, ask_valkey, eventually, scratch_directory
 
 SERVICE = "momentus"
@@ -43,6 +44,8 @@ class Sentinels:
     nodes: dict[str, int]
     sentinels: list[int]
     running: Supervisor
+    proxy: FaultyProxy | None = None
+    """The way by which the others reach the first node, if they have one."""
 
     @property
     def url(self) -> str:
@@ -87,23 +90,31 @@ async def _named_by(sentinel: int) -> int:
 
 
 @asynccontextmanager
-async def sentinels() -> AsyncIterator[Sentinels]:
-    """All five, once each sentinel knows the others and the replica is in step."""
-    with scratch_directory() as scratch:
+async def sentinels(*, behind_proxy: bool = False) -> AsyncIterator[Sentinels]:
+    """All five, once each sentinel knows the others and the replica is in step.
+
+    Args:
+        behind_proxy: the replica and the sentinels reach the first node by a proxy, which can part it from them.
+    """
+    async with AsyncExitStack() as stack:
+        scratch = stack.enter_context(scratch_directory())
         at_once = ("--repl-diskless-sync-delay", "0")  # it is the primary that waits; either may become it
         first = Valkey.in_directory(scratch / "first", protected=False, arguments=at_once)
-        follow = ("--replicaof", "127.0.0.1", str(first.port))
+        proxy = await stack.enter_async_context(FaultyProxy(first.port)) if behind_proxy else None
+        way = proxy.port if proxy else first.port
+        follow = ("--replicaof", "127.0.0.1", str(way))
         second = Valkey.in_directory(scratch / "second", protected=False, arguments=(*at_once, *follow))
         ports = [free_port() for _ in range(3)]
-        watchers = [_sentinel(scratch / f"sentinel {port}", port, first.port) for port in ports]
+        watchers = [_sentinel(scratch / f"sentinel {port}", port, way) for port in ports]
         nodes = [
             replace(one.process(name), restart=RestartPolicy.NEVER)
             for name, one in zip(("first", "second"), (first, second), strict=True)
         ]
-        async with Supervisor([*nodes, *watchers], scratch=scratch) as running:
-            three = Sentinels(nodes={"first": first.port, "second": second.port}, sentinels=ports, running=running)
-            await eventually(lambda: _is_complete(three), timeout=60, every=0.1)
-            yield three
+        running = await stack.enter_async_context(Supervisor([*nodes, *watchers], scratch=scratch))
+        known = {"first": first.port, "second": second.port}
+        three = Sentinels(nodes=known, sentinels=ports, running=running, proxy=proxy)
+        await eventually(lambda: _is_complete(three), timeout=60, every=0.1)
+        yield three
 
 
 def _sentinel(directory: Path, port: int, primary: int) -> Process:

@@ -389,6 +389,8 @@ class LedgerMachine(RuleBasedStateMachine):
     async def time_passes(self, milliseconds: int) -> None:
         await let_pass(self.lab.redis, milliseconds)
         self.lab.passed_ms += milliseconds
+        for one in self.lab.workers:
+            one.let_pass(milliseconds / 1000)
 
     @_step()
     async def redis_is_emptied(self) -> None:

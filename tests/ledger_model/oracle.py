@@ -237,9 +237,15 @@ class Oracle:
     def require_over(self, stores: Stores) -> None:
         """When all is quiet, every job has ended, and no store has anything else."""
         self.require(stores)
-        assert stores.ends.keys() == self.kept, f"neither ended nor live: {self.kept - stores.ends.keys()}"
-        left = stores.pending | stores.live | stores.unrecorded | stores.queued
-        assert not left, f"ended, and still somewhere: {left}"
+        left = {
+            "pending": stores.pending,
+            "live": stores.live,
+            "unrecorded": stores.unrecorded,
+            "queued": stores.queued,
+        }
+        where = {name: ids for name, ids in left.items() if ids}
+        assert stores.ends.keys() == self.kept, f"not ended: {self.kept - stores.ends.keys()}; there is {where}"
+        assert not where, f"ended, and still somewhere: {where}"
         if not self.losses:
             self._require_one_of_each_key()
 
