@@ -206,7 +206,7 @@ _FLEET = _metrics(
         "momentus_lane_waits",
         "gauge",
         "lane reason",
-        "1 for the reason why ready jobs wait: held, no_worker, limits, slots_busy, ceiling or not_claiming.",
+        "1 for the reason why jobs wait: held, no_worker, limits, slots_busy, ceiling, not_claiming or quiet.",
     ),
     (
         "momentus_lane_drain_seconds",

@@ -65,6 +65,7 @@ _LATER = {
     "metrics": ("ops.metrics.commands", "METRICS"),
     "reports": ("ops.reports.commands", "REPORTS"),
     "sessions": ("ops.sessions.commands", "SESSIONS"),
+    "workers": ("ops.workers.commands", "WORKERS"),
 }
 """Module and name of the commands that are imported only when they are used: their libraries load slowly."""
 

@@ -267,6 +267,9 @@ OPS: Mapping[str, str] = {
     "{0} is not a job's id; give a printable id of at most {1} characters": (
         "{0} no es el id de un trabajo; dé un id imprimible de {1} caracteres como máximo"
     ),
+    "{0} is not a worker's id; give its 16 hex digits, see ./run ops workers list": (
+        "{0} no es el id de un worker; dé sus 16 cifras hexadecimales, véase ./run ops workers list"
+    ),
     "{0} is not a change; give FIELD=VALUE": "{0} no es un cambio; dé FIELD=VALUE",
     "{0} is not a place to listen; allowed are PORT, HOST:PORT and unix:/PATH": (
         "{0} no es un lugar donde escuchar; se admite PORT, HOST:PORT y unix:/PATH"

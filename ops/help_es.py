@@ -51,6 +51,17 @@ SPANISH: Mapping[str, str] = {
     "compute a report now": "calcular un informe ahora",
     "a declared report": "un informe declarado",
     "serve the operators' page, on this machine only": "servir la página de operación, solo en esta máquina",
+    # Workers
+    "list the live workers; quiet, resume or stop one": "listar los workers vivos; pausar, reanudar o parar uno",
+    "list the live workers: state, version, slots, and how late loop and leases are": (
+        "listar los workers vivos: estado, versión, puestos y retrasos del bucle y de los arriendos"
+    ),
+    "let a worker claim no new jobs and finish the running ones; it stays": (
+        "que un worker no tome trabajos nuevos y termine los que tiene; sigue vivo"
+    ),
+    "let a quiet worker claim jobs again": "que un worker en pausa vuelva a tomar trabajos",
+    "let a worker finish its running jobs and exit": "que un worker termine los trabajos que tiene y acabe",
+    "the id of a live worker, as workers list shows it": "el id de un worker vivo, como lo da workers list",
     # Depth
     "show how many jobs wait, why, and until when": "mostrar cuántos trabajos esperan, por qué y hasta cuándo",
     "repeat until Ctrl-C": "repetir hasta Ctrl-C",

@@ -42,6 +42,7 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from settings import MailSettings as MailSettings, Settings, load_or_exit, read_secret
+from worker.build import read_version
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.effect_marks import LedgerMarking
 from worker.engine.exit_deadline import run_to_its_end
@@ -187,6 +188,7 @@ class _Duties:
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
     ledger_marks: LedgerMarking | None = None
+    facts: dict[str, object] = field(default_factory=lambda: {"version": read_version()})
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
@@ -215,6 +217,7 @@ async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
         await _add_reports(duties, stack, settings, url)
+        duties.facts["parent"] = os.getppid()  # the worker that starts it again when it ends
         stop_with_input(asyncio.get_running_loop())
         await _run(duties, settings, url, _MetricsPlace("REPORTS", settings.metrics.reports))
 
@@ -298,6 +301,7 @@ def _worker(duties: _Duties, settings: Settings, url: str) -> Worker:
         keep_result=settings.worker.keep_result,
         ledger_marks=duties.ledger_marks,
         ctx=duties.context,
+        facts=duties.facts,
     )
 
 

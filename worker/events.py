@@ -23,6 +23,11 @@ _EVENTS = {
         "kinds of the job modules name a lane without slots here: their jobs wait for a worker that serves it",
     ),
     "worker.metrics": ("info", "metrics are served, see docs/metrics.md"),
+    "worker.quiet": (
+        "info",
+        "an operator quieted this worker: it claims no new jobs and finishes the running ones",
+    ),
+    "worker.resumed": ("info", "an operator resumed this worker: it claims jobs again"),
     "worker.stopping": ("info", "worker takes no new jobs and finishes the running ones"),
     "worker.handed_back": ("warning", "the grace is over; running jobs return to the queue uncharged"),
     "worker.stopped": ("info", "worker has stopped"),

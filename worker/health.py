@@ -41,7 +41,7 @@ def find_stuck(shard: Shard, now: float) -> Iterator[str]:
 def find_idle(shard: Shard, now: float) -> Iterator[str]:
     """Yield why the shard claims no jobs, or would lose them."""
     if not shard.pump.claiming:
-        yield f"{shard.name}: stops, and claims no more jobs"
+        yield f"{shard.name}: claims no more jobs: it stops, or an operator quieted it"
     elif shard.pump.failed_cycles:
         yield f"{shard.name}: Redis does not answer, or refuses: {shard.pump.failed_cycles} tries failed"
     elif not shard.pump.cycle_times.total:

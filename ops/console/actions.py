@@ -20,6 +20,7 @@ from ops.console.access import Operator, Role
 
 _JOBS = ("ops.jobs.commands", "COMMANDS")
 _MAIL = ("ops.mail.commands", "MAIL")
+_WORKERS = ("ops.workers.commands", "WORKERS")
 _LIMIT = ("ops.limits.commands", "LIMIT")
 
 
@@ -93,6 +94,9 @@ ACTIONS: Mapping[str, Action] = {
     "release-limit": Action(
         place=_LIMIT, word="release", role="operate", target="limit", fields=(("--group", "group"),)
     ),
+    "quiet-worker": Action(place=_WORKERS, word="quiet", role="operate", target="worker"),
+    "resume-worker": Action(place=_WORKERS, word="resume", role="operate", target="worker"),
+    "stop-worker": Action(place=_WORKERS, word="stop", role="operate", target="worker"),
     "refresh": Action(place=("ops.reports.refresh", "COMMANDS"), word="refresh", role="operate", target="report"),
     "acknowledge-loss": Action(place=("ops.losses", "ACKNOWLEDGE_LOSS"), word="acknowledge-loss", role="admin"),
     "revoke-session": Action(

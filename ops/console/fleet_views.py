@@ -1,4 +1,4 @@
-"""Views of what keeps the queue going: limits and stored reports."""
+"""Views of what keeps the queue going: workers, limits and stored reports."""
 
 import re
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from ops.command_parser import quoted_texts
 from ops.console.exchange import PageResponse
 from ops.console.render import render_page
 from ops.console.visit import ConsoleVisit
+from ops.depth.read import read_depth
 from ops.limits.texts import rate_text, state_text
 from ops.reports.stored import read_stored_reports
+from ops.workers.texts import STATES
 from producers.keys import LaneKeys
 from producers.limits.limit import LimitError
 from producers.limits.limits import Limits, LimitState
@@ -81,6 +83,12 @@ def _row(visit: ConsoleVisit, group: str, state: LimitState, lanes: tuple[str, .
         lanes=lanes,
         now=state_text(state, visit.language),
     )
+
+
+async def show_workers(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+    """Return the live workers with their state, slots, delays and troubles."""
+    depth = await read_depth(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound)
+    return render_page("workers.html", visit, depth=depth, states=STATES[visit.language])
 
 
 async def show_reports(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:

@@ -9,6 +9,7 @@
     a change of many GET /bulk, /bulk/N      such changes, and progress     POST /bulk/N/stop    stops one
     GET /mail               accounts, uncertain mails, suppressed addresses
     GET /limits?key=...     limits, one limit              GET /reports         age and cost of reports
+    GET /workers            workers, to quiet and stop
     GET /sessions?user=...  a user's sessions
     GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
     GET /language/LANG      es or en
@@ -220,6 +221,7 @@ _VIEWS: dict[str, tuple[Role, View]] = {
     r"/failures": ("view", bulk_views.show_failures),
     r"/mail": ("view", mail_views.show_mail),
     r"/limits": ("view", fleet_views.show_limits),
+    r"/workers": ("view", fleet_views.show_workers),
     r"/reports": ("view", fleet_views.show_reports),
     r"/sessions": ("admin", mail_views.show_sessions),
     r"/audit": ("view", views.show_audit),

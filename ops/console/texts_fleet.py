@@ -4,6 +4,18 @@ from ops.language import Language
 
 WORDS: dict[Language, dict[str, str]] = {
     "es": {
+        "workers_page": "Workers",
+        "workers_how": "Uno en pausa no toma trabajos nuevos, termina los que tiene y sigue vivo; uno que se "
+        "para, además acaba. Lo leen con su próxima señal, en unos segundos.",
+        "version": "Versión",
+        "loop_lag": "Retraso del bucle",
+        "lease_lag": "Retraso de arriendos",
+        "troubles": "Problemas",
+        "reports_of": "informes del proceso {pid}",
+        "left_behind": "{count} sin terminar",
+        "do_quiet-worker": "Poner en pausa",
+        "do_resume-worker": "Reanudar",
+        "do_stop-worker": "Parar",
         "limits_page": "Límites",
         "limits_how": "Cada grupo de carriles tiene los suyos. Un límite de una familia, como customer:*, vale "
         "para cada miembro por separado. Un worker vuelve a definir los suyos al arrancar.",
@@ -33,6 +45,18 @@ WORDS: dict[Language, dict[str, str]] = {
         "mismatched": "la auditoría halló diferencias el",
     },
     "en": {
+        "workers_page": "Workers",
+        "workers_how": "A quiet worker claims no new jobs, finishes the running ones and stays; one that is "
+        "stopped also exits. They read it with their next heartbeat, within seconds.",
+        "version": "Version",
+        "loop_lag": "Loop lag",
+        "lease_lag": "Lease lag",
+        "troubles": "Troubles",
+        "reports_of": "reports of process {pid}",
+        "left_behind": "{count} left behind",
+        "do_quiet-worker": "Quiet",
+        "do_resume-worker": "Resume",
+        "do_stop-worker": "Stop",
         "limits_page": "Limits",
         "limits_how": "Each lane group has its own. A limit of a family, such as customer:*, applies to each "
         "member on its own. A worker defines its limits again when it starts.",

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Literal
 
 DrainState = Literal["empty", "held", "no_worker", "in", "growing", "level", "stalled"]
-Reason = Literal["held", "no_worker", "limits", "slots_busy", "ceiling", "not_claiming"]
+Reason = Literal["held", "no_worker", "limits", "slots_busy", "ceiling", "not_claiming", "quiet"]
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
@@ -120,6 +120,13 @@ def wait_reason(
     return "not_claiming" if unclaimed else None
 
 
-def reason_at_ceiling(why: Reason | None, *, ready: int, at_ceiling: bool) -> Reason | None:
-    """Return a lane's reason, given whether its workers may run no more jobs in all their lanes together."""
+def reason_at_ceiling(why: Reason | None, *, ready: int, at_ceiling: bool, quiet: bool = False) -> Reason | None:
+    """Return a lane's reason, given what its workers may do.
+
+    Args:
+        at_ceiling: True if they may run no more jobs in all their lanes together.
+        quiet: True if there are some, and they claim no new jobs.
+    """
+    if why == "no_worker" and quiet:
+        return "quiet"
     return "ceiling" if at_ceiling and ready and why in {None, "not_claiming"} else why

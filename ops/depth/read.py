@@ -83,6 +83,11 @@ class LiveWorker:
             restarted.
         troubles: its parts that do not work at present.
         room: further jobs that it may run in all lanes together; None: as many as their slots.
+        state: ``runs``; ``quiet``: an operator lets it claim no new jobs; ``stops``; "" of an earlier version.
+        version: of its build, "" if unknown.
+        loop_lag_ms: by how much its event loop answered late, by the last report; None: unknown.
+        lease_lag_ms: by how much the renewal of its leases was late; None: unknown.
+        parent: of a worker's process for reports, the process that starts it again; else None.
     """
 
     id: str
@@ -93,10 +98,20 @@ class LiveWorker:
     faults: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[WorkerTrouble, ...] = ()
     room: int | None = None
+    state: str = ""
+    version: str = ""
+    loop_lag_ms: int | None = None
+    lease_lag_ms: int | None = None
+    parent: int | None = None
+
+    @property
+    def claims(self) -> bool:
+        """True if it may claim jobs."""
+        return self.state not in {"quiet", "stops"}
 
     def free_slots(self, lane: str) -> int:
         """Return the number of jobs of a lane that it could claim now."""
-        slots = self.lanes[lane]
+        slots = self.lanes[lane] if self.claims else Slots(busy=0, total=0)
         free = max(0, slots.total - slots.busy)
         return free if self.room is None else min(free, self.room)
 
@@ -303,6 +318,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
     )
 
 
+_NUMBERS = ("loop_lag_ms", "lease_lag_ms", "parent")
 _FIELDS = tuple(Counts.__dataclass_fields__)
 _TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fields__)
 
@@ -370,6 +386,9 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
                 WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
                 for part, it in report.get("troubles", {}).items()
             ),
+            state=str(report.get("state", "")),
+            version=str(report.get("version", "")),
+            **{name: int(report[name]) for name in _NUMBERS if name in report},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -385,14 +404,15 @@ def _joined(workers: Iterable[LiveWorker]) -> tuple[LiveWorker, ...]:
 
 
 def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveWorker], now_ms: int) -> LaneDepth:
-    serving = [worker.lanes[lane] for worker in workers if lane in worker.lanes]
+    having = [worker for worker in workers if lane in worker.lanes]
+    serving = [worker.lanes[lane] for worker in having if worker.claims]
     slots = Slots(busy=sum(one.busy for one in serving), total=sum(one.total for one in serving))
     oldest_ms = None if counts.oldest_due_ms < 0 else max(0, now_ms - counts.oldest_due_ms)
     elapsed_ms = now_ms % MINUTE_MS
     entering = per_minute(counts.in_before, counts.in_running, elapsed_ms=elapsed_ms)
     leaving = per_minute(counts.out_before, counts.out_running, elapsed_ms=elapsed_ms)
     held = read_hold(counts.hold, now_ms=now_ms)
-    free = any(worker.free_slots(lane) for worker in workers if lane in worker.lanes)
+    free = any(worker.free_slots(lane) for worker in having)
     why = wait_reason(
         ready=counts.ready,
         oldest=timedelta(milliseconds=oldest_ms or 0),
@@ -413,7 +433,7 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
         slots=slots,
         held=held,
         limits=limits,
-        why=reason_at_ceiling(why, ready=counts.ready, at_ceiling=not free),
+        why=reason_at_ceiling(why, ready=counts.ready, at_ceiling=not free, quiet=bool(having)),
         drain=forecast_drain(
             ready=counts.ready,
             in_per_minute=entering,

@@ -38,6 +38,7 @@ _REASON: dict[Language, dict[Reason, str]] = {
         "slots_busy": "all {slots} slots are in use",
         "ceiling": "slots are free, but the workers run as many jobs as they may (MOMENTUS_WORKER__MAX_RUNNING)",
         "not_claiming": "slots are free, but no worker claims jobs: it is stopping, or cannot reach Redis",
+        "quiet": "its workers are quiet or stopping, and claim no new jobs (./run ops workers list)",
     },
     "es": {
         "held": "retenido",
@@ -46,6 +47,7 @@ _REASON: dict[Language, dict[Reason, str]] = {
         "slots_busy": "los {slots} puestos están ocupados",
         "ceiling": "hay puestos libres, pero los workers ya hacen cuanto pueden (MOMENTUS_WORKER__MAX_RUNNING)",
         "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
+        "quiet": "sus workers están en pausa o parando, y no toman trabajos nuevos (./run ops workers list)",
     },
 }
 

@@ -92,6 +92,9 @@ def _lane(lane: LaneDepth) -> Iterator[DoctorFinding]:
 
 def _unserved(lane: LaneDepth) -> Iterator[DoctorFinding]:
     if lane.ready:
+        if lane.why == "quiet":
+            yield warning("lane.quiet", lane.lane, ready=lane.ready)
+            return
         build = wrong if _waited(lane) >= _RESTARTED else warning
         yield build("lane.no_worker", lane.lane, ready=lane.ready)
     elif waiting := lane.scheduled - lane.parked:

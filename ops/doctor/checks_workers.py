@@ -17,6 +17,8 @@ _LEDGER = "worker.ledger_stands"
 
 def judge_worker(one: LiveWorker) -> Iterator[DoctorFinding]:
     """Return the findings about a live worker."""
+    if one.state == "quiet":
+        yield warning("worker.quiet", worker_name(one), worker=one.id)
     if one.faults:
         tasks = ", ".join(f"{task} ({count})" for task, count in sorted(one.faults.items()))
         yield warning("worker.faults", worker_name(one), tasks=tasks)

@@ -11,6 +11,10 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "has not reported for {seconds} s",
         "check its log; other workers take its jobs when their leases lapse",
     ),
+    "worker.quiet": (
+        "an operator quieted it: it claims no new jobs",
+        "let it claim again when the reason is gone: ./run ops workers resume {worker}",
+    ),
     "worker.faults": (
         "background tasks failed because of a bug and were restarted: {tasks}",
         "find task.failed in its log and report the place that it names",
@@ -41,6 +45,10 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
             "start one with slots for it and MOMENTUS_MAIL__HOST (mail), MOMENTUS_POSTGRES_DSN (reports) or "
             "MOMENTUS_WORKER__JOBS (own kinds)"
         ),
+    ),
+    "lane.quiet": (
+        "{ready} jobs are ready, and the lane's workers are quiet or stopping: none claims a job",
+        "let one claim again: ./run ops workers resume; or start another",
     ),
     "lane.unserved": (
         "{waiting} jobs wait for their time and no live worker serves the lane",

@@ -11,6 +11,10 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "no informa desde hace {seconds} s",
         "revise su registro; otros workers toman sus trabajos cuando vencen sus arriendos",
     ),
+    "worker.quiet": (
+        "un operador lo puso en pausa: no toma trabajos nuevos",
+        "cuando ya no haga falta, haga que vuelva a tomar: ./run ops workers resume {worker}",
+    ),
     "worker.faults": (
         "fallaron tareas de fondo por un error del programa y se reiniciaron: {tasks}",
         "busque task.failed en su registro e informe del lugar que nombra",
@@ -44,6 +48,10 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
             "arranque uno con puestos para él y MOMENTUS_MAIL__HOST (correo), MOMENTUS_POSTGRES_DSN (informes) o "
             "MOMENTUS_WORKER__JOBS (tipos propios)"
         ),
+    ),
+    "lane.quiet": (
+        "{ready} trabajos están listos, y los workers del carril están en pausa o parando: ninguno toma trabajos",
+        "haga que uno vuelva a tomar: ./run ops workers resume; o inicie otro",
     ),
     "lane.unserved": (
         "{waiting} trabajos esperan su hora y ningún worker vivo atiende el carril",

@@ -4,6 +4,7 @@
     held      its lane is held
     time      a delay, or the pause before its next attempt
     worker    no live worker serves its lane
+    quiet     the workers of its lane are quiet or stopping, and claim no new jobs
     slot      all slots of live workers are busy
     ceiling   slots are free, and the workers run as many jobs in all as they may
     claiming  slots are free, and no worker has claimed a job for some time
@@ -39,6 +40,7 @@ Wait = Literal[
     "held",
     "time",
     "worker",
+    "quiet",
     "slot",
     "ceiling",
     "claiming",
@@ -134,7 +136,9 @@ def waits_for(job: JobState, lane: LaneDepth | None, *, held_back: bool = False)
 
 
 def _for_workers(job: JobState, lane: LaneDepth | None) -> Iterator[Wait]:
-    if lane is None or lane.slots.total == 0:
+    if lane is not None and lane.why == "quiet":
+        yield "quiet"
+    elif lane is None or lane.slots.total == 0:
         yield "worker"
     elif job.state == "ready":
         busy = max(lane.slots.busy, lane.leased) >= lane.slots.total

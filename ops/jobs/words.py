@@ -134,6 +134,7 @@ WAITS: Mapping[Language, Mapping[Wait, str]] = {
         "time": "its time, in {in_time}",
         "limit": "{limits}",
         "worker": "a worker: no live one serves {lane}",
+        "quiet": "a worker that claims: those of {lane} are quiet or stopping; ./run ops workers resume",
         "slot": "a slot: all {slots} are in use; {place} before it",
         "ceiling": "a worker that may run one more: slots are free, but not under MOMENTUS_WORKER__MAX_RUNNING; "
         "{place} before it",
@@ -150,6 +151,7 @@ WAITS: Mapping[Language, Mapping[Wait, str]] = {
         "time": "su hora, dentro de {in_time}",
         "limit": "{limits}",
         "worker": "un worker: ninguno vivo atiende {lane}",
+        "quiet": "un worker que tome trabajos: los de {lane} están en pausa o parando; ./run ops workers resume",
         "slot": "un puesto: los {slots} están ocupados; {place} antes que él",
         "ceiling": "un worker que pueda hacer uno más: hay puestos, pero no bajo MOMENTUS_WORKER__MAX_RUNNING; "
         "{place} antes que él",

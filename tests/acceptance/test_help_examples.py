@@ -1,6 +1,7 @@
 """Every example in the help of a command is run where it has something to do: on a queue, a database, a folder."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -27,6 +28,7 @@ from local.sink.__main__ import parser as sink_parser
 from ops.depth.read import read_depth
 from ops.mail.uncertain import list_uncertain
 from producers import Producer
+from producers.keys import LaneKeys
 from reports import load_reports
 from reports.source_postgres import Source
 from reports.store import ReportStore
@@ -41,6 +43,7 @@ from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKER = "9f3c2a71d04e5b68"
 PERSON = "ana@example.com"
 FINDINGS = {
     "acknowledge-loss",
@@ -81,6 +84,7 @@ FIRST_WORDS = {
     "mail": {"mail"},
     "reports": {"reports"},
     "ledger": {"db", "ledger"},
+    "workers": {"workers"},
     "sessions": {"sessions"},
     "installation": {"acl", "settings", "doctor"},
 }
@@ -176,6 +180,14 @@ async def test_each_example_about_limits_does_something(valkey_url: str) -> None
     await define(valkey_url, "customer:42")
     printed = await run_examples("limit", valkey_url)
     assert "customer:42" in printed["limit list"]
+
+
+async def test_each_example_about_workers_does_something(valkey_url: str, redis: Redis) -> None:
+    keys, facts = LaneKeys("mail"), {"host": "h", "pid": 1, "lanes": {}, "state": "runs"}
+    await redis.set(keys.worker(WORKER), json.dumps(facts))
+    await redis.zadd(keys.workers, {WORKER: 1})
+    printed = await run_examples("workers", valkey_url)
+    assert WORKER in printed["workers list"]
 
 
 async def test_each_example_about_mails_does_something(

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from ops.depth.drain import Reason
 from ops.jobs.explain import Wait
+from ops.workers.order import order_worker
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
@@ -198,6 +199,19 @@ async def nobody_claims(place: Place) -> str:
     return receipt.id
 
 
+async def only_quiet_workers(place: Place) -> str:
+    await place.work()
+    await place.is_alive()
+    (worker,) = await place.redis.zrange(KEYS.workers, 0, -1)
+    assert await order_worker(place.redis, worker.decode(), "quiet") == "ordered"
+
+    async def is_quiet() -> bool:
+        return b'"state":"quiet"' in (await place.redis.get(KEYS.worker(worker.decode())) or b"")
+
+    await eventually(is_quiet)
+    return (await place.producer.send(Note("x"))).id
+
+
 async def lane_s_limit_is_used_up(place: Place) -> str:
     limits = Limits(place.redis, KEYS.tag)
     await limits.define(Limit("account:main", (), concurrency=1))
@@ -243,6 +257,7 @@ ROWS = [
     Row(unserved, ("worker",), "no live one serves mail.normal", "no_worker"),
     Row(all_slots_busy, ("slot",), "all 1 are in use", "slots_busy"),
     Row(at_the_ceiling, ("ceiling",), "MOMENTUS_WORKER__MAX_RUNNING", "ceiling"),
+    Row(only_quiet_workers, ("quiet",), "are quiet or stopping", "quiet"),
     Row(nobody_claims, ("claiming",), "slots are free, and none does", "not_claiming"),
     Row(lane_s_limit_is_used_up, ("limit", "turn"), "limit account:main: all places are in use", "limits"),
     Row(its_own_limit_is_held, ("limit",), "limit customer:42: held until"),

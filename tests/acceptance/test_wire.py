@@ -42,6 +42,7 @@ from ops.audit.log import begin_entry, note_entry
 from ops.jobs.operations import cancel_job
 from ops.lanes.hold import hold_lane, release_lane
 from ops.mail.bounces import process_bounce
+from ops.workers.order import order_worker
 from producers import Producer
 from producers.keys import LaneKeys, group_of
 from producers.link import Link
@@ -283,6 +284,17 @@ async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
     it.sink.faults = SinkFaults()
 
 
+async def a_worker_is_quieted_and_resumed(it: System) -> None:
+    async def has_state(worker_id: str, state: str) -> bool:
+        return f'"state":"{state}"'.encode() in (await it.redis.get(MAIL.worker(worker_id)) or b"")
+
+    worker_id = (await it.redis.zrevrange(MAIL.workers, 0, 0))[0].decode()
+    assert await order_worker(it.redis, worker_id, "quiet") == "ordered"
+    await eventually(lambda: has_state(worker_id, "quiet"))
+    assert await order_worker(it.redis, worker_id, "resume") == "ordered"
+    await eventually(lambda: has_state(worker_id, "runs"))
+
+
 async def a_job_is_parked_and_another_tells_how_far_it_is(it: System, url: str) -> None:
     """In a lane of its own, where no process of the system takes them."""
     notes = LaneKeys("notes")
@@ -499,6 +511,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_job_of_a_stock_arq_producer_is_done(it)
         await a_worker_dies_between_mark_and_reply(it)
         await a_lane_is_held_and_a_running_mail_is_cancelled(it)
+        await a_worker_is_quieted_and_resumed(it)
         await a_job_is_parked_and_another_tells_how_far_it_is(it, valkey.url)
         await a_limit_lets_one_through_and_others_wait(it, valkey.url)
         await a_cron_ticks(it, valkey.url)

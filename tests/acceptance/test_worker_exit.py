@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
+from ops.workers.order import order_worker
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.notes import LANE, Note
@@ -115,6 +116,16 @@ async def test_a_process_ends_although_its_handler_would_not_and_its_job_goes_ba
 ) -> None:
     assert await stopped(valkey_url, redis, text) == 0
     assert text == "own_thread" or await is_handed_back(redis)
+
+
+async def test_a_process_that_an_operator_stops_ends_as_by_sigterm(valkey_url: str, redis: Redis) -> None:
+    async with Supervisor([working(valkey_url, "worker")]) as running:
+        await eventually(lambda: redis.zcard(KEYS.workers), timeout=20)
+        (worker_id,) = await redis.zrange(KEYS.workers, 0, -1)
+        assert await order_worker(redis, worker_id.decode(), "stop") == "ordered"
+        async with asyncio.timeout(20):
+            assert await running.wait_exit("worker") == 0
+    assert await order_worker(redis, worker_id.decode(), "stop") == "gone"
 
 
 @pytest.mark.parametrize("text", ["block", "busy"])

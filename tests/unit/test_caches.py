@@ -45,6 +45,7 @@ KNOWN = {
     "reader RedisClock._told": "four words",
     "reader RedisClock.doubts": "four words",
     "worker _decide": "4,096 of a code and the known words among a reply's first 1,000 characters",
+    "worker OrderBook._latest": "three lane groups",
     "worker _apply_pause": "256 of a verdict of the table and a duration",
     "worker JobCounts.by_kind": "kinds and lanes of this worker, and `unknown`",
     "worker JobCount.outcomes": "thirteen words",

@@ -15,6 +15,7 @@ from producers.link.sync import Calls
 from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
+from worker.fleet_keys import order_key
 from worker.troubles import TROUBLES, Trouble
 
 _MISSED_BEATS = 5
@@ -29,24 +30,30 @@ def send_heartbeat(
     *,
     every: timedelta,
     room: float = math.inf,
-) -> None:
+    state: Mapping[str, object],
+) -> dict[str, bytes | None]:
     """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs.
 
     Args:
         room: free slots under the ceiling of all lanes; infinity without one.
+        state: further facts about the worker.
+
+    Returns:
+        The order to this worker that each group has, by its tag.
     """
     life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = map(int, link.call("TIME"))
     now = seconds * 1000 + microseconds // 1000
-    fault = None
+    fault, orders = None, dict[str, bytes | None]()
     for members in _groups(lanes):
         keys = members[0].keys
         replies = link.call_many(
             [
-                ("SET", keys.worker(worker_id), _facts(members, room), "PX", life_ms),
+                ("SET", keys.worker(worker_id), _facts(members, room, state), "PX", life_ms),
                 ("ZADD", keys.workers, now, worker_id),
                 ("ZREMRANGEBYSCORE", keys.workers, "-inf", now - life_ms),
                 ("HGET", keys.dataset, "id"),
+                ("GET", order_key(keys, worker_id)),
                 *[("ZCARD", lane.keys.queue) for lane in members],
             ]
         )
@@ -54,17 +61,18 @@ def send_heartbeat(
         if refusals:  # the other groups still get theirs
             fault = fault or refusals[0]
             continue
-        _, _, _, data_id, *lengths = replies
+        _, _, _, data_id, orders[keys.tag], *lengths = replies
         _note(data[keys.tag], data_id, lengths)
     if fault:
         raise fault
+    return orders
 
 
 def remove_heartbeat(link: Calls, worker_id: str, lanes: Iterable[Lane]) -> None:
     """Remove the heartbeat of a worker that has shut down properly."""
     for members in _groups(lanes):
         keys = members[0].keys
-        link.call("DEL", keys.worker(worker_id))
+        link.call("DEL", keys.worker(worker_id), order_key(keys, worker_id))
         link.call("ZREM", keys.workers, worker_id)
 
 
@@ -81,9 +89,9 @@ def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:
     return groups.values()
 
 
-def _facts(lanes: list[Lane], room: float) -> bytes:
+def _facts(lanes: list[Lane], room: float, state: Mapping[str, object]) -> bytes:
     states = {lane.name: _state(lane) for lane in lanes}
-    facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": states}
+    facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": states, **state}
     if room < math.inf:
         facts["room"] = max(0, int(room))
     if background.FAULTS:

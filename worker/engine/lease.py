@@ -77,6 +77,11 @@ class Renewal:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
 
+    @property
+    def lag(self) -> float:
+        """Seconds by which the present round of renewals is late: more than 0 after failures."""
+        return max(0.0, self.tried_at - self.renewed_at - self._every)
+
     def start(self) -> None:
         """Start the thread."""
         self.renewed_at = self.tried_at = time.monotonic()

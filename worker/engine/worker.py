@@ -7,6 +7,7 @@ and ends. The jobs of a killed worker become claimable when their leases lapse.
 
 import asyncio
 import math
+import os
 import signal
 import time
 import uuid
@@ -34,6 +35,7 @@ from worker.engine.job_counts import JobCounts
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Renewal, RunningClaims
 from worker.engine.limit_declarations import limit_declarations
+from worker.engine.orders import LoopProbe, Order, OrderBook, WorkState
 from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
@@ -46,6 +48,8 @@ from worker.engine.store import JobStore
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
+_WORKER_QUIET = event("worker.quiet")
+_WORKER_RESUMED = event("worker.resumed")
 _WORKER_STARTED = event("worker.started")
 _WORKER_STOPPED = event("worker.stopped")
 _WORKER_STOPPING = event("worker.stopping")
@@ -99,6 +103,7 @@ class Worker(ArqWorker):
         ledger_marks: those of the ledger, in which the effect of one of its jobs is marked too; left out, no such
             effect may begin here.
         crons: scheduled jobs; every worker may have the same ones.
+        facts: further facts for the heartbeats.
         ctx: the entries of every handler's first argument.
         arq_arguments: arq's hooks, ``ctx``, ``max_tries``, ``keep_result``, ``keep_result_forever``, and
             ``handle_signals``: with it, which is the default, the process ends 5 s after the grace.
@@ -130,6 +135,7 @@ class Worker(ArqWorker):
         job_timeout: timedelta | float | None = None,
         ledger_marks: LedgerMarking | None = None,
         crons: Sequence[Cron] = (),
+        facts: Mapping[str, object] | None = None,
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
         if unknown := sorted(set(arq_arguments) - _ARQ_ARGUMENTS):
@@ -144,6 +150,8 @@ class Worker(ArqWorker):
         self._renew_every = renew_every
         self._max_run = max_run
         self._stop_at = math.inf
+        self._facts = dict(facts or {})
+        self._orders, self._quiet = OrderBook(), False
         self._exit = ExitDeadline(grace + _EXIT_TIME)
         self._time_limit = timedelta(seconds=job_timeout) if isinstance(job_timeout, int | float) else job_timeout
         self.worker_id = uuid.uuid4().hex[:16]
@@ -216,7 +224,7 @@ class Worker(ArqWorker):
             held=partial(self._held, lanes),
             on_lost=lambda lost: self._in_loop(self.runner.stop_lost, lost),
             on_cancelled=lambda cancelled: self._in_loop(self.runner.stop_cancelled, cancelled),
-            report=partial(self._report, lanes),
+            report=partial(self._report, lanes, LoopProbe(self.loop)),
             retract=partial(self._retract, lanes),
         )
         pump = Pump(lanes, store, wake, self.runner.start_attempt, self._ceiling)
@@ -279,6 +287,35 @@ class Worker(ArqWorker):
 
     handle_sig_wait_for_completion = handle_sig
 
+    @property
+    def work_state(self) -> WorkState:
+        """The state that operators see and change (`worker.engine.orders`)."""
+        if not self.allow_pick_jobs:
+            return "stops"
+        return "quiet" if self._quiet else "runs"
+
+    def obey_order(self, order: Order) -> None:
+        """Carry out an operator's order; one that comes during a shutdown has no effect."""
+        if not self.allow_pick_jobs:
+            return
+        if order == "stop":
+            self._stop_in_order()
+            return
+        self._quiet = order == "quiet"
+        emit(_WORKER_QUIET if self._quiet else _WORKER_RESUMED, running=len(self.runner))
+        for shard in self.shards:
+            shard.pump.claiming = not self._quiet
+            shard.pump.end_rest()
+        for lane in self.lanes:
+            lane.claimable = True  # what came meanwhile is looked at after a resume
+
+    def _stop_in_order(self) -> None:
+        """Stop as by SIGTERM, which the other parts of this process hear too."""
+        if self._handle_signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.handle_sig(signal.SIGTERM)
+
     async def close(self) -> None:
         """Close the connections; arq's ``run`` calls this."""
         if self._pool is None:
@@ -334,9 +371,21 @@ class Worker(ArqWorker):
             self._in_loop(partial(self.runner.stop_wedged, limit=self._max_run), wedged)
         return held
 
-    def _report(self, lanes: Sequence[Lane], link: Calls) -> None:
-        room = self._ceiling.room
-        heartbeat.send_heartbeat(link, self.worker_id, lanes, self.data, every=self._renew_every, room=room)
+    def _report(self, lanes: Sequence[Lane], probe: LoopProbe, link: Calls) -> None:
+        """Send the heartbeat, and have new orders carried out in the loop; called from the renewal thread."""
+        state: dict[str, object] = {
+            **self._facts,
+            "state": self.work_state,
+            "loop_lag_ms": round(probe.measure() * 1000),
+            "lease_lag_ms": round(self._shard_of[lanes[0].name].renewal.lag * 1000),
+        }
+        room, every = self._ceiling.room, self._renew_every
+        orders = heartbeat.send_heartbeat(
+            link, self.worker_id, lanes, self.data, every=every, room=room, state=state
+        )
+        for tag, found in orders.items():
+            if order := self._orders.find_new(tag, found):
+                self.loop.call_soon_threadsafe(self.obey_order, order)
 
     def _retract(self, lanes: Sequence[Lane], link: Calls) -> None:
         heartbeat.remove_heartbeat(link, self.worker_id, lanes)

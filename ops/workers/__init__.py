@@ -1,0 +1,1 @@
+"""Commands for single workers: list, quiet, resume, stop."""
