@@ -1,15 +1,13 @@
 """Accepted mail: the bytes as they arrived, and the few fields read from them.
 
-The bytes are the record. Subject and bodies are read for display only; an unreadable part is shown as
-absent, since a sink that refuses a malformed mail would hide the very mail that a user wants to see.
+The bytes are the record. Subject and Message-ID are read when the mail comes, all else when somebody looks at it
+(`local.sink.contents`). A sink that refused a malformed mail would hide the very mail that a user wants to see.
 """
 
-import email
-import email.policy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
-from email.message import EmailMessage, Message
+from email.message import Message
 from email.parser import BytesHeaderParser
 
 
@@ -28,19 +26,6 @@ class CaughtMail:
     message_id: str
     subject: str
     raw: bytes
-
-    def part(self, kind: str) -> str | None:
-        r"""Return the body as `html` or `plain` text; None if it is absent or unreadable.
-
-        >>> catch_mail(1, "a@example.org", ["b@example.org"], b"Subject: Hi\r\n\r\nHello").part("plain")
-        'Hello'
-        """
-        try:
-            message = email.message_from_bytes(self.raw, policy=email.policy.default)
-            body = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
-            return None if body is None else str(body.get_content()).replace("\r\n", "\n")
-        except Exception:  # noqa: BLE001  the parser raises any exception on malformed mail
-            return None
 
 
 def catch_mail(number: int, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:

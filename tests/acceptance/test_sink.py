@@ -3,18 +3,23 @@
 import asyncio
 import base64
 import json
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from email.message import EmailMessage
+from html import unescape
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import aiosmtplib
 import pytest
 
 from local.embedded.ports import free_port
+from local.sink.contents import read_contents
 from local.sink.mailbox import Mailbox
 from local.sink.page import page_response
 from local.sink.smtp import DropPoint, MailSink, SinkFaults
@@ -26,6 +31,7 @@ from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
 MARIA, JOSE = "maria@momentus.example", "jose@momentus.example"
+VIEWS = ["html", "plain", "header", "attachments", "source"]
 
 
 def message(subject: str = "Tarea asignada", *, message_id: str = "<1@momentus.example>") -> EmailMessage:
@@ -54,7 +60,7 @@ async def test_a_mail_is_kept_as_it_came_with_its_envelope(smtp_sink: MailSink) 
     assert mail.subject == "Reunión mañana"
     assert mail.raw == message("Reunión mañana").as_bytes().replace(b"\n", b"\r\n")
     assert mail.received_at.tzinfo is UTC
-    assert mail.part("plain") == "Hola José\n"
+    assert read_contents(mail.raw).plain == "Hola José\n"
 
 
 async def test_a_repeated_message_id_is_counted_beyond_the_mails_kept() -> None:
@@ -161,11 +167,8 @@ async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink
 # The page
 
 
-def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str = "GET") -> PageResponse:
-    host = "127.0.0.1:8025"
-    return page_response(
-        mailbox, PageRequest(method=method, path=path, host=host, accept_language=accept_language)
-    )
+def get(mailbox: Mailbox, path: str, *, method: str = "GET", **fields: Any) -> PageResponse:
+    return page_response(mailbox, PageRequest(method=method, path=path, host="127.0.0.1:8025", **fields))
 
 
 @pytest.fixture
@@ -195,16 +198,157 @@ def test_nothing_a_mail_says_becomes_part_of_the_page(mailbox: Mailbox) -> None:
     for path in ("/", "/messages/1"):
         page = get(mailbox, path).body
         assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in page
-        assert b"<script" not in page
+        assert page.count(b"<script") == page.count(b'<script src="/console.js" defer></script>') == 1
 
 
-def test_html_mail_is_shown_in_a_sandbox_that_loads_nothing(mailbox: Mailbox) -> None:
-    assert b'<iframe sandbox="" src="/messages/1/html"' in get(mailbox, "/messages/1").body
+def test_html_mail_is_shown_in_a_sandbox_that_loads_nothing_and_opens_links_in_a_new_tab(mailbox: Mailbox) -> None:
+    allowed = "allow-popups allow-popups-to-escape-sandbox"
+    assert f'<iframe sandbox="{allowed}" src="/messages/1/html"' in get(mailbox, "/messages/1").body.decode()
     shown = get(mailbox, "/messages/1/html")
     policy = dict(shown.all_headers)["content-security-policy"]
-    assert "<b>José</b>" in shown.body.decode()
-    assert policy.startswith("sandbox; default-src 'none'")
+    assert shown.body.decode().startswith('<base target="_blank"><p>Hola <b>José</b></p>')
+    assert policy.startswith(f"sandbox {allowed}; default-src 'none'")
     assert "script" not in policy
+    assert "base-uri 'none'" in policy
+    assert "form-action 'none'" in policy
+
+
+def with_everything() -> bytes:
+    mail = message("Factura de mayo", message_id="<2@momentus.example>")
+    (html,) = [part for part in mail.walk() if part.get_content_type() == "text/html"]
+    html.set_content('<p>Ver <img src="cid:logo"> <img src="cid:absent"> <img src="cid:plan"></p>', subtype="html")
+    html.add_related(b"\x89PNG", "image", "png", cid="<logo>")
+    html.add_related(b"<svg/>", "image", "svg+xml", cid="<plan>")
+    mail.add_attachment("a;b\n", subtype="csv", filename='ventas "mayo" ñ.csv')
+    mail.add_attachment(message("adentro"))
+    return mail.as_bytes()
+
+
+def test_each_part_of_a_mail_can_be_looked_at(mailbox: Mailbox) -> None:
+    mailbox.keep_mail(MARIA, [JOSE], with_everything())
+    page = get(mailbox, "/messages/2").body.decode()
+    views = re.findall(r'href="/messages/2\?view=(\w+)"( aria-current="page")?', page)
+    assert views == [("html", ' aria-current="page"'), *((one, "") for one in VIEWS[1:])]
+    shown = {view: get(mailbox, "/messages/2", query=f"view={view}").body.decode() for view in VIEWS}
+    assert "<iframe" in shown["html"]
+    assert '<pre tabindex="0">Hola José\n' in shown["plain"]
+    assert "<dt>Subject</dt><dd>Factura de mayo</dd>" in shown["header"]
+    assert "ventas &#34;mayo&#34; ñ.csv</a></td><td>text/csv</td><td>4</td>" in shown["attachments"]
+    assert "Content-Type: multipart/" in shown["source"]
+    assert all("<iframe" not in text for view, text in shown.items() if view != "html")
+    for view in ("nonsense", "attachments"):
+        assert "<iframe" in get(mailbox, "/messages/1", query=f"view={view}").body.decode()
+
+
+def test_attachments_come_as_they_were_and_are_saved_rather_than_shown(mailbox: Mailbox) -> None:
+    mailbox.keep_mail(MARIA, [JOSE], with_everything())
+    listed = json.loads(get(mailbox, "/api/messages/2").body)["attachments"]
+    assert [(one["name"], one["type"], one["content_id"]) for one in listed] == [
+        ("", "image/png", "logo"),
+        ("", "image/svg+xml", "plan"),
+        ('ventas "mayo" ñ.csv', "text/csv", ""),
+        ("", "message/rfc822", ""),
+    ]
+    table = get(mailbox, "/messages/2/attachments/3")
+    assert (table.body, table.kind) == (b"a;b\n", "application/octet-stream")
+    name = "ventas%20%22mayo%22%20%C3%B1.csv"
+    assert table.headers["content-disposition"] == f"attachment; filename*=UTF-8''{name}"
+    attached = get(mailbox, "/messages/2/attachments/4").body
+    assert b"Subject: adentro" in attached
+    assert listed[3]["size"] == len(attached)
+    for path in ("/messages/2/attachments/0", "/messages/2/attachments/5", "/messages/9/attachments/1"):
+        assert get(mailbox, path).status == 404
+
+
+def test_html_mail_shows_its_own_pictures_and_no_others(mailbox: Mailbox) -> None:
+    mailbox.keep_mail(MARIA, [JOSE], with_everything())
+    html = get(mailbox, "/messages/2/html").body.decode()
+    picture = base64.b64encode(b"\x89PNG").decode()
+    assert f'src="data:image/png;base64,{picture}"' in html
+    assert 'src="cid:absent"' in html
+    assert 'src="cid:plan"' in html
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", [2, 1]),
+        ("FACTURA", [2]),
+        ("mayo jose@", [2]),
+        ("factura <1@momentus", []),
+        ("<1@momentus", [1]),
+        ("hola", [2, 1]),
+        ("ventas", [2]),
+        ("multipart", []),
+    ],
+)
+def test_mails_are_found_by_all_words_in_what_people_read_of_them(
+    mailbox: Mailbox, words: str, found: list[int]
+) -> None:
+    mailbox.keep_mail(MARIA, [JOSE], with_everything())
+    query = urlencode({"q": words})
+    page = get(mailbox, "/", query=query).body.decode()
+    assert [int(number) for number in re.findall(r'data-key="(\d+)"', page)] == found
+    listed = json.loads(get(mailbox, "/api/messages", query=query).body)["messages"]
+    assert [one["number"] for one in listed] == found[::-1]
+
+
+def test_a_long_list_has_pages(mailbox: Mailbox) -> None:
+    for number in range(2, 121):
+        mailbox.keep_mail(MARIA, [JOSE], message(f"n{number}").as_bytes())
+    numbers: list[int] = []
+    query: str | None = "q=hola"
+    while query is not None:
+        page = get(mailbox, "/", query=query).body.decode()
+        numbers += [int(number) for number in re.findall(r'data-key="(\d+)"', page)]
+        after = re.search(r'href="/\?(q=hola&amp;before=\d+)"', page)
+        query = after and unescape(after[1])
+    assert numbers == list(range(120, 0, -1))
+    assert "No mail that is kept" in get(mailbox, "/", query="before=1").body.decode()
+    assert get(mailbox, "/", query="before=many").body.decode().count("data-key") == 50
+
+
+def form_of(mailbox: Mailbox, path: str, query: str = "") -> str:
+    (token,) = set(re.findall(r'name="form" value="(\w+)"', get(mailbox, path, query=query).body.decode()))
+    return str(token)
+
+
+def test_mails_are_deleted_one_by_one_by_words_or_all_and_stay_counted(mailbox: Mailbox) -> None:
+    for number in (2, 3, 4):
+        mailbox.keep_mail(MARIA, [JOSE], message(f"n{number}").as_bytes())
+    form = form_of(mailbox, "/messages/4")
+    gone = get(mailbox, "/messages/4/delete", method="POST", body=urlencode({"form": form}).encode())
+    assert (gone.status, gone.headers["location"]) == (303, "/")
+    assert get(mailbox, "/messages/4").status == 404
+    get(mailbox, "/delete", method="POST", body=urlencode({"form": form, "q": "n3"}).encode())
+    assert [mail.number for mail in mailbox.mails] == [1, 2]
+    assert json.loads(get(mailbox, "/api/messages", method="DELETE", query="q=n2").body) == {"deleted": 1}
+    assert json.loads(get(mailbox, "/api/messages/2", method="DELETE").body) == {"deleted": 0}
+    get(mailbox, "/delete", method="POST", body=urlencode({"form": form}).encode())
+    assert not mailbox.mails
+    assert (mailbox.accepted, mailbox.times("<1@momentus.example>")) == (4, 4)
+    assert "No mail is kept any more." in get(mailbox, "/").body.decode()
+    assert "No mail has arrived yet." in get(Mailbox(), "/").body.decode()
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_origin_deletes_nothing(mailbox: Mailbox, site: str) -> None:
+    body = urlencode({"form": form_of(mailbox, "/")}).encode()
+    for path, method in (("/delete", "POST"), ("/messages/1/delete", "POST"), ("/api/messages", "DELETE")):
+        refused = get(mailbox, path, method=method, body=body, headers={"sec-fetch-site": site})
+        assert refused.status == 403
+    assert get(mailbox, "/delete", method="POST", body=b"form=made-up").status == 403
+    assert get(mailbox, "/delete", method="POST").status == 403
+    assert len(mailbox.mails) == 1
+
+
+def test_the_list_reloads_by_itself_without_javascript_but_not_while_somebody_searches(mailbox: Mailbox) -> None:
+    again = b'<noscript><meta http-equiv="refresh"'
+    assert again in get(mailbox, "/").body
+    assert again not in get(mailbox, "/", query="q=hola").body
+    assert again not in get(mailbox, "/messages/1").body
+    assert b"data-live" in get(mailbox, "/").body
+    assert get(mailbox, "/console.js").kind == "text/javascript; charset=utf-8"
 
 
 @pytest.mark.parametrize(
@@ -237,9 +381,18 @@ def test_every_other_path_is_404(mailbox: Mailbox, path: str) -> None:
     assert get(mailbox, path).status == 404
 
 
-def test_every_other_method_is_405(mailbox: Mailbox) -> None:
-    refused = get(mailbox, "/", method="POST")
-    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/", "POST", "GET, HEAD"),
+        ("/", "PUT", "GET, HEAD, POST, DELETE"),
+        ("/delete", "GET", "POST"),
+        ("/api/messages", "POST", "GET, HEAD, DELETE"),
+    ],
+)
+def test_every_other_method_is_405(mailbox: Mailbox, path: str, method: str, allowed: str) -> None:
+    refused = get(mailbox, path, method=method)
+    assert (refused.status, refused.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
