@@ -279,6 +279,11 @@ class WorkerSettings(Section):
         "`mail.urgent:1m:99.9, report/management:2m:99`, separated by commas",
         pattern=rf"^{_PROMISE}(?: *, *{_PROMISE})*$",
     )
+    tracing: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Whether a worker makes spans of OpenTelemetry, see `docs/tracing.md`: `auto` = if "
+        "`opentelemetry-instrument` or a job module has set it up; `on` = it is set up by the variables `OTEL_*`.",
+    )
     confirm_replicas: int = setting(
         0,
         "Redis replicas that must have a mail's mark before its final dot is written; with fewer no mail is sent. "

@@ -25,6 +25,7 @@ from .message import Message, Seal, check_message, id_of, life_of, limit_of, mom
 from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
+from .tracing import trace_fields
 
 BUDGET = 0.1
 """Default budget of a call in seconds: long for Redis, short for a user who waits for a page."""
@@ -104,6 +105,7 @@ class Composer:
             delay_ms=times.wait_ms,
             expires_ms=times.expires_ms,
             payload_version=version_of(message),
+            trace=trace_fields(),
         )
         entry = JobEntry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit or limit_of(message))
         entry.expires_in_ms = times.expires_in_ms
@@ -137,7 +139,7 @@ class Composer:
             "report": report,
             "scope": str(scope) if isinstance(scope, UUID) else scope,
         }
-        payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()))
+        payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()), trace=trace_fields())
         return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
     def _entries(

@@ -1,7 +1,7 @@
 """Confirmation of writes by replicas.
 
-A primary that fails, or is partitioned, loses writes that it has acknowledged but not yet replicated. With
-confirmation, a script's reply is accepted only when the given number of replicas have its writes.
+A primary that fails or is partitioned loses what it has not replicated yet. With confirmation, a script's reply is
+accepted only when the given number of replicas have its writes.
 
 WAIT covers the last write of its own connection. A duplicate writes nothing, and its first write may have gone
 through another connection; so a small write precedes the WAIT, and a replica that has it has all earlier writes.

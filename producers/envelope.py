@@ -58,6 +58,9 @@ class Envelope:
     """Version of the payload's shape; the handler's upcasters convert an older one."""
     ledger_day: int | None = None
     """Of a job of the ledger, the day of its row, in days since 1970."""
+    traceparent: str = ""
+    tracestate: str = ""
+    """The span that sent it, as it was written; nothing of them has been checked."""
 
 
 def write_envelope(
@@ -68,8 +71,12 @@ def write_envelope(
     delay_ms: int = 0,
     expires_ms: int | None = None,
     payload_version: int = 1,
+    trace: Mapping[str, str] | None = None,
 ) -> bytes:
     """Encode a job.
+
+    Args:
+        trace: fields ``tp`` and ``ts``.
 
     Raises:
         InvalidRequest: a value that JSON cannot represent.
@@ -81,8 +88,10 @@ def write_envelope(
         "t": None,
         "a": [],
         "k": dict(payload),
-        "et": enqueued_ms,
     }
+    if trace:
+        content |= trace
+    content["et"] = enqueued_ms  # near the end, where a script looks for it
     if delay_ms:
         content["d"] = delay_ms
     if expires_ms is not None:
@@ -151,6 +160,8 @@ def _read(content: Mapping[str, Any]) -> Envelope:
         None if expires is None else _within_calendar("x", expires),
         version,
         None if (day := content.get("l")) is None else int(day),
+        content["tp"] if isinstance(content.get("tp"), str) else "",
+        content["ts"] if isinstance(content.get("ts"), str) else "",
     )
 
 

@@ -3,8 +3,7 @@
 They sort by creation time, also within one millisecond of one process, so that jobs with the same due time run
 in the order in which they were sent. The increment within a millisecond is random (RFC 9562, 6.2, method 2; the
 ULID specification increments by one), because processes forked from one parent, or with a clock that was set back,
-must not produce the same sequence. An id is stored at least twice for each waiting job: 26 characters for its 128
-bits take less of Redis's memory than the 36 of a UUID.
+must not produce the same sequence. They take less of Redis's memory than a UUID's 36 characters.
 """
 
 import os

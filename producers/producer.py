@@ -1,4 +1,4 @@
-"""Producer for asyncio. It buffers nothing: once a call has returned, the job is in Redis."""
+"""Producer for asyncio."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .staging.level import Level
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
+from .tracing import send_span
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -159,12 +160,13 @@ class Producer:
                 await connection.execute("UPDATE tasks SET assignee = $1 WHERE id = $2", assignee, task)
                 await producer.send(mail, level="ledger", connection=connection)
         """
-        entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
-        if level != "redis" or connection is not None:
-            return await self._levels.send(message, key, entry, level, connection)
-        with naming_conflict([key]):
-            (taken,) = await self._queue.run(enqueue(message.lane, [entry]))
-        return receipt_of(message, taken)
+        with send_span(message) as note:
+            entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
+            if level != "redis" or connection is not None:
+                return note(await self._levels.send(message, key, entry, level, connection))
+            with naming_conflict([key]):
+                (taken,) = await self._queue.run(enqueue(message.lane, [entry]))
+            return note(receipt_of(message, taken))
 
     async def send_many(
         self,
@@ -193,15 +195,16 @@ class Producer:
                 ``receipts`` holds the messages that were.
             NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
-        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
-        if level != "redis" or connection is not None:
-            await self._levels.send_batch(batch, level, connection)
+        with send_span(messages):
+            batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
+            if level != "redis" or connection is not None:
+                await self._levels.send_batch(batch, level, connection)
+                return batch.receipts()
+            for together in batch.rounds():
+                chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
+                answers = await self._queue.run_all(chunks)
+                batch.record_replies(together, answers)
             return batch.receipts()
-        for together in batch.rounds():
-            chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
-            answers = await self._queue.run_all(chunks)
-            batch.record_replies(together, answers)
-        return batch.receipts()
 
     async def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
         """Add one item to a digest: all items with one collapse key within one window become one job.
@@ -222,9 +225,8 @@ class Producer:
             PayloadTooLarge: the payload is over 256 KiB.
             NotEnqueued: Redis did not take the item within the budget.
         """
-        gathering = DigestItem(self._composer, digest, key)
-        with naming_conflict([key]):
-            return await self._queue.add_item(gathering)
+        with send_span(digest) as note, naming_conflict([key]):
+            return note(await self._queue.add_item(DigestItem(self._composer, digest, key)))
 
     async def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: remove it from the queue if it waits, stop it if it runs.
@@ -317,9 +319,6 @@ class Producer:
         Raises:
             InvalidRequest: an unknown weight.
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
-
-        Example:
-            await producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
         """
         weighing = refusal(
             address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
@@ -366,5 +365,7 @@ class Producer:
         Args:
             board: board of reports that are recomputed together; by default the report is alone on its board.
         """
-        entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=await self._queue.run(enqueue_latest(REPORTS, entry)))
+        with send_span(report, REPORTS) as note:
+            entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
+            new = await self._queue.run(enqueue_latest(REPORTS, entry))
+            return note(refresh_receipt(entry, new=new))

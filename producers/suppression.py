@@ -4,9 +4,7 @@ A backend adds ``unsubscribed`` when a recipient follows the link, and ``complai
 the worker adds ``hard_bounce`` when a server replies that there is no such mailbox; operators add ``manual``.
 
 An address is stored as the SHA-256 of its lower-case form, beside its domain in clear, so that operators can see
-which domains are concerned. That keeps addresses out of dumps and screens. It does not protect against an attacker
-who has both the data and a list of addresses to try: a keyed digest would, but a lost or changed key would
-silently empty the list, and recipients who had unsubscribed would get mail again. That harm is worse.
+which domains are concerned. `docs/mail.md` says what that protects from.
 
 A server that replies "no such mailbox" to every recipient has a fault of its own. So a server's refusal
 (:func:`weigh_refusal`) counts against an address only while refusals are few: when many recipients of one domain
@@ -112,9 +110,6 @@ async def suppress(
     Raises:
         InvalidRequest: an unknown reason, or a scope of another form.
         RedisError, OSError: Redis did not reply; repeat the call.
-
-    Example:
-        await suppress(link.call, "ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
     """
     adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
     return await adding.run(call)
@@ -180,9 +175,6 @@ async def weigh_refusal(
     Raises:
         InvalidRequest: an unknown weight.
         RedisError, OSError: Redis did not reply; repeat the call.
-
-    Example:
-        await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
     """
     weighing = refusal(address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence)
     return await weighing.run(call)

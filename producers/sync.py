@@ -32,6 +32,7 @@ from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .staging.level import Level
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
+from .tracing import send_span
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -45,9 +46,7 @@ class SyncProducer:
     Args:
         client: links, or a redis-py client, whose address, log-in and TLS are used on connections of a producer's
             own: the budget takes the place of its timeouts, and nothing is repeated; see :meth:`connect`.
-        tenant: tenant of the reports that :meth:`refresh` names.
-        budget: seconds after which a call without a reply raises; ``send_many`` has it for each thousand messages.
-        confirm_replicas, seal: as in :class:`Producer`.
+        tenant, budget, confirm_replicas, seal: as in :class:`Producer`.
 
     Example:
         with SyncProducer.connect("redis://127.0.0.1:6379/0") as producer:
@@ -158,12 +157,13 @@ class SyncProducer:
                 connection.execute("UPDATE tasks SET assignee = $1 WHERE id = $2", assignee, task)
                 producer.send(mail, level="ledger", connection=connection)
         """
-        entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
-        if level != "redis" or connection is not None:
-            return self._levels.send(message, key, entry, level, connection)
-        with naming_conflict([key]):
-            (taken,) = self._queue.run(enqueue(message.lane, [entry]))
-        return receipt_of(message, taken)
+        with send_span(message) as note:
+            entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
+            if level != "redis" or connection is not None:
+                return note(self._levels.send(message, key, entry, level, connection))
+            with naming_conflict([key]):
+                (taken,) = self._queue.run(enqueue(message.lane, [entry]))
+            return note(receipt_of(message, taken))
 
     def send_many(
         self,
@@ -192,15 +192,16 @@ class SyncProducer:
                 ``receipts`` holds the messages that were.
             NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
-        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
-        if level != "redis" or connection is not None:
-            self._levels.send_batch(batch, level, connection)
+        with send_span(messages):
+            batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
+            if level != "redis" or connection is not None:
+                self._levels.send_batch(batch, level, connection)
+                return batch.receipts()
+            for together in batch.rounds():
+                chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
+                answers = self._queue.run_all(chunks)
+                batch.record_replies(together, answers)
             return batch.receipts()
-        for together in batch.rounds():
-            chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
-            answers = self._queue.run_all(chunks)
-            batch.record_replies(together, answers)
-        return batch.receipts()
 
     def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
         """Add one item to a digest: all items with one collapse key within one window become one job.
@@ -221,9 +222,8 @@ class SyncProducer:
             PayloadTooLarge: the payload is over 256 KiB.
             NotEnqueued: Redis did not take the item within the budget.
         """
-        gathering = DigestItem(self._composer, digest, key)
-        with naming_conflict([key]):
-            return self._queue.add_item(gathering)
+        with send_span(digest) as note, naming_conflict([key]):
+            return note(self._queue.add_item(DigestItem(self._composer, digest, key)))
 
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: remove it from the queue if it waits, stop it if it runs.
@@ -316,9 +316,6 @@ class SyncProducer:
         Raises:
             InvalidRequest: an unknown weight.
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
-
-        Example:
-            producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
         """
         weighing = refusal(
             address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
@@ -365,5 +362,7 @@ class SyncProducer:
         Args:
             board: board of reports that are recomputed together; by default the report is alone on its board.
         """
-        entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=self._queue.run(enqueue_latest(REPORTS, entry)))
+        with send_span(report, REPORTS) as note:
+            entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
+            new = self._queue.run(enqueue_latest(REPORTS, entry))
+            return note(refresh_receipt(entry, new=new))

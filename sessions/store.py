@@ -5,8 +5,6 @@ Redis takes every decision (has the session ended? is its version still the load
 
 States of a session: alive -> ended. It ends by logout (`revoke`), by `revoke_user`, by its idle or its
 absolute limit, by the cap on a user's sessions, or with the loss of Redis's data; an ended session never returns.
-
-Any failure of Redis raises SessionsUnavailable.
 """
 
 from __future__ import annotations

@@ -2,13 +2,8 @@
 
     ms1.<tag>.<secret>      ms1.9370e9b2.pZk3v9Y0cE0m2mJw0c2c0xqv7nq2iYt8zq1mHkq8b1A
 
-`ms1` names this format. `tag` is the first 8 hex digits of the SHA-256 of the user id: it is the Redis hash
-tag of all keys of that user, so that one script may use them in a Redis Cluster, and it reveals nothing
-about the user that the user's own browser may not know. `secret` is 32 random bytes in base64url.
-
-Only the SHA-256 of the whole token is ever stored or compared inside Redis. A reader of a database dump
-cannot use it, and the duration of a lookup reveals nothing about a token (CVE-2019-16782). A salt would
-add nothing to 256 random bits.
+`docs/sessions.md` describes its parts. Only the SHA-256 of the whole token is ever stored or compared inside
+Redis: a reader of a dump cannot use it, and the duration of a lookup reveals nothing about it (CVE-2019-16782).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.account import Account
 from jobs.mail.letter import LetterSender
 from jobs.mail.stream import STREAMS, Stream
+from local.sink.smtp import MailSink
 from producers.keys import LaneKeys
 from producers.link import Link
 from tests.notes import running
@@ -24,7 +25,7 @@ LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 
 @asynccontextmanager
 async def delivering(
-    url: str, provider: Provider, *, streams: Mapping[str, Stream] = STREAMS, **options: Any
+    url: str, provider: Provider | MailSink, *, streams: Mapping[str, Stream] = STREAMS, **options: Any
 ) -> AsyncIterator[Worker]:
     """The worker at work.
 

@@ -91,6 +91,7 @@ SEAMS = {
     "uvicorn": ("ops/console/server.py",),
     "pdoc": ("client/reference.py",),
     "prometheus_client": ("metrics/exposition.py",),
+    "opentelemetry": ("worker/span_recorder.py", "worker/tracing.py", "worker/tracing_sdk.py"),
     "django": ("client/package/django/",),
     "fastapi": ("client/package/fastapi.py",),
     "flask": ("client/package/flask.py",),

@@ -65,6 +65,8 @@ FRAMEWORKS += tuple(f"momentus_client.django.{name}" for name in ("apps", "sessi
 OPERATION = re.compile(r'\bOperation\(\s*"(\w+)"')
 LOADED_LATER = {"redis", "hiredis", "jinja2", "email_validator", "email", "ssl", "asyncio", "importlib.metadata"}
 """What an import of the client leaves to the first call: most of a second on a small machine."""
+NEVER_LOADED = {"opentelemetry", "opentelemetry.trace"}
+"""What it uses only where the application has loaded it."""
 
 
 def reached(site: Path, *names: str) -> dict[str, Path]:
@@ -146,7 +148,7 @@ from momentus_client import __version__
 from momentus_client.jobs import Attachment, Digest, Job, Mail, Policy, RefreshReport, Schedule, Templates, handles
 from momentus_client.producers import NotEnqueued, Producer, Receipt, SyncProducer
 from momentus_client.sessions import SessionMiddleware, Sessions, SyncSessions, Visit
-json.dump(sorted({LOADED_LATER!r} & sys.modules.keys()), sys.stdout)
+json.dump(sorted({LOADED_LATER | NEVER_LOADED!r} & sys.modules.keys()), sys.stdout)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -83,6 +83,7 @@ from worker.reports.prober import Prober
 from worker.reports.process import ReportsProcess, stop_with_input
 from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
+from worker.tracing_sdk import export_rest, set_up_tracing
 
 if TYPE_CHECKING:
     from jobs.mail.dkim import Signer
@@ -111,12 +112,15 @@ def main() -> int:
         return _EXIT_CONFIGURATION
     try:
         own = load_jobs("" if asked.only_reports else settings.worker.jobs, settings.worker.jobs_folder)
+        set_up_tracing(settings.worker.tracing)  # a job module may have set up OpenTelemetry
         work = _compute_reports if asked.only_reports else _work
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             run_to_its_end(runner.get_loop(), log.run_watched(work(settings, own)))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
+    finally:
+        export_rest()
     return 0
 
 

@@ -41,6 +41,9 @@ export interface SendOptions {
   expiresMs?: number | null
   /** Key of a limit that the job counts against, like `customer:42`. */
   limit?: string | null
+  /** Context of the current span (W3C Trace Context); what has another form is left out. */
+  traceparent?: string
+  tracestate?: string
 }
 
 export interface Receipt {
@@ -70,7 +73,10 @@ export class Producer {
   /** A thousand per round trip; of one lane and thousand all or none. */
   sendMany(messages: (Mail | Job)[], options?: Omit<SendOptions, 'key'> & { keys?: string[] }): Promise<Receipt[]>
   /** Requests the recompute of a report whose data changed. */
-  refresh(report: string, options?: { scope?: number | null }): Promise<Receipt>
+  refresh(
+    report: string,
+    options?: { scope?: number | null; traceparent?: string; tracestate?: string },
+  ): Promise<Receipt>
   cancel(id: string): Promise<'cancelled' | 'stopping' | 'unknown'>
   result(id: string): Promise<JobResult>
   close(): Promise<void>

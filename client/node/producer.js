@@ -22,7 +22,9 @@ const MAIL_FIELDS = new Set([
   'to', 'subject', 'text', 'html', 'sender', 'senderName', 'replyTo', 'urgency', 'stream', 'account', 'unsubscribe',
 ])
 
-const OPTIONS = ['key', 'delayMs', 'at', 'expiresMs', 'limit']
+const OPTIONS = ['key', 'delayMs', 'at', 'expiresMs', 'limit', 'traceparent', 'tracestate']
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const LONGEST_STATE = 512
 
 const sha256 = (text) => createHash('sha256').update(text).digest('hex')
 const groupOf = (lane) => lane.split('.', 1)[0]
@@ -53,7 +55,7 @@ class Producer {
     return this._enqueue(composed, composed.map((_, n) => ({ ...options, key: keys && keys[n] })))
   }
 
-  async refresh(report, { scope = null } = {}) {
+  async refresh(report, { scope = null, ...trace } = {}) {
     if (typeof report !== 'string' || !/^[a-z][a-z0-9_]{0,63}$/.test(report)) throw new InvalidRequest('report', 'must be the name of a report')
     const catalogue = `momentus:{reports}:catalogue:${this._tenant}`
     const entry = await this._link.call('HGET', catalogue, report)
@@ -62,7 +64,7 @@ class Producer {
     }
     const declared = entry ? JSON.parse(entry) : {}
     const id = `{reports}refresh:${this._tenant}:${declared.board || report}`
-    const payload = envelope('report.refresh', { tenant: this._tenant, report, scope }, Date.now(), 0)
+    const payload = envelope('report.refresh', { tenant: this._tenant, report, scope }, Date.now(), 0, 1, trace)
     const queue = keysOf('reports')
     const keys = [...queue, ...['leases', 'next', 'dead'].map((name) => laneKey('reports', name))]
     const word = await this._link.run('enqueue_latest', keys, [
@@ -225,7 +227,7 @@ function entryOf(message, options) {
   }
   const dueMs = at === null ? now + delayMs : Math.max(now, at.getTime())
   const id = `{${groupOf(message.lane)}}${ulid(now)}`
-  const payload = envelope(message.kind, message.compose(id, dueMs), now, dueMs - now, message.version)
+  const payload = envelope(message.kind, message.compose(id, dueMs), now, dueMs - now, message.version, options)
   if (Buffer.byteLength(payload) > PAYLOAD_LIMIT) {
     throw new InvalidRequest('payload', `is over ${PAYLOAD_LIMIT / 1024} KiB; send a reference instead`)
   }
@@ -256,9 +258,16 @@ function checkTimes({ delayMs, at, expiresMs }) {
   }
 }
 
-function envelope(kind, content, nowMs, delayMs, version = 1) {
+function envelope(kind, content, nowMs, delayMs, version = 1, trace = {}) {
   const more = { ...(delayMs ? { d: delayMs } : {}), ...(version > 1 ? { pv: version } : {}) }
-  return JSON.stringify({ v: 1, f: kind, t: null, a: [], k: content, et: nowMs, ...more })
+  return JSON.stringify({ v: 1, f: kind, t: null, a: [], k: content, ...traceFields(trace), et: nowMs, ...more })
+}
+
+/** The context of a span, where it has the form of W3C Trace Context; a job never fails by it. */
+function traceFields({ traceparent, tracestate }) {
+  if (typeof traceparent !== 'string' || !TRACEPARENT.test(traceparent)) return {}
+  const hasState = typeof tracestate === 'string' && tracestate !== '' && tracestate.length <= LONGEST_STATE
+  return hasState ? { tp: traceparent, ts: tracestate } : { tp: traceparent }
 }
 
 const isObject = (value) => Object.prototype.toString.call(value) === '[object Object]'

@@ -1,8 +1,7 @@
 """Digests: mails sent under one collapse key within a window become a single mail.
 
-The producer asks Redis which items wait already, renders all of them, and replaces the earlier mail if nothing
-changed meanwhile. So a whole frozen mail waits at any moment, made by the backend with its own templates: the
-worker knows nothing of digests, and a changed or removed template changes nothing.
+The backend renders all items with each one that joins (`producers/digest.py`). So a whole frozen mail waits at any
+moment: the worker knows nothing of digests, and a changed or removed template changes nothing.
 
 Items of different recipients never meet: the key includes recipient, sender, language and all else but the values.
 """

@@ -11,8 +11,7 @@ rotate, put a new one in front, on workers first, and drop the old one when no j
 
 Failures: a worker lacks the key (:class:`UnknownSealKey`: the mail waits until an operator fixes the ring); the
 text was changed, or moved to another job (:class:`BrokenSeal`: it can never be opened, because kind and job id are
-bound into the tag). Nonces are 96 random bits (NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails. Not
-hidden: the length of a mail, when it was written, and that two jobs have the same key.
+bound into the tag). Nonces are 96 random bits (NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails.
 """
 
 import binascii

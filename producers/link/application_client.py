@@ -9,9 +9,8 @@
 | `socket_timeout`        | used within the budget                           | the budget takes its place |
 | `decode_responses=True` | producers refuse it                              | not used                   |
 
-redis-py's client for threads cannot be told the time of one call, and redis-py 8 repeats a command up to ten
-times after a lost reply, so that a call could take a minute. Hence calls of threads go over connections of their
-own, made with the client's options.
+Calls of threads go over connections of their own: redis-py's client for threads cannot be told the time of one
+call, and redis-py 8 repeats a command up to ten times after a lost reply.
 """
 
 from __future__ import annotations

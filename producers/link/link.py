@@ -1,14 +1,10 @@
 """Connection to Redis that pipelines automatically: all commands of one loop tick leave in one write.
 
-redis-py takes a connection out of a pool, checks it, and reads one reply before the next command may go; that
-costs several times what Redis needs for an enqueue. Here callers share one connection, replies come back in
-the order of the commands, and the reply of a cancelled caller is dropped, so that no other caller gets it (the
-fault of CVE-2023-28858).
+Callers share one connection, replies come back in the order of the commands, and the reply of a cancelled caller
+is dropped, so that no other caller gets it (the fault of CVE-2023-28858).
 
-For an address of sentinels, every new connection queries all sentinels for the primary, and the server they name
-must report that it is a primary (:mod:`.primary`). On a cluster a link is for the keys of one hash tag; its nodes
-are queried for the primary of their slot. A connection to a server that is no longer a primary is closed, so that
-the next call queries again (redis/redis-py 3874: a client that stays with the old one).
+For sentinels or a cluster, every new connection asks for the primary (:mod:`.primary`). One to a server that is no
+longer a primary is closed, so that the next call asks again (redis/redis-py 3874: a client that stays).
 
 A separate task opens the connection, so that a caller whose time is over leaves it to the next caller: with TLS to
 a distant server it takes longer than a caller's deadline. A connection that was idle for long is checked before

@@ -5,8 +5,7 @@ Connections belong to an event loop, so every loop has its own links: an applica
 ``async_to_sync``), may keep one producer. The sockets of a closed loop are left to the garbage collector,
 because a closed loop cannot run anything; close the producer before the loop to avoid that.
 
-So a process may fork while its links are in use: event loops that are begun in the child get connections of their
-own, and those of the parent are refused there (:mod:`.unusable`).
+So a process may fork while its links are in use (:mod:`.unusable`).
 """
 
 import asyncio

@@ -3,9 +3,6 @@
 A sentinel or node that is dead, stalled or partitioned costs no time, and one that names a dead server or a
 replica does no harm as long as another names the primary. :mod:`.race` does the same for threads, with the
 decisions of this file.
-
-The search fails if no sentinel or node replies or knows (:class:`PrimaryUnknown`), or no named server is
-reachable.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Search for the primary for threads: as :mod:`.primary`, with one thread per sentinel or node.
 
-Every step ends by the deadline of the calling thread (:mod:`.deadline`). A thread that is too late closes the
-server that it reached and ends.
+Every step ends by the deadline of the calling thread (:mod:`.deadline`). A thread that is late
+closes the server that it reached.
 """
 
 import threading

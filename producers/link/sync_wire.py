@@ -1,7 +1,7 @@
 """Connection to Redis for threads: a socket, and the bytes of :mod:`.wire` on it. To be used within a deadline.
 
-redis-py's timeouts are for one step each, so a call of several steps may take several times its timeout; here
-every step gets the time that remains. A connection on which a call failed is closed: a late reply reaches nobody.
+Every step of a call gets the time that remains. A connection on which a call failed is closed: a late reply
+reaches nobody.
 """
 
 import socket

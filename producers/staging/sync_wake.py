@@ -1,7 +1,7 @@
 """Token for the relays, sent by a thread that no caller waits for: :mod:`.wake` without asyncio.
 
-The thread begins with the first token, and ends when there was none for a while, so that a producer that nobody
-closed can be collected. It is a daemon: the end of a process does not wait for it.
+The thread, a daemon, begins with the first token, and ends when there was none for a while, so that a producer
+that nobody closed can be collected.
 """
 
 from collections.abc import Iterator, Sequence

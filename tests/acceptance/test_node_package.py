@@ -33,6 +33,7 @@ SCRIPTS = ROOT / "tests/node"
 NPM = shutil.which("npm") or ""
 PACKAGES = ["ioredis@6.0.0", "express@5.1.0"]
 MAIL = {"to": "ana@example.com", "subject": "s", "text": "t"}
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 COMPILER = ["typescript@5.9.3", "@types/node@22.19.0"]
 
 pytestmark = [
@@ -111,6 +112,25 @@ async def test_a_job_of_node_is_stored_as_one_of_python_and_has_its_key(
         k: v for k, v in second.items() if k not in ignored
     }
     assert await redis.hget("momentus:{jobs}:limited", theirs["id"]) == b"bank"
+
+
+@pytest.mark.parametrize(
+    ("options", "context"),
+    [
+        ({"traceparent": PARENT, "tracestate": "shop=1"}, {"tp": PARENT, "ts": "shop=1"}),
+        ({"traceparent": PARENT, "tracestate": "x" * 513}, {"tp": PARENT}),
+        ({"traceparent": "yesterday", "tracestate": "shop=1"}, {}),
+        ({"traceparent": 7}, {}),
+    ],
+)
+async def test_a_job_of_node_has_the_context_of_the_span_that_it_was_sent_in(
+    application: Path, valkey_url: str, redis: Redis, options: dict[str, Any], context: dict[str, Any]
+) -> None:
+    for name, job in (("send", {"kind": "invoice.send"}), ("refresh", "sales")):
+        receipt = await call(application, valkey_url, f"producer.{name}", job, options)
+        found = await stored(redis, receipt["id"])
+        assert {field: found[field] for field in ("tp", "ts") if field in found} == context
+        assert found["et"]
 
 
 async def test_a_mail_of_node_has_the_fields_of_one_of_python(

@@ -818,6 +818,10 @@ IN_METRICS = (
 PROVED["WORKER__PROMISES"] = (
     "tests/acceptance/test_promises.py: test_a_worker_notes_the_promises_that_it_is_told_of"
 )
+PROVED["WORKER__TRACING"] = (
+    "tests/acceptance/test_tracing_processes.py: test_a_worker_that_traces_sends_what_is_left_before_it_ends, and "
+    "test_a_worker_that_does_not_trace_..."
+)
 PROVED |= dict.fromkeys(("METRICS__WORKER", "METRICS__REPORTS", "METRICS__READER"), IN_METRICS)
 
 OF_CONSOLE = (

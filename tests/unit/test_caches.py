@@ -50,6 +50,7 @@ KNOWN = {
     "worker JobCounts.by_kind": "kinds and lanes of this worker, and `unknown`",
     "worker JobCount.outcomes": "thirteen words",
     "worker JobCount.errors": "31 names of classes",
+    "producers _tracer": "one value",
     "worker REFUSALS": "six stages by 201 codes",
     "worker REFRESHES": "keyed by what is deployed: boards",
     "worker QUERIES": "keyed by what is deployed: reports",

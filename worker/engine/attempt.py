@@ -33,6 +33,7 @@ from worker.engine.outcome import (
 from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
 from worker.events import EventName, bind_fields, emit, event
+from worker.tracing import attempt_span, conclude_attempt_span, current_trace_id, is_on
 
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
@@ -204,6 +205,7 @@ class Attempt:
         older: an attempt of the same job that still ran in this worker when this one was claimed.
         kind: of its job; "" until its envelope is read.
         error: the class of the error that it ended with; "" for none.
+        cause: the class of what a handler's decision was raised from, or of the error itself.
     """
 
     lane: Lane
@@ -221,6 +223,7 @@ class Attempt:
     timer: asyncio.TimerHandle | None = None
     kind: str = ""
     error: str = ""
+    cause: str = ""
 
     @property
     def runs(self) -> bool:
@@ -260,8 +263,18 @@ async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     admitted = admit_claim(claim, handlers.functions)
     attempt.kind = admitted.envelope.kind if admitted.envelope else ""
     bind_fields(job_id=claim.id, kind=attempt.kind, lane=claim.lane, attempt=claim.attempt)
+    if not is_on():
+        return await _carry_out(attempt, admitted, handlers)
+    with attempt_span(claim, admitted.envelope) as stage:
+        bind_fields(trace_id=current_trace_id())
+        ended = await _carry_out(attempt, admitted, handlers)
+        conclude_attempt_span(stage, ended.outcome.kind, attempt.cause, stopped=attempt.stopped or "")
+        return ended
+
+
+async def _carry_out(attempt: Attempt, admitted: AdmittedJob | Rejection, handlers: Handlers) -> AttemptResult:
     if isinstance(admitted, Rejection):
-        return _reject(admitted, claim, handlers)
+        return _reject(admitted, attempt.claim, handlers)
     try:
         return await _run(attempt, admitted, handlers)
     finally:
@@ -354,6 +367,7 @@ def _conclude(
 ) -> AttemptResult:
     if error is not None:
         attempt.error = type(error).__name__
+        attempt.cause = type(error.__cause__ or error).__name__
     emit(_OUTCOME_EVENTS[outcome.kind], **_log_fields(error, attempt.claim))
     life = handlers.result_life(envelope.kind)
     return _attempt_result(outcome, _result(value, attempt.claim, envelope, outcome, life), life)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobs.run import Run
+from producers.tracing import trace_fields
 from worker.own_jobs.decision_json import decision_of
 from worker.own_jobs.frames import Message, receive_frame, write_frame
 
@@ -78,7 +79,8 @@ class ChildProcess:
             ChildDied: the child ended.
         """
         self.free = False
-        self._writer.write(write_frame({"kind": kind, "payload": payload, "run": _facts(run)}))
+        message = {"kind": kind, "payload": payload, "run": _facts(run), "trace": trace_fields()}
+        self._writer.write(write_frame(message))
         while True:
             message = await self._receive()
             if "progress" in message:

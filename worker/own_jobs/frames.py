@@ -1,6 +1,6 @@
 """Messages between a worker and a child process: JSON, prefixed by its length in four bytes.
 
-to the child     {"kind", "payload", "run"}, {"began"}
+to the child     {"kind", "payload", "run", "trace"}, {"began"}
 from the child   {"ready"}, {"progress"}, {"effect"}, then {"result"} or {"raised", "text", "arguments"}
 """
 

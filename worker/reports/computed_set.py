@@ -22,6 +22,7 @@ from reports.sql_words import value_in_sql
 from reports.taken_marks import TakenMarks
 from reports.tree import Tree
 from worker.reports.refresh_context import compute_documents
+from worker.tracing import report_span
 
 _QUERY_FAULTS = (UnaskedNode, *QUERY_FAULTS)
 """Errors that the query for some nodes may have where that for all has none."""
@@ -123,8 +124,10 @@ class SetComputation:
 
     async def _compute_whole(self, scope: RefreshScope, digest: str) -> ComputedSet:
         """Compute the whole and what is to be kept of it."""
-        snapshot, tree = self.snapshot, await self._tree()
-        rows = await snapshot.rows(self.report, now=snapshot.as_of, day=self.day)
+        snapshot = self.snapshot
+        with report_span("queries", self.report.name):
+            tree = await self._tree()
+            rows = await snapshot.rows(self.report, now=snapshot.as_of, day=self.day)
         compute = partial(
             compute_whole,
             self.report,
@@ -135,7 +138,8 @@ class SetComputation:
             digest=digest,
             bounds=snapshot.bounds,
         )
-        last, documents = await off_loop(compute, nodes=len(tree.nodes))
+        with report_span("roll-up", self.report.name):
+            last, documents = await off_loop(compute, nodes=len(tree.nodes))
         last.xid = snapshot.xid
         return ComputedSet(documents, tree, await self._valid_until(last), scope, last=last)
 
@@ -143,9 +147,13 @@ class SetComputation:
         """Ask for some nodes and bring the kept set up to date. Its query is distrusted if it fails by itself."""
         snapshot = self.snapshot
         try:
-            rows = await snapshot.rows(last.query, now=snapshot.as_of, day=self.day, nodes=nodes) if nodes else []
+            with report_span("queries", self.report.name):
+                rows = (
+                    await snapshot.rows(last.query, now=snapshot.as_of, day=self.day, nodes=nodes) if nodes else []
+                )
             change = partial(last.change, rows, nodes, as_of=snapshot.as_of, bounds=snapshot.bounds)
-            changed = await off_loop(change, nodes=sum(len(last.tree.paths[node]) for node in nodes))
+            with report_span("roll-up", self.report.name):
+                changed = await off_loop(change, nodes=sum(len(last.tree.paths[node]) for node in nodes))
         except _QUERY_FAULTS:
             snapshot.memo.distrust(self.report.name, snapshot.as_of)
             raise

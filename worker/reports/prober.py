@@ -15,6 +15,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from redis.exceptions import RedisError
 
@@ -26,9 +27,11 @@ from reports.declarations import UNDECLARED
 from reports.outbox_postgres import Outbox
 from reports.pace import SHARE, Decision, KnownSet, Probe, decide_all, rest_ends
 from reports.source_postgres import DATABASE_FAULTS, log_fields
+from reports.triggers import board_key
 from reports.waiting import awaited_tables
 from worker.events import emit, event
 from worker.reports.refresh_context import RefreshContext
+from worker.tracing import stage_span
 from worker.troubles import end_trouble, note_trouble
 
 _PROBER_FAILED = event("prober.failed")
@@ -57,6 +60,17 @@ class ProbeRound:
     at: datetime
     decisions: Mapping[str, Decision]
     asked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """Reason of a request, and the age of the change that is the reason; zero if none is."""
+
+    why: str
+    age: timedelta = timedelta(0)
+
+
+_BLIND = _Reason("database is down")
 
 
 class Prober:
@@ -173,7 +187,10 @@ class Prober:
         for name in proved:
             await store.record_proof(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at and name not in waiting]
-        return ProbeRound(seen.at, decisions, await self._ask(due, mine))
+        reasons = {
+            name: _reason(decisions[name], self._boards[name], seen, self._refresher.tenant) for name in due
+        }
+        return ProbeRound(seen.at, decisions, await self._ask(due, mine, reasons))
 
     def _boards_with(self, reports: Collection[str]) -> Mapping[str, Board]:
         """Return the boards that have one of these reports."""
@@ -191,13 +208,17 @@ class Prober:
         clocks.note_redis(await self._refresher.store.read_clock())
         return clocks.cautious_offset_us
 
-    async def _ask(self, boards: list[str], mine: Collection[str]) -> tuple[str, ...]:
+    async def _ask(
+        self, boards: list[str], mine: Collection[str], reasons: Mapping[str, "_Reason"] = MappingProxyType({})
+    ) -> tuple[str, ...]:
         """Request refreshes that no worker runs now. A request during a run would cause one more run."""
         jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
         running = await self._refresher.store.running_jobs(list(jobs)) if jobs else set()
         asked = [name for job_id, name in jobs.items() if job_id not in running]
         for name in asked:
-            await self._request(self._boards[name], mine)
+            reason = reasons.get(name, _BLIND)
+            with stage_span("report due", {"momentus.board": name, "momentus.why": reason.why}, age=reason.age):
+                await self._request(self._boards[name], mine)
         return tuple(boards)
 
     async def _request(self, board: Board, mine: Collection[str]) -> None:
@@ -253,6 +274,12 @@ class Prober:
                     why="; ".join(proof.why),
                     missing=list(found.faulty),
                 )
+
+
+def _reason(decision: Decision, board: Board, seen: Probe, tenant: str) -> _Reason:
+    """Return why a board is due, and since when its first mark waits; a trace begins there."""
+    marks = seen.marks.get(board_key(tenant, board.name))
+    return _Reason(decision.why, timedelta(0) if marks is None else max(timedelta(0), seen.at - marks.first))
 
 
 def _is_due_blind(known: KnownSet, report: Report, now: datetime) -> bool:

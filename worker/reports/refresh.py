@@ -48,6 +48,7 @@ from worker.reports.computed_set import ComputedSet, SetComputation
 from worker.reports.history import close_days
 from worker.reports.refresh_context import RefreshContext, publish_set
 from worker.reports.refresh_times import FAILURES, QUERIES, REFRESHES
+from worker.tracing import report_span
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")
@@ -333,7 +334,9 @@ async def _compute(
     """Return the report's new set, ready to be stored."""
     spent = snapshot.spent
     computation = SetComputation(report, snapshot, stored.last, refresher.zone_of(report))
-    computed = await computation.compute(marks, digest, asked=asked, whole_every=refresher.whole_every)
+    with report_span("compute", report.name) as stage:
+        computed = await computation.compute(marks, digest, asked=asked, whole_every=refresher.whole_every)
+        stage.set_attribute("momentus.report.scope", computed.scope.why)
     QUERIES[report.name].observe(snapshot.spent - spent)
     cost_ms = (snapshot.spent - spent) * 1000
     tree = computed.tree

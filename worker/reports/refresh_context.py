@@ -21,6 +21,7 @@ from reports.source_postgres import DatabaseSnapshot, Source
 from reports.store import NewSet, ReportStore, StoredSet, set_change
 from worker.engine import TryLater
 from worker.reports.clocks import Clocks, ahead_of, fence_instant
+from worker.tracing import report_span
 
 _PUBLISH_TRIES = 5
 _ANOTHER_SET = "report: another worker has stored a set of it meanwhile; the next refresh computes the whole"
@@ -66,14 +67,18 @@ async def compute_documents(
     snapshot: DatabaseSnapshot, report: Report, *, now: datetime, zone: ZoneInfo
 ) -> Mapping[NodeId, Document]:
     """Compute every scope's document as of an instant, which may differ from the snapshot's."""
-    tree = await snapshot.tree(report)
-    rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
+    with report_span("queries", report.name):
+        tree = await snapshot.tree(report)
+        rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
 
     def write() -> Mapping[NodeId, Document]:
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         return write_documents(report, tree, totals, as_of=now, bounds=snapshot.bounds)
 
-    return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write), nodes=len(tree.nodes))
+    with report_span("roll-up", report.name):
+        return await off_loop(
+            lambda: snapshot.memo.documents(report.name, tree, rows, write), nodes=len(tree.nodes)
+        )
 
 
 async def publish_set(
@@ -87,6 +92,15 @@ async def publish_set(
     Raises:
         TryLater: other workers kept storing sets meanwhile.
     """
+    with report_span("publish", new.report) as stage:
+        facts = await _store_set(store, new, database_kept)
+        stage.set_attribute("momentus.report.state", str(facts["state"]))
+        return facts
+
+
+async def _store_set(
+    store: ReportStore, new: NewSet, database_kept: Callable[[], Awaitable[bool]] | None
+) -> dict[str, object]:
     for _ in range(_PUBLISH_TRIES):
         stored = await store.read_set(new.report, day=new.day) if new.stored is None else new.stored
         began = fence_instant(new, stored.last)

@@ -1,18 +1,6 @@
 """The Django setting ``MOMENTUS``: its options, their checks and defaults.
 
-| option | meaning | default |
-|---|---|---|
-| ``URL`` | Redis or Valkey, in the forms of ``Producer.connect`` | required |
-| ``BUDGET`` | seconds after which a call without a reply raises | 0.1 |
-| ``CONFIRM_REPLICAS`` | replicas that must have a job before a call returns | 0 |
-| ``SEAL`` | ``jobs.mail.seal.KeyRing`` that hides mails from Redis | none |
-| ``ON_COMMIT`` | database whose commit mails wait for: an alias, or True for ``default`` | mails go at once |
-| ``URGENCY``, ``STREAM``, ``ACCOUNT`` | of mails that do not say; see ``Mail`` | those of ``Mail`` |
-| ``PRIVATE_DOMAINS`` | private domains that have mailboxes; see ``Mail`` | none |
-| ``SESSIONS_URL`` | Redis of the sessions | ``URL`` |
-| ``SESSION_ABSOLUTE`` | seconds after which a session ends although it is used | 30 days |
-
-An unknown or invalid option raises ImproperlyConfigured with its name.
+`docs/django.md` has a table of them. An unknown or invalid option raises ImproperlyConfigured with its name.
 """
 
 from collections.abc import Mapping

@@ -42,6 +42,7 @@ from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
 from worker.mail.smtp.stage_times import STAGE_TIMES
 from worker.mail.smtp.transport import open_connection
+from worker.tracing import Attributes, stage_span
 
 _SECONDS: Final[dict[Stage, float]] = {"mail": 300, "rcpt": 300, "data": 120, "dot": 600}
 """RFC 5321, 4.5.3.2."""
@@ -76,6 +77,7 @@ class SMTPConnection:
         self._extensions: Mapping[str, str] = {}
         self._pipelines = False
         self._took = math.inf, math.inf
+        self._place: Attributes = {"server.address": server.host, "server.port": server.port}
         self.sent = 0
 
     @property
@@ -96,7 +98,8 @@ class SMTPConnection:
             MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_connection`.
         """
         began = monotonic()
-        self._protocol, self._extensions = await open_connection(self._server, self._on_end)
+        with stage_span("smtp open", self._place, is_call=True):
+            self._protocol, self._extensions = await open_connection(self._server, self._on_end)
         STAGE_TIMES["open"].observe(monotonic() - began)
         self._pipelines = "pipelining" in self._extensions
 
@@ -127,14 +130,19 @@ class SMTPConnection:
         followed = False
         try:
             began = monotonic()
-            replies = await self._send_envelope(protocol, letter, commands)
+            with stage_span("smtp envelope", self._place, is_call=True) as stage:
+                replies = await self._send_envelope(protocol, letter, commands)
+                stage.set_attribute("momentus.smtp.code", replies[-1].code)
             accepted = monotonic()
             self._took = accepted - began, self._took[1]
             STAGE_TIMES["envelope"].observe(accepted - began)
-            rest = await self._send_body(protocol, body, begin_effect)
+            with stage_span("smtp mark"):
+                rest = await self._send_body(protocol, body, begin_effect)
             STAGE_TIMES["mark"].observe(monotonic() - accepted)
             followed = self._pipelines and max(self._took) < _QUICK and pass_on()
-            text = await self._send_dot(protocol, rest, held=followed)
+            with stage_span("smtp dot", self._place, is_call=True) as stage:
+                reply = await self._send_dot(protocol, rest, held=followed)
+                stage.set_attribute("momentus.smtp.code", reply.code)
         except MailRefused:
             raise  # the connection is in order, or has been closed
         except BaseException:
@@ -142,7 +150,7 @@ class SMTPConnection:
                 self.close()
             raise
         self.sent += 1
-        return Acceptance(text, refused_recipients(letter, replies) if len(letter.recipients) > 1 else {})
+        return Acceptance(reply.text, refused_recipients(letter, replies) if len(letter.recipients) > 1 else {})
 
     def close(self) -> None:
         """Close at once, without a QUIT."""
@@ -268,7 +276,7 @@ class SMTPConnection:
             raise ConnectionBroken("data", EOFError(f"{early.code} before the dot"))
         raise MailRefused(Refusal("dot", early.code, early.text))
 
-    async def _send_dot(self, protocol: SMTPProtocol, rest: bytes, *, held: bool) -> str:
+    async def _send_dot(self, protocol: SMTPProtocol, rest: bytes, *, held: bool) -> SMTPReply:
         began = monotonic()
         try:
             (reply,) = await protocol.send_commands(rest + b".\r\n", (_SECONDS["dot"],), held=held)
@@ -277,7 +285,7 @@ class SMTPConnection:
         self._took = self._took[0], monotonic() - began
         STAGE_TIMES["dot"].observe(self._took[1])
         if is_completion(reply):
-            return reply.text
+            return reply
         if not is_refusal(reply):
             # 354 again: the mail's outcome is unknown, and later replies can no longer be matched.
             self.close()

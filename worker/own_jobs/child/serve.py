@@ -13,6 +13,7 @@ from jobs.run import Run
 from worker.own_jobs.child.channel import Channel
 from worker.own_jobs.decision_json import decision_json, error_json
 from worker.own_jobs.frames import Message, read_frame
+from worker.tracing import continued_trace
 
 
 def serve_jobs(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
@@ -22,7 +23,8 @@ def serve_jobs(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
         while (message := read_frame(stream)) is not None:
             _bind(message)
             channel = Channel(stream)
-            channel.send_outcome(_carry_out(handlers[message["kind"]], message, channel))
+            with continued_trace(message["trace"]):
+                channel.send_outcome(_carry_out(handlers[message["kind"]], message, channel))
 
 
 def _bind(message: Message) -> None:

@@ -1,0 +1,124 @@
+"""Recording of spans by OpenTelemetry: what :mod:`worker.tracing` does where a worker traces.
+
+It is loaded with the first provider, so that a worker that does not trace loads nothing of it.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from producers.tracing import LONGEST_STATE, SCHEMA
+
+if TYPE_CHECKING:
+    from producers.envelope import Envelope
+    from worker.engine.lane import Claim
+
+Attributes = Mapping[str, str | int | float]
+_MEMBER: Final = re.compile(r"[a-z][a-z0-9_*/-]{0,240}(?:@[a-z][a-z0-9_*/-]{0,13})?=[!-+\--<>-~]{1,256}")
+"""Member of a tracestate. OpenTelemetry logs one of another form as it is, and it may be anybody's text."""
+_MOST_MEMBERS: Final = 32
+_LONGEST_PARENT: Final = 512
+_FORMAT: Final = TraceContextTextMapPropagator()
+_PROCESS: Final[Attributes] = {
+    "messaging.system": "momentus",
+    "messaging.operation.name": "process",
+    "messaging.operation.type": "process",
+}
+
+
+class RecordedSpan:
+    """A span, current from `with` to its end. An exception that leaves it is its failure, without its message."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Self:
+        self._token = attach(trace.set_span_in_context(self._span))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        detach(self._token)
+        if error is not None:
+            self._record_exception(error)
+        self._span.end()
+
+    def set_attribute(self, name: str, value: str | float) -> None:
+        """Set an attribute."""
+        self._span.set_attribute(name, value)
+
+    def record_failure(self, error_type: str) -> None:
+        """Record a failure that nobody raises here."""
+        self._span.set_attribute("error.type", error_type)
+        self._span.set_status(trace.StatusCode.ERROR)
+
+    def _record_exception(self, error: BaseException) -> None:
+        code = getattr(getattr(error, "reply", None), "code", None)  # of a mail server's refusal
+        if code is not None:
+            self._span.set_attribute("momentus.smtp.code", code)
+        self.record_failure(type(error).__name__ if code is None else str(code))
+
+
+class SpanRecorder:
+    """Maker of spans for one provider."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self._tracer = provider.get_tracer("momentus", schema_url=SCHEMA)
+
+    def stage_span(
+        self, name: str, attributes: Attributes | None, *, is_call: bool, age: timedelta
+    ) -> RecordedSpan:
+        """See :func:`worker.tracing.stage_span`."""
+        kind = trace.SpanKind.CLIENT if is_call else trace.SpanKind.INTERNAL
+        began = time.time_ns() - round(age.total_seconds() * 1e9) if age else None
+        return RecordedSpan(self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=began))
+
+    def attempt_span(self, claim: "Claim", envelope: "Envelope | None") -> RecordedSpan:
+        """See :func:`worker.tracing.attempt_span`."""
+        parent = None if envelope is None else read_context(envelope.traceparent, envelope.tracestate)
+        attributes = {
+            **_PROCESS,
+            "messaging.destination.name": claim.lane,
+            "messaging.message.id": claim.id,
+            "messaging.momentus.kind": envelope.kind if envelope else "",
+            "messaging.momentus.attempt": claim.attempt,
+            "messaging.momentus.waited_ms": max(0, claim.claimed_ms - claim.due_ms),
+        }
+        span = self._tracer.start_span(
+            f"process {claim.lane}",
+            context=parent or Context(),
+            kind=trace.SpanKind.CONSUMER,
+            attributes=attributes,
+            links=[trace.Link(trace.get_current_span(parent).get_span_context())] if parent else (),
+        )
+        return RecordedSpan(span)
+
+    def current_trace_id(self) -> str:
+        """See :func:`worker.tracing.current_trace_id`."""
+        context = trace.get_current_span().get_span_context()
+        return trace.format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def read_context(parent: str, state: str) -> Context | None:
+    """Return the context of a traceparent; None if it is none. A tracestate that is none is left out."""
+    if not parent or len(parent) > _LONGEST_PARENT:
+        return None
+    carrier = {"traceparent": parent, "tracestate": state} if _is_state(state) else {"traceparent": parent}
+    return _FORMAT.extract(carrier) or None  # an empty one if it is no traceparent
+
+
+def _is_state(state: str) -> bool:
+    if not state or len(state) > LONGEST_STATE:
+        return False
+    members = state.split(",")
+    return len(members) <= _MOST_MEMBERS and all(_MEMBER.fullmatch(member) for member in members)
