@@ -64,6 +64,7 @@ _LATER = {
     "mail": ("ops.mail.commands", "MAIL"),
     "metrics": ("ops.metrics.commands", "METRICS"),
     "reports": ("ops.reports.commands", "REPORTS"),
+    "schedules": ("ops.schedules.commands", "SCHEDULES"),
     "sessions": ("ops.sessions.commands", "SESSIONS"),
     "workers": ("ops.workers.commands", "WORKERS"),
 }

@@ -124,7 +124,18 @@ _PRODUCER = (
 the refusals that a provider's webhook reports, and adds addresses to the suppression list and removes them."""
 
 _COUNTED = (
-    *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),
+    *(
+        "crons",
+        "counters",
+        "workers",
+        "worker:*",
+        "holds",
+        "dataset",
+        "leases:*",
+        "retrying:*",
+        "dead:*",
+        "parked:*",
+    ),
     *("promises", "promises:*", "minute:*", "limits", "buckets", "blocked:*", "occupying:*", "held_back:*"),
 )
 _CONSOLE = (

@@ -267,6 +267,12 @@ OPS: Mapping[str, str] = {
     "{0} is not a job's id; give a printable id of at most {1} characters": (
         "{0} no es el id de un trabajo; dé un id imprimible de {1} caracteres como máximo"
     ),
+    "{0} is not a schedule's name; give one of ./run ops schedules list": (
+        "{0} no es el nombre de un horario; dé uno de ./run ops schedules list"
+    ),
+    "NAME: no live worker has a schedule {0} in the group {1}; see ./run ops schedules list": (
+        "NAME: ningún worker vivo tiene un horario {0} en el grupo {1}; véase ./run ops schedules list"
+    ),
     "{0} is not a worker's id; give its 16 hex digits, see ./run ops workers list": (
         "{0} no es el id de un worker; dé sus 16 cifras hexadecimales, véase ./run ops workers list"
     ),

@@ -51,6 +51,18 @@ SPANISH: Mapping[str, str] = {
     "compute a report now": "calcular un informe ahora",
     "a declared report": "un informe declarado",
     "serve the operators' page, on this machine only": "servir la página de operación, solo en esta máquina",
+    # Schedules
+    "list the schedules of the live workers, and run one now": (
+        "listar los horarios de los workers vivos, y ejecutar uno ahora"
+    ),
+    "list the schedules of the live workers, with their last and next run": (
+        "listar los horarios de los workers vivos, con su última y su próxima ejecución"
+    ),
+    "queue the job of a schedule now, once, as its tick would": (
+        "poner en la cola el trabajo de un horario ahora, una vez, como a su hora"
+    ),
+    "a schedule, as schedules list shows it": "un horario, como lo da schedules list",
+    "its lane group (default mail)": "su grupo de carriles (por defecto mail)",
     # Workers
     "list the live workers; quiet, resume or stop one": "listar los workers vivos; pausar, reanudar o parar uno",
     "list the live workers: state, version, slots, and how late loop and leases are": (

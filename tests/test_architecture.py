@@ -53,6 +53,7 @@ ONLY_PARTS = {
     ("reports", "producers"): {"producers.keys", "producers.node_ids"},
     ("ledger", "reports"): {"reports.connection_postgres", "reports.triggers"},
     ("ops", "worker"): {
+        "worker.crons",
         "worker.fleet_keys",
         "worker.mail.smtp.token",
         "worker.mail.accounts.token_google",
@@ -61,7 +62,7 @@ ONLY_PARTS = {
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
 reports share the names of keys and the form of ids; `ops doctor` asks for tokens by the code that workers use, and
-operators reach one worker by the keys that it reads."""
+operators reach one worker by the keys that it reads, and run a cron as it does."""
 FRAMEWORKS = ("client", "package")
 """What the wheel alone has: modules for frameworks, which import the rooms by the wheel's name."""
 LEAVES = {"jobs", "producers", "sessions"}

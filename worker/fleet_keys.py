@@ -3,6 +3,11 @@
 from producers.keys import LaneKeys
 
 
+def schedules_key(keys: LaneKeys, worker_id: str) -> str:
+    """Return the key of a STRING, JSON: the crons of a worker in this lane group (`worker.crons`)."""
+    return f"{keys.worker(worker_id)}:schedules"
+
+
 def order_key(keys: LaneKeys, worker_id: str) -> str:
     """Return the key of a STRING: the latest order to a worker (`worker.engine.orders`)."""
     return f"{keys.worker(worker_id)}:order"

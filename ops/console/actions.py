@@ -94,6 +94,13 @@ ACTIONS: Mapping[str, Action] = {
     "release-limit": Action(
         place=_LIMIT, word="release", role="operate", target="limit", fields=(("--group", "group"),)
     ),
+    "run-schedule": Action(
+        place=("ops.schedules.commands", "SCHEDULES"),
+        word="run",
+        role="operate",
+        target="schedule",
+        fields=(("--group", "group"),),
+    ),
     "quiet-worker": Action(place=_WORKERS, word="quiet", role="operate", target="worker"),
     "resume-worker": Action(place=_WORKERS, word="resume", role="operate", target="worker"),
     "stop-worker": Action(place=_WORKERS, word="stop", role="operate", target="worker"),

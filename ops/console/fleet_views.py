@@ -1,4 +1,4 @@
-"""Views of what keeps the queue going: workers, limits and stored reports."""
+"""Views of what keeps the queue going: workers, schedules, limits and stored reports."""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from ops.console.visit import ConsoleVisit
 from ops.depth.read import read_depth
 from ops.limits.texts import rate_text, state_text
 from ops.reports.stored import read_stored_reports
+from ops.schedules.known import list_schedules, read_now
+from ops.schedules.texts import RUNS, schedule_text
 from ops.workers.texts import STATES
 from producers.keys import LaneKeys
 from producers.limits.limit import LimitError
@@ -89,6 +91,15 @@ async def show_workers(visit: ConsoleVisit, tools: Tools, _match: re.Match[str])
     """Return the live workers with their state, slots, delays and troubles."""
     depth = await read_depth(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound)
     return render_page("workers.html", visit, depth=depth, states=STATES[visit.language])
+
+
+async def show_schedules(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
+    """Return the schedules of the live workers, with their last and next runs."""
+    found = await list_schedules(tools.redis)
+    unserved = RUNS[visit.language]["unserved"]
+    texts = [schedule_text(one.cron.schedule, visit.language) if one.cron else unserved for one in found]
+    now = await read_now(tools.redis)
+    return render_page("schedules.html", visit, schedules=found, texts=texts, now=now)
 
 
 async def show_reports(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:

@@ -9,7 +9,7 @@
     a change of many GET /bulk, /bulk/N      such changes, and progress     POST /bulk/N/stop    stops one
     GET /mail               accounts, uncertain mails, suppressed addresses
     GET /limits?key=...     limits, one limit              GET /reports         age and cost of reports
-    GET /workers            workers, to quiet and stop
+    GET /workers            workers, to quiet and stop     GET /schedules       last and next runs
     GET /sessions?user=...  a user's sessions
     GET /audit, /audit/N    changes, one change            GET /metrics         the fleet, for Prometheus
     GET /language/LANG      es or en
@@ -222,6 +222,7 @@ _VIEWS: dict[str, tuple[Role, View]] = {
     r"/mail": ("view", mail_views.show_mail),
     r"/limits": ("view", fleet_views.show_limits),
     r"/workers": ("view", fleet_views.show_workers),
+    r"/schedules": ("view", fleet_views.show_schedules),
     r"/reports": ("view", fleet_views.show_reports),
     r"/sessions": ("admin", mail_views.show_sessions),
     r"/audit": ("view", views.show_audit),

@@ -4,6 +4,17 @@ from ops.language import Language
 
 WORDS: dict[Language, dict[str, str]] = {
     "es": {
+        "schedules": "Horarios",
+        "schedules_how": "Los que tienen los workers vivos. «Ejecutar ahora» pone en la cola el trabajo una vez, "
+        "como a su hora; el horario sigue igual.",
+        "no_schedules": "Ningún worker vivo tiene horarios.",
+        "name": "Nombre",
+        "schedule": "Horario",
+        "overlaps": "(puede solaparse)",
+        "last_tick": "Última (UTC)",
+        "next_tick": "Próxima (UTC)",
+        "due_now": "ya toca",
+        "do_run-schedule": "Ejecutar ahora",
         "workers_page": "Workers",
         "workers_how": "Uno en pausa no toma trabajos nuevos, termina los que tiene y sigue vivo; uno que se "
         "para, además acaba. Lo leen con su próxima señal, en unos segundos.",
@@ -45,6 +56,17 @@ WORDS: dict[Language, dict[str, str]] = {
         "mismatched": "la auditoría halló diferencias el",
     },
     "en": {
+        "schedules": "Schedules",
+        "schedules_how": "Those of the live workers. Run now queues the job once, as its tick would; the "
+        "schedule goes on as before.",
+        "no_schedules": "No live worker has a schedule.",
+        "name": "Name",
+        "schedule": "Schedule",
+        "overlaps": "(may overlap)",
+        "last_tick": "Last (UTC)",
+        "next_tick": "Next (UTC)",
+        "due_now": "due now",
+        "do_run-schedule": "Run now",
         "workers_page": "Workers",
         "workers_how": "A quiet worker claims no new jobs, finishes the running ones and stays; one that is "
         "stopped also exits. They read it with their next heartbeat, within seconds.",

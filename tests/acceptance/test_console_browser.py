@@ -212,7 +212,7 @@ async def test_a_console_that_is_away_is_seen_and_comes_back(own_valkey: Any, ta
 
 PATHS = (
     *("/", f"/lanes/{LANE}", "/jobs", "/jobs?state=uncertain", "/failures", "/bulk", "/mail", "/audit", "/job"),
-    *("/limits", "/reports", "/workers"),
+    *("/limits", "/reports", "/workers", "/schedules"),
 )
 
 

@@ -37,8 +37,11 @@ from tests.command_line import run_ops
 from tests.name_server import name_server
 from tests.notes import LANE, Note, running
 from tests.support import eventually
+from worker.crons import write_crons
 from worker.engine import GiveUp, LaneSlots, Park, Worker
 from worker.engine.handler import handler
+from worker.fleet_keys import schedules_key
+from worker.mail.erase import erase_cron
 from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
 
@@ -84,7 +87,7 @@ FIRST_WORDS = {
     "mail": {"mail"},
     "reports": {"reports"},
     "ledger": {"db", "ledger"},
-    "workers": {"workers"},
+    "workers": {"workers", "schedules"},
     "sessions": {"sessions"},
     "installation": {"acl", "settings", "doctor"},
 }
@@ -186,8 +189,10 @@ async def test_each_example_about_workers_does_something(valkey_url: str, redis:
     keys, facts = LaneKeys("mail"), {"host": "h", "pid": 1, "lanes": {}, "state": "runs"}
     await redis.set(keys.worker(WORKER), json.dumps(facts))
     await redis.zadd(keys.workers, {WORKER: 1})
+    await redis.set(schedules_key(keys, WORKER), write_crons([erase_cron()]))
     printed = await run_examples("workers", valkey_url)
     assert WORKER in printed["workers list"]
+    assert "mail.erase" in printed["schedules list"]
 
 
 async def test_each_example_about_mails_does_something(

@@ -10,20 +10,16 @@ time, so that no tick is queued twice.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from redis.exceptions import RedisError
 
 import background
-from jobs.schedule import Schedule
-from producers.envelope import write_envelope
 from producers.keys import LaneKeys
-from producers.link import Argument, Link
-from producers.link.script import Script
-from worker.engine.store import engine_script
+from producers.link import Link
+from worker.crons import Cron as Cron, declare_crons, queue_tick
 from worker.events import emit, event
 
 _CLOCK_FAILED = event("clock.failed")
@@ -34,37 +30,20 @@ _AHEAD = timedelta(hours=1)
 """Same as in tick.lua."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
-    """A job with a schedule.
-
-    Attributes:
-        name: must not change; the last tick is stored under it.
-        kind, lane, payload: the job.
-        overlap: True if a tick may be queued while the job of the previous tick waits or runs.
-        version: of the payload.
-    """
-
-    name: str
-    schedule: Schedule
-    kind: str
-    lane: str
-    payload: Mapping[str, object] = field(repr=False)
-    overlap: bool = False
-    version: int = 1
-
-
 class CronClock:
     """The loop that requests the ticks of a worker's crons.
 
     Args:
         link: to Redis.
+
+    Attributes:
+        declarations: the crons of each lane group, by its tag, for the heartbeat.
     """
 
     def __init__(self, link: Link, crons: Sequence[Cron]) -> None:
         self._link = link
         self._crons = crons
-        self._tick = Script(engine_script("tick"))
+        self.declarations = declare_crons(crons)
 
     async def run(self) -> None:
         """Run all crons until cancelled. While Redis is away, ticks wait: they are still due when it is back.
@@ -81,15 +60,7 @@ class CronClock:
         Returns:
             1: queued; 0: an earlier call queued it; -1: the job of the previous tick has not ended.
         """
-        keys = LaneKeys(cron.lane)
-        stamp = round(tick.timestamp() * 1000)
-        # Without overlap all ticks share one id, which is in use while the job of one of them is unfinished.
-        job_id = f"{keys.tag}cron:{cron.name}" + (f":{stamp}" if cron.overlap else "")
-        payload = write_envelope(cron.kind, cron.payload, enqueued_ms=stamp, payload_version=cron.version)
-        names = [keys.queue, keys.wake, keys.counters, keys.crons, f"arq:job:{job_id}", keys.dead]
-        alone = int(not cron.overlap)
-        arguments: list[Argument] = [cron.lane, keys.tag, cron.name, stamp, job_id, payload, alone]
-        return int(await self._tick.run(self._link.call, names, arguments))
+        return await queue_tick(self._link.call, cron, tick)
 
     async def now(self) -> datetime:
         """Return Redis's time: a worker's own clock is not trusted."""

@@ -11,11 +11,13 @@ import orjson
 from redis.exceptions import RedisError
 
 import background
+from producers.keys import LaneKeys
+from producers.link.command import Argument
 from producers.link.sync import Calls
 from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
-from worker.fleet_keys import order_key
+from worker.fleet_keys import order_key, schedules_key
 from worker.troubles import TROUBLES, Trouble
 
 _MISSED_BEATS = 5
@@ -31,12 +33,14 @@ def send_heartbeat(
     every: timedelta,
     room: float = math.inf,
     state: Mapping[str, object],
+    schedules: Mapping[str, bytes],
 ) -> dict[str, bytes | None]:
     """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs.
 
     Args:
         room: free slots under the ceiling of all lanes; infinity without one.
         state: further facts about the worker.
+        schedules: the declarations of its crons, by the tags of their groups.
 
     Returns:
         The order to this worker that each group has, by its tag.
@@ -55,14 +59,15 @@ def send_heartbeat(
                 ("HGET", keys.dataset, "id"),
                 ("GET", order_key(keys, worker_id)),
                 *[("ZCARD", lane.keys.queue) for lane in members],
+                *_declaration(keys, worker_id, schedules, life_ms),
             ]
         )
         refusals = [reply for reply in replies if isinstance(reply, RedisError)]
         if refusals:  # the other groups still get theirs
             fault = fault or refusals[0]
             continue
-        _, _, _, data_id, orders[keys.tag], *lengths = replies
-        _note(data[keys.tag], data_id, lengths)
+        _, _, _, data_id, orders[keys.tag], *rest = replies
+        _note(data[keys.tag], data_id, rest[: len(members)])
     if fault:
         raise fault
     return orders
@@ -72,8 +77,16 @@ def remove_heartbeat(link: Calls, worker_id: str, lanes: Iterable[Lane]) -> None
     """Remove the heartbeat of a worker that has shut down properly."""
     for members in _groups(lanes):
         keys = members[0].keys
-        link.call("DEL", keys.worker(worker_id), order_key(keys, worker_id))
+        link.call("DEL", keys.worker(worker_id), order_key(keys, worker_id), schedules_key(keys, worker_id))
         link.call("ZREM", keys.workers, worker_id)
+
+
+def _declaration(
+    keys: LaneKeys, worker_id: str, schedules: Mapping[str, bytes], life_ms: int
+) -> list[tuple[Argument, ...]]:
+    """Return the command that declares the crons of a group; none for a group without crons."""
+    declared = schedules.get(keys.tag)
+    return [] if declared is None else [("SET", schedules_key(keys, worker_id), declared, "PX", life_ms)]
 
 
 def _note(data: DataSet, found: bytes | None, lengths: list[int]) -> None:

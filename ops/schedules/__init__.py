@@ -1,0 +1,1 @@
+"""Commands for schedules: list them, and run one now."""
