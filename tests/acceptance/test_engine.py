@@ -262,6 +262,39 @@ async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
     assert await conserved(redis)
 
 
+async def test_jobs_that_lost_their_worker_together_have_their_last_run_one_by_one(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    """So the one that takes its worker down is dead alone, whoever of them it is."""
+    receipts = [await producer.send(Note(text)) for text in ("poison", "a", "b", "c")]
+    one = Worker(
+        [handler(_nothing, kind=Note.kind)],
+        redis_url=valkey_url,
+        lanes=[LaneSlots(LANE, 4)],
+        handle_signals=False,
+        lease=timedelta(milliseconds=50),
+        crash_limit=3,
+    )
+    store, lane = one.shards[0].store, one.lanes[0]
+
+    async def claim() -> list[Claim]:
+        return list((await store.run_cycle([], [(lane, 4)])).claims)
+
+    assert [len(await eventually(claim)) for _ in range(2)] == [4, 4]
+
+    async def run_each_but_the_poison() -> bool:
+        claims = await claim()
+        assert len(claims) <= 1
+        done = [Completion(last, "done", timedelta(0), b"", timedelta(0), "") for last in claims]
+        await store.run_cycle([(lane, [end for end in done if end.claim.id != receipts[0].id])], [])
+        return not await redis.zcard(KEYS.queue)
+
+    await eventually(run_each_but_the_poison)
+    await one.close()
+    assert [one.decode() for one in await redis.zrange(KEYS.dead, 0, -1)] == [receipts[0].id]
+    assert await conserved(redis)
+
+
 async def held_up(redis: Redis, url: str, receipt: Receipt, *, claims: int, taken_over: bool) -> bool:
     """A worker that is paused beyond each of its leases, and tells so before or after the job is claimed anew.
 

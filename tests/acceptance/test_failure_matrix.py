@@ -16,14 +16,41 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from jobs import NamedJob
 from local.embedded.binaries import find_valkey
+from producers import Producer, Receipt
+from producers.keys import LaneKeys
 from tests.failure_scene import KEYS, PATIENCE, FailureScene, Verdict, failing
 from tests.own_postgres import crash, own_postgres
+from tests.own_worker import FOLDER
 from tests.support import OwnValkey, ask_valkey, eventually
 from tests.topologies import Sentinels, sentinels
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]
 ROOT = Path(__file__).parents[2]
+
+
+# Workers that are killed
+
+
+@pytest.mark.long
+async def test_a_job_that_takes_all_memory_is_dead_alone(
+    valkey_url: str, redis: Redis, producer: Producer, database: str, tmp_path: Path
+) -> None:
+    """F3: what runs beside it whenever it takes its worker down is carried out all the same, and mails arrive."""
+    heavy, keys = {"WORKER__JOBS": "shop.heavy", "WORKER__JOBS_FOLDER": str(FOLDER)}, LaneKeys("jobs")
+    beside = [await producer.send(NamedJob("light.compute", {"seconds": 0.8})) for _ in range(4)]
+    guilty = await producer.send(NamedJob("heavy.compute", {"seconds": 0.4}))
+    async with failing(tmp_path, database, valkey_url, **heavy) as it:
+        await eventually(lambda: redis.zscore(keys.dead, guilty.id), timeout=PATIENCE)
+        assert b"crash_loop" in (await redis.lrange(keys.history(guilty.id), 0, -1))[-1]
+        for receipt in beside:
+            await eventually(lambda receipt=receipt: is_done(producer, receipt), timeout=PATIENCE)
+        assert await it.verdict() == Verdict()
+
+
+async def is_done(producer: Producer, receipt: Receipt) -> bool:
+    return (await producer.result(receipt.id)).state == "done"
 
 
 # Redis takes no writes

@@ -96,6 +96,7 @@ async def test_the_queue_does_what_its_model_says_for_a_hundred_thousand_steps(
         pytest.param(
             "take_out", "redis.call('DEL', 'arq:job:' .. id, ", "redis.call('DEL', ", id="keeps a payload"
         ),
+        pytest.param("claim", "if suspect and does_suspect_run()", "if false", id="runs suspects together"),
         pytest.param("enqueue", "'accepted:' .. lane, added)", "'accepted:' .. lane, 0)", id="counts nothing"),
     ],
 )

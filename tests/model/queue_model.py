@@ -47,6 +47,9 @@ class Look:
     passed_over: int = 0
 
 
+_SUSPECT_PAUSE = 1000
+
+
 def stamped(payload: bytes, due: int) -> bytes:
     """An envelope of ours, with the instant from which the job's age counts."""
     return payload[:-1] + b',"q":%d}' % due
@@ -240,10 +243,19 @@ class QueueModel:
             assert job.id not in look.taken or self._has_room(job), (
                 f"{job.id} was claimed from a limit without room"
             )
+            if self._waits_for_suspect(job):
+                job.due = job.deadline = now + _SUSPECT_PAUSE
+                return False
             if job.id in self.tokens:
                 look.passed_over += 1
                 return False
         return not self._ends_here(now, job)
+
+    def _waits_for_suspect(self, job: Job) -> bool:
+        """Whether another job runs that, like this one, would be dead if it lost its lease once more."""
+        last = 10 * (self._crash_limit - 1)
+        is_suspect = job.deadline is not None and last <= job.lapses + 10 < last + 10
+        return is_suspect and any(one.id in self.tokens and one.lapses >= last for one in self.jobs.values())
 
     def _waits(self, job: Job, look: Look) -> bool:
         """Whether the claim held it back, which it may only do when its limit has no room."""

@@ -23,7 +23,7 @@
 -- ARGV[4]  k; 0: lease no job, but wake another worker if jobs wait
 -- ARGV[5]  lease (ms)
 -- ARGV[6]  number of lost leases after which a job is dead with reason crash_loop; one that its worker reports later
---          counts as a tenth
+--          counts as a tenth. A job that would be dead after one more runs beside no other such job of the group
 -- ARGV[7]  id of the data that the worker knows, "" for none
 -- ARGV[8]  1: end at once if no job is due, without a look at leases and limits; for a claim behind a blocking read
 --
@@ -257,6 +257,38 @@ local function lapsed_once_too_often(id, attempt)
   return false
 end
 
+local SUSPECT = 10 * (crash_limit - 1) -- tenths of lost leases, from which the next one is the last
+local PAUSE = 1000 -- (ms)
+local suspect_runs -- nil until it is asked for
+
+-- True if a job runs that would be dead if it lost its lease. Jobs that lost one are few, unless many workers just died.
+local function does_suspect_run()
+  if suspect_runs == nil then
+    suspect_runs = false
+    local all = redis.call('HGETALL', lapses)
+    for at = 1, #all, 2 do
+      if (tonumber(all[at + 1]) or 0) >= SUSPECT and redis.call('EXISTS', 'arq:in-progress:' .. all[at]) == 1 then
+        suspect_runs = true
+        break
+      end
+    end
+  end
+  return suspect_runs
+end
+
+-- True if a job whose lease lapsed is dead after one more. Of jobs that lose their workers together, again and again, one
+-- may take them down; so that it takes no other with it at last, each has its last run without the others.
+local function is_suspect(id)
+  local lost = 10 + (tonumber(redis.call('HGET', lapses, id) or 0) or 0)
+  return lost >= SUSPECT and lost < 10 * crash_limit
+end
+
+-- Let a lapsed job stay lapsed for a while.
+local function postpone(id)
+  redis.call('ZADD', queue, now + PAUSE, id)
+  redis.call('ZADD', leases, now + PAUSE, id)
+end
+
 -- A limit that nobody defined may be held, and jobs may still wait for one that was removed.
 local has_limits = redis.call('HLEN', 'momentus:' .. tag .. ':limits') + redis.call('HLEN', 'momentus:' .. tag .. ':limited') > 0
 local rules = has_limits and require_claim_limits() or nil
@@ -329,6 +361,11 @@ local function take(id, payload, failed, deadline, own_key, due)
   if rules and not rules.let_through(id, own_key, due) then
     return
   end
+  local suspect = deadline and is_suspect(id)
+  if suspect and does_suspect_run() then
+    postpone(id)
+    return
+  end
   local attempt = tonumber(failed or 0) + (deadline and 2 or 1)
   if not redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'NX', 'PX', lease - 1) then
     pass_over(id)
@@ -340,6 +377,7 @@ local function take(id, payload, failed, deadline, own_key, due)
   if deadline and lapsed_once_too_often(id, attempt - 1) then
     return
   end
+  suspect_runs = suspect or suspect_runs
   if string.sub(payload, 1, 5) ~= '{"v":' then
     adopt(id)
   end
