@@ -1,8 +1,8 @@
 """Producer and sessions of a Flask application: an extension with `init_app`.
 
 The producer and the sessions belong to the application. They may be made before a fork (``gunicorn --preload``)
-and under gevent: each process opens its own connections at its first call. `flask.session` stays as it is; the
-login is `current_visit()`, under a cookie of its own.
+and under gevent: each process opens its own connections. `flask.session` stays as it is; the login is
+`current_visit()`, under a cookie of its own.
 
 Every request that changes something and was caused by a page of another site is rejected (403); an unavailable
 Redis gives 503, unless the application has its own handlers for `NotEnqueued` and `SessionsUnavailable`.

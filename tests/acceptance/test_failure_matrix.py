@@ -38,7 +38,8 @@ async def test_a_job_that_takes_all_memory_is_dead_alone(
     valkey_url: str, redis: Redis, producer: Producer, database: str, tmp_path: Path
 ) -> None:
     """F3: what runs beside it whenever it takes its worker down is carried out all the same, and mails arrive."""
-    heavy, keys = {"WORKER__JOBS": "shop.heavy", "WORKER__JOBS_FOLDER": str(FOLDER)}, LaneKeys("jobs")
+    heavy: dict[str, Any] = {"WORKER__JOBS": "shop.heavy", "WORKER__JOBS_FOLDER": str(FOLDER)}
+    keys = LaneKeys("jobs")
     beside = [await producer.send(NamedJob("light.compute", {"seconds": 0.8})) for _ in range(4)]
     guilty = await producer.send(NamedJob("heavy.compute", {"seconds": 0.4}))
     async with failing(tmp_path, database, valkey_url, **heavy) as it:

@@ -38,10 +38,10 @@ async def number_of_tasks(dsn: str) -> int:
         await connection.close()
 
 
-def run(site: Path, library: str, *arguments: str) -> list[str]:
+def run(site: Path, library: str, *arguments: str, name: str = "by") -> list[str]:
     """Run an application; its lines of output."""
     done = subprocess.run(
-        [application_python(), "-W", "error", PLACE / f"by_{library}.py", *arguments],
+        [application_python(), "-W", "error", PLACE / f"{name}_{library}.py", *arguments],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -83,3 +83,34 @@ async def test_django_is_told_what_it_must_do(site: Path, tasks: str, valkey_url
     assert "Django's database 'other' is sqlite" in other
     assert "connections['default']" in handler
     assert "transaction of the Django connection has failed" in failed
+
+
+ADDRESSES = ["ana@example.com", "ana@example.com", "eva@example.com", "leo@example.com"]
+
+
+async def staged_addresses(dsn: str) -> list[str]:
+    return sorted(row["payload"]["k"]["to"] for row in await staged_rows(dsn))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("ending", "tasks_left"), [("commit", 1), ("alone", 1), ("rollback", 0)])
+async def test_djangos_mails_at_level_ledger_are_rows_of_its_transaction(
+    site: Path, tasks: str, valkey_url: str, redis: Redis, ending: str, tasks_left: int
+) -> None:
+    unknown, on_commit = run(site, "django", tasks, valkey_url, "ledger", ending, name="mail_by")
+    assert await staged_addresses(tasks) == ADDRESSES * tasks_left
+    assert await number_of_tasks(tasks) == tasks_left
+    assert await redis.zcard(LaneKeys("mail.normal").queue) == 0
+    assert "must be redis, fallback or ledger, not 'sometimes'" in unknown
+    assert on_commit.startswith("ON_COMMIT: leave it out")
+
+
+@pytest.mark.timeout(600)
+async def test_djangos_mails_at_level_fallback_are_rows_while_redis_is_away(
+    site: Path, tasks: str, valkey_url: str, redis: Redis
+) -> None:
+    run(site, "django", tasks, "redis://127.0.0.1:1/0", "fallback", "commit", name="mail_by")
+    assert await staged_addresses(tasks) == ADDRESSES
+    run(site, "django", tasks, valkey_url, "fallback", "alone", name="mail_by")
+    assert await redis.zcard(LaneKeys("mail.normal").queue) == len(ADDRESSES)
+    assert await staged_addresses(tasks) == ADDRESSES

@@ -1,7 +1,7 @@
 """Parser of addresses as Django has them, ``Ana <ana@example.com>``. Pure.
 
-Only this form and a plain address are read. All else is refused rather than guessed: a text that a parser may take
-for two addresses is how a name that a user chose becomes a second recipient.
+Only this form and a plain address are read. All else is refused rather than guessed: a name that a user chose must
+not become a second recipient.
 """
 
 import re

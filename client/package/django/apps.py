@@ -1,7 +1,6 @@
 """The application ``momentus_client.django`` of INSTALLED_APPS: loads at the start what the first request needs.
 
-It has no models. Mails, sessions and tasks work without it; the first call of each process then loads their
-libraries, which takes some tenths of a second.
+It has no models. Without it the first call of each process loads the libraries, in some tenths of a second.
 """
 
 from django.apps import AppConfig

@@ -1,17 +1,19 @@
-"""EMAIL_BACKEND: one job for each message, queued when the call returns.
+"""EMAIL_BACKEND: one job for each message, queued or staged when the call returns.
 
 A worker sends it later, so an address that the mail server refuses raises nothing here. Raised at once, with
-nothing queued: what can be seen in the message itself (`MailError`, by the field), and `NotEnqueued` when Redis
-did not take it. With ``ON_COMMIT`` a message is checked at once and queued after the commit; see :mod:`.commit`.
+nothing queued: `MailError`, by the message's field, and `NotEnqueued`. With ``ON_COMMIT`` a message is checked at
+once and queued after the commit. With ``LEVEL`` it is a row of the open transaction, or of one of its own.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
 from momentus_client.django.commit import after_commit, check_mails
 from momentus_client.django.configuration import NAMES, with_options
 from momentus_client.django.connections import producer
@@ -31,8 +33,7 @@ class EmailBackend(BaseEmailBackend):
     """Queue mails instead of sending them.
 
     Args:
-        fail_silently: True to log a mail that Redis did not take, and go on. A message that is refused raises all
-            the same: it would be refused again.
+        fail_silently: True to log a mail that Redis did not take. A message that is refused raises.
         alias: name in MAILERS, from Django 6.1 on.
         options: those of ``MOMENTUS``, in lower case, for this connection alone: ``urgency="bulk"``.
 
@@ -51,7 +52,10 @@ class EmailBackend(BaseEmailBackend):
             **({} if alias is None else {"alias": alias, **unknown})
         )  # which refuses them by the alias
         self.fail_silently = fail_silently
-        self._configuration = with_options(_own_options(options))
+        self._configuration = own = with_options(_own_options(options))
+        self._place = {} if own.level == "redis" else {"level": own.level, "connection": own.database}
+        if own.level == "ledger" and own.on_commit:
+            raise ImproperlyConfigured("ON_COMMIT: leave it out; mails of LEVEL 'ledger' wait for the commit")
 
     def send_messages(self, email_messages: Sequence[EmailMessage] | None) -> int:
         """Queue messages and return their number; of each thousand, all or none are queued.
@@ -68,7 +72,10 @@ class EmailBackend(BaseEmailBackend):
             return 0
         if self._configuration.on_commit is not None:
             return after_commit(requests, self._hand_over, using=self._configuration.on_commit)
-        return self._hand_over(requests)
+        using = self._configuration.database
+        is_alone = self._configuration.level == "ledger" and transaction.get_autocommit(using=using)
+        with transaction.atomic(using=using) if is_alone else nullcontext():
+            return self._hand_over(requests)
 
     def _request(self, place: int, message: EmailMessage) -> MailRequest:
         try:
@@ -78,7 +85,7 @@ class EmailBackend(BaseEmailBackend):
 
     def _hand_over(self, requests: Sequence[MailRequest]) -> int:
         try:
-            return hand_over(requests, producer(self._configuration))
+            return hand_over(requests, producer(self._configuration), **self._place)
         except NotEnqueued as error:
             if not self.fail_silently:
                 raise
@@ -87,31 +94,31 @@ class EmailBackend(BaseEmailBackend):
             return queued
 
 
-def hand_over(requests: Sequence[MailRequest], to: SyncProducer) -> int:
-    """Queue requests and return their number.
+def hand_over(requests: Sequence[MailRequest], to: SyncProducer, **place: Any) -> int:  # noqa: ANN401  of send
+    """Queue or stage requests and return their number.
 
     Raises MailError, in Django's names, and ProducerError.
     """
     try:
         if len(requests) == 1 or any(one.options.keys() - {"key"} for one in requests):
-            _one_by_one(requests, to)
+            _one_by_one(requests, to, place)
         else:
-            _all_at_once(requests, to)
+            _all_at_once(requests, to, place)
     except MailError as refusal:
         raise _in_django_names(refusal, refusal.index) from None
     return len(requests)
 
 
-def _all_at_once(requests: Sequence[MailRequest], to: SyncProducer) -> None:
+def _all_at_once(requests: Sequence[MailRequest], to: SyncProducer, place: dict[str, Any]) -> None:
     keys: Any = [one.key for one in requests]  # None for a message without a key
-    to.send_many([one.mail for one in requests], keys=keys)
+    to.send_many([one.mail for one in requests], keys=keys, **place)
 
 
-def _one_by_one(requests: Sequence[MailRequest], to: SyncProducer) -> None:
+def _one_by_one(requests: Sequence[MailRequest], to: SyncProducer, place: dict[str, Any]) -> None:
     if len(requests) > 1:
         check_mails(requests)  # all of them before the first is queued
     for one in requests:
-        to.send(one.mail, **one.options)
+        to.send(one.mail, **one.options, **place)
 
 
 def _in_django_names(refusal: MailError, place: int | None) -> MailError:

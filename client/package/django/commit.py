@@ -1,10 +1,7 @@
 """Mails that wait for a commit, so that none reports something that was rolled back.
 
-A message is checked when it is given, so the caller learns of a refusal inside the transaction. It is queued right
-after the commit, in the same process. What that costs: a process that dies between the commit and the queue, about
-a millisecond, or a Redis that is away at that moment, loses the mail, though the data is stored. Django logs the
-error (``django.db.backends.base``) and the request goes on: the commit cannot be taken back. Where a mail must not
-be lost, give a ``key`` and queue it again from the stored data.
+A message is checked when it is given, so that a refusal is raised inside the transaction, and queued right after
+the commit. A process that dies between, or a Redis that is away, loses the mail; see ``LEVEL``.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,10 +72,7 @@ def check_mails(requests: Sequence[MailRequest]) -> None:
 
 
 def check_send(message: Message, *, key: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
-    """Raise for a message what `send` would raise, apart from what only Redis knows.
-
-    What waits for a commit must be checked before it: after it nobody can be told.
-    """
+    """Raise for a message what `send` would raise, apart from what only Redis knows."""
     Composer("").entry(message, key, SendOptions(**options))
 
 

@@ -3,7 +3,7 @@
 `docs/django.md` has a table of them. An unknown or invalid option raises ImproperlyConfigured with its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -24,6 +24,8 @@ class Configuration:
     confirm_replicas: int = 0
     seal: Any = None
     on_commit: str | None = None
+    level: str = "redis"
+    database: str = "default"
     urgency: str = "normal"
     stream: str | None = None
     account: str | None = None
@@ -111,10 +113,13 @@ def _alias(name: str, value: object) -> str | None:
     return str(value)
 
 
-def _urgency(name: str, value: object) -> str:
-    if value not in ("urgent", "normal", "bulk"):
-        raise _invalid(name, f"must be urgent, normal or bulk, not {value!r}")
-    return str(value)
+def _one_of(*words: str) -> Callable[[str, object], str]:
+    def check(name: str, value: object) -> str:
+        if value not in words:
+            raise _invalid(name, f"must be {', '.join(words[:-1])} or {words[-1]}, not {value!r}")
+        return str(value)
+
+    return check
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
@@ -140,13 +145,15 @@ def _invalid(name: str, reason: str) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"MOMENTUS[{name!r}]: {reason}")
 
 
-CHECKS = {
+CHECKS: Mapping[str, Callable[[str, object], object]] = {
     "URL": _text,
     "SESSIONS_URL": _text,
     "BUDGET": _budget,
     "CONFIRM_REPLICAS": _replicas,
     "ON_COMMIT": _alias,
-    "URGENCY": _urgency,
+    "LEVEL": _one_of("redis", "fallback", "ledger"),
+    "DATABASE": _alias,
+    "URGENCY": _one_of("urgent", "normal", "bulk"),
     "STREAM": _text,
     "ACCOUNT": _text,
     "PRIVATE_DOMAINS": _texts,

@@ -1,7 +1,7 @@
 """Attachments of a Django message as those of a `Mail`. Pure.
 
-Django has them as ``(filename, content, mimetype)``, or as finished parts of the standard library: a ``MIMEImage``
-with a Content-ID is an image of the HTML. A file without a name gets one by its place and type.
+Django has them as ``(filename, content, mimetype)``, or as parts of the standard library: a ``MIMEImage`` with a
+Content-ID is an image of the HTML. A file without a name gets one by its place and type.
 """
 
 import mimetypes

@@ -1,12 +1,10 @@
 """Job module of Django's tasks: ``MOMENTUS_WORKER__JOBS=momentus_client.django.jobs``.
 
 It sets Django up when it is imported, so a worker needs ``DJANGO_SETTINGS_MODULE``, and Django and the project on
-its module path. Each task runs in a thread; a coroutine in an event loop of its own there, and what it does by
-Django's ORM in that thread. As around a request, database connections that are too old or unusable are closed
-before and after it.
+its module path. Each task runs in a thread; a coroutine in an event loop of its own there. As around a request,
+unusable database connections are closed before and after it.
 
-The number of tries is an option of the backend. A task may also raise ``TryLater``, ``GiveUp`` or ``Park`` of
-`momentus_client.jobs`.
+A task may also raise ``TryLater``, ``GiveUp`` or ``Park`` of `momentus_client.jobs`.
 """
 
 import os

@@ -4,8 +4,7 @@ A message may also say how it is sent: by its attribute ``momentus``, a dict, or
 ``X-Momentus-Key``, ``-Urgency``, ``-Stream``, ``-Account``, ``-Thread``, ``-Unsubscribe`` and ``-Limit``. They are
 taken out: no recipient sees them.
 
-Left to the worker: the encoding, Date and Message-ID, which is the job's id. What cannot be carried is refused by
-Django's name of the field.
+Left to the worker: encoding, Date and Message-ID. What cannot be carried is refused by Django's name of the field.
 """
 
 from collections.abc import Mapping

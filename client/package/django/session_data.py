@@ -1,4 +1,4 @@
-"""Changes that a request made to its session, to be applied to what another request stored. Pure."""
+"""Changes of a request to its session, to be applied to what another request stored. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ UpdateError, which Django's middleware turns into a 400. Two requests that save 
 changed, by top-level key.
 
 Reading counts as use: a session ends ``get_expiry_age()`` after its last use, and at the latest after
-``MOMENTUS["SESSION_ABSOLUTE"]``. Values that JSON does not have are refused, as Django's own serializer does.
+``SESSION_ABSOLUTE``. Values that JSON does not have are refused.
 """
 
 import json

@@ -5,11 +5,11 @@ A task is one job in the lane of its queue; a worker with the job module `moment
 
     READY       queued, waiting for its time, or for its next try
     RUNNING     a worker runs it
-    SUCCESSFUL  its value is kept for as long as the worker keeps results (an hour, if nothing else is set)
+    SUCCESSFUL  its value is kept for as long as the worker keeps results
     FAILED      it has raised at its last try; kept until an operator revives or discards its job
 
 A task runs again if its worker died, so it must be safe to run twice. It is queued when ``enqueue`` returns, or
-with ``on_commit`` when the running transaction is committed; until then its result does not exist for others.
+with ``on_commit`` after the commit; until then its result does not exist for others.
 """
 
 from collections.abc import Mapping, Sequence
