@@ -68,3 +68,26 @@ class Histogram:
         """Yield each bound, the number of durations up to it, and the last example of its bucket."""
         below = accumulate(list(self._counts))
         return zip((*self._bounds, float("inf")), below, list(self._examples), strict=True)
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], part: float) -> float | None:
+    """Return the duration that a part of all does not exceed; None without any.
+
+    Within a bucket it is linear, and what is longer than the last bound counts as that, as in Prometheus's
+    `histogram_quantile`.
+
+    Args:
+        counts: by bucket, not summed up; missing ones are zero.
+
+    Example:
+        >>> quantile((1.0, 2.0), [50, 50], 0.5), quantile((1.0, 2.0), [0, 50, 50], 0.25), quantile((1.0,), [], 0.5)
+        (1.0, 1.5, None)
+    """
+    wanted, below = part * sum(counts), 0
+    if not wanted:
+        return None
+    for count, start, end in zip(counts, (0.0, *bounds), (*bounds, bounds[-1]), strict=False):
+        if below + count >= wanted:
+            return start + (end - start) * (wanted - below) / count
+        below += count
+    return bounds[-1]

@@ -310,8 +310,10 @@ async def _serve_console(console: "ConsolePage", listener: socket.socket) -> Non
 
     from metrics.health import Health  # noqa: PLC0415  see above
     from metrics.service_manager import keep_notified  # noqa: PLC0415  see above
+    from ops.console.render import load_pages  # noqa: PLC0415  see above
     from ops.console.server import serve  # noqa: PLC0415  see above
 
+    load_pages()
     logger = structlog.get_logger("ops.console")
     host, port, *_ = listener.getsockname()
     logger.info("the console listens", host=host, port=port)

@@ -54,7 +54,7 @@ _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan 
 _ZSETS = (
     "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank"
 )
-_SETS = "sadd srem scard sismember smembers"
+_SETS = "sadd srem scard sismember smembers srandmember"
 _LISTS = "lpush rpush llen ltrim lrange lindex lset blpop"
 _ALL = f"{_STRINGS} {_HASHES} {_ZSETS} {_SETS} {_LISTS} evalsha"
 
@@ -137,12 +137,13 @@ _COUNTED = (
         "parked:*",
     ),
     *("promises", "promises:*", "minute:*", "limits", "buckets", "blocked:*", "occupying:*", "held_back:*"),
+    *("flow:*", "limited"),
 )
 _CONSOLE = (
     Grant(_QUEUE, "evalsha"),
     Grant(
         f"{_QUEUES.replace('~', '%R~')} {_each(*_COUNTED, access='%R~')}",
-        "get hget hgetall hkeys hmget hlen zcount zcard zrange zrevrange scard smembers",
+        "get hget hgetall hkeys hmget hlen lrange zcount zcard zrange zrevrange scard smembers srandmember",
     ),
     Grant("%R~arq:in-progress:*", "mget"),
     Grant(_each("ledger", "ended", access="%R~"), "hlen"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import orjson
 
+from ops.console.chart import chart_value
 from ops.console.exchange import PageResponse
 from ops.console.payload import visible_text
 from ops.console.visit import ConsoleVisit, address
@@ -37,6 +38,7 @@ _PAGES = jinja2.Environment(
 )
 _PAGES.globals |= {
     "address": address,
+    "chart_value": chart_value,
     "drain_text": drain_text,
     "drains_at": drains_at,
     "duration": duration_text,
@@ -78,6 +80,12 @@ def render_page(
     body = html.encode("utf-8", "replace")
     fields = {"content-security-policy": _POLICY, **(headers or {})}
     return PageResponse(status=status, body=body, kind="text/html; charset=utf-8", headers=fields, cookies=cookies)
+
+
+def load_pages() -> None:
+    """Compile all templates, so that no operator waits for it; without it, the first request of each page does."""
+    for name in _PAGES.list_templates(extensions=["html"]):
+        _PAGES.get_template(name)
 
 
 def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PageResponse:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from ops.depth.read import Depth
+from ops.depth.read import Depth, wait_quantile
 
 EVERY_S = 5.0
 KEPT = 720
@@ -25,6 +25,9 @@ class QueueSample:
     Attributes:
         at_s: seconds since 1970, by Redis's clock.
         oldest_s: the time since the first ready job of any lane became ready; 0 if none is.
+        wait_p50_s, wait_p95_s: what half, and 95 of 100, of the last minute's attempts had waited at most;
+            0 without any.
+        versions: of the live workers' installations.
     """
 
     at_s: float
@@ -33,6 +36,9 @@ class QueueSample:
     entering: float
     leaving: float
     oldest_s: float
+    wait_p50_s: float = 0.0
+    wait_p95_s: float = 0.0
+    versions: frozenset[str] = frozenset()
 
 
 def sample_of(depth: Depth) -> QueueSample:
@@ -45,6 +51,9 @@ def sample_of(depth: Depth) -> QueueSample:
         entering=sum(one.in_per_minute for one in lanes),
         leaving=sum(one.out_per_minute for one in lanes),
         oldest_s=max((one.oldest_ms or 0 for one in lanes), default=0) / 1000,
+        wait_p50_s=wait_quantile(depth.workers, 0.5) or 0.0,
+        wait_p95_s=wait_quantile(depth.workers, 0.95) or 0.0,
+        versions=frozenset(one.version for one in depth.workers if one.version),
     )
 
 

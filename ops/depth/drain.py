@@ -1,45 +1,13 @@
-"""Forecast of a lane: when it will be empty at the present pace, and why its jobs wait. Pure decisions.
+"""Reasons why a lane's jobs wait, and the counts of the last minute. Pure."""
 
-A forecast from the mean run time of finished jobs fails when it matters most: while nothing finishes the mean is
-zero, so a stuck queue looks empty. Here the pace is the number of jobs that entered and left during the last
-minute, arrivals count against it, and a lane without a worker never reads as a short wait.
-
-    empty      nothing is ready
-    held       something is ready, and an operator holds the lane
-    no_worker  something is ready, and no live worker has a slot for it
-    in         it shrinks; `seconds` from now it is empty
-    growing    more arrives than leaves, by `growth` a minute; `seconds` would be enough once arrivals stop
-    level      as much arrives as leaves
-    stalled    nothing arrived and nothing finished during the last minute; there is no pace to compute with
-
-The forecast never guesses a pace that was not measured, and leaves out jobs scheduled for later. During a burst it
-may say "growing" for a minute, which is true; the time beside it says more.
-"""
-
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-DrainState = Literal["empty", "held", "no_worker", "in", "growing", "level", "stalled"]
 Reason = Literal["held", "no_worker", "limits", "slots_busy", "ceiling", "not_claiming", "quiet"]
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
 """A due job that finds a free slot is claimed within the workers' safety poll of a second; this is well above."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
-    """A forecast.
-
-    Attributes:
-        seconds: until the lane is empty; with ``growing``: until it would be, if nothing more arrived.
-        growth: jobs a minute by which it grows.
-    """
-
-    state: DrainState
-    seconds: float | None = None
-    growth: int = 0
 
 
 def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
@@ -58,33 +26,6 @@ def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
         40.0
     """
     return running + before * (1 - elapsed_ms / MINUTE_MS)
-
-
-def forecast_drain(
-    *, ready: int, in_per_minute: float, out_per_minute: float, slots: int, held: bool = False
-) -> Drain:
-    """Forecast when a lane will be empty if the last minute's pace continues.
-
-    Args:
-        slots: of live workers that serve the lane, busy or not.
-
-    Example:
-        >>> forecast_drain(ready=100, in_per_minute=20, out_per_minute=120, slots=10)
-        Drain(state='in', seconds=60.0, growth=0)
-    """
-    if ready == 0:
-        return Drain(state="empty")
-    if held:
-        return Drain(state="held")
-    if slots == 0:
-        return Drain(state="no_worker")
-    if out_per_minute > in_per_minute:
-        return Drain(state="in", seconds=ready / (out_per_minute - in_per_minute) * 60)
-    growth = round(in_per_minute - out_per_minute)
-    if growth > 0:
-        alone = ready / out_per_minute * 60 if out_per_minute else None
-        return Drain(state="growing", seconds=alone, growth=growth)
-    return Drain(state="level" if out_per_minute else "stalled")
 
 
 def wait_reason(

@@ -1,12 +1,18 @@
-"""Limits that delay a lane: those that its jobs need, and those that single jobs name. It only reads."""
+"""Limits that delay a lane: those that its jobs need, and those that single jobs name. It only reads.
+
+Of jobs that a limit of their own holds back, a hundred are looked at, so that the cost stays the same: a limit
+that holds back many is among theirs.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
 
+from clocks import moment
+from ops.limits.budget import LimitBudget, read_budget
 from producers.keys import LaneKeys
 from producers.limits.limit import Rate, Window
 from producers.limits.limits import Limits, LimitState
@@ -19,10 +25,14 @@ class LaneLimits:
     Attributes:
         states: the limits of which its jobs need one, in the order in which workers try them.
         held_back: number of waiting jobs that the limit they name keeps from running.
+        named: the limits that such jobs name.
+        budgets: of all these limits, by their keys.
     """
 
     states: tuple[LimitState, ...] = ()
     held_back: int = 0
+    named: tuple[LimitState, ...] = ()
+    budgets: Mapping[str, LimitBudget] = field(default_factory=dict)
 
     @property
     def used_up(self) -> bool:
@@ -59,8 +69,14 @@ def _rate_json(rate: Rate | Window) -> dict[str, Any]:
     return {"count": rate.count, "per_s": rate.per.total_seconds(), **kind}
 
 
-async def read_lane_limits(redis: Redis, group: Sequence[LaneKeys]) -> Mapping[str, LaneLimits]:
+async def read_lane_limits(
+    redis: Redis, group: Sequence[LaneKeys], held_back: Mapping[str, int], *, now_ms: int
+) -> Mapping[str, LaneLimits]:
     """Read the limits of the lanes of one group.
+
+    Args:
+        held_back: number of jobs of each lane that a limit of their own holds back.
+        now_ms: by Redis's clock.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -71,6 +87,52 @@ async def read_lane_limits(redis: Redis, group: Sequence[LaneKeys]) -> Mapping[s
     for keys in group:
         binding = bindings.get(keys.lane)
         states = await limits.states(binding.keys, urgent=binding.urgent) if binding else []
-        held_back = redis.scard(keys.held_back)
-        found[keys.lane] = LaneLimits(states=tuple(states), held_back=await held_back)  # type: ignore[misc]  # redis-py
+        is_urgent = binding is not None and binding.urgent
+        named = await limits.states(await _named_keys(redis, keys)) if held_back[keys.lane] else []
+        found[keys.lane] = LaneLimits(
+            states=tuple(states),
+            held_back=held_back[keys.lane],
+            named=tuple(named),
+            budgets=await _read_budgets(redis, keys, [*states, *named], now_ms, urgent=is_urgent),
+        )
     return found
+
+
+_LOOKED_AT = 100
+
+
+async def _named_keys(redis: Redis, keys: LaneKeys) -> list[str]:
+    """Return the limits that a hundred of the jobs name that are held back."""
+    ids = await redis.srandmember(keys.held_back, _LOOKED_AT)  # type: ignore[misc]  # redis-py
+    named = await redis.hmget(keys.limited, ids) if ids else []  # type: ignore[misc]  # redis-py
+    return sorted({name.decode() for name in named if name})
+
+
+async def _read_budgets(
+    redis: Redis, keys: LaneKeys, states: Sequence[LimitState], now_ms: int, *, urgent: bool
+) -> dict[str, LimitBudget]:
+    """Return the budgets of limits, from what is stored of their rates."""
+    fields = [f"{one.key}#{number}" for one in states for number, _ in enumerate(_rates(one), 1)]
+    texts = iter(await redis.hmget(keys.buckets, fields) if fields else [])  # type: ignore[misc]  # redis-py
+    return {
+        one.key: LimitBudget(
+            rates=tuple(read_budget(rate, next(texts), now_ms) for rate in _rates(one)),
+            pace=one.pace,
+            reserve=0.0 if urgent or one.limit is None else one.limit.reserve,
+            opens_in=_opens_in(one, now_ms),
+        )
+        for one in states
+    }
+
+
+def _rates(state: LimitState) -> Sequence[Rate | Window]:
+    return state.limit.rates if state.limit else ()
+
+
+def _opens_in(state: LimitState, now_ms: int) -> timedelta | None:
+    if not state.readable:
+        return None
+    if state.held is None:
+        return timedelta(0)
+    until = state.held.until
+    return None if until is None else max(timedelta(0), until - moment(now_ms * 1000))

@@ -47,10 +47,13 @@ async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:
         RedisError, OSError: Redis did not answer.
     """
     found: list[LedgerDepth] = []
-    for group in LEDGER_GROUPS:
+    async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
+        for group in LEDGER_GROUPS:
+            pipeline.hlen(LaneKeys(group).ledger)
+            pipeline.hlen(LaneKeys(group).ended)
+        lengths = await pipeline.execute()
+    for group, live, unrecorded in zip(LEDGER_GROUPS, lengths[::2], lengths[1::2], strict=True):
         keys = LaneKeys(group)
-        live = await redis.hlen(keys.ledger)  # type: ignore[misc]  # typed for both clients
-        unrecorded = await redis.hlen(keys.ended)  # type: ignore[misc]  # as above
         if live or unrecorded:
             ended_ms = await _oldest_end(redis, keys.ended) if unrecorded else None
             waited_ms = None if ended_ms is None else max(0, now_ms - ended_ms)

@@ -11,6 +11,7 @@ arithmetic. Sources of the numbers:
     suppressed                 in all: mails not sent because their recipients are suppressed
     doubts                     the last day's servers that refused many recipients at once (`ops.mail.doubt`)
     in, out                    the last 60 seconds (computed by `ops.depth.drain.per_minute`)
+    drain                      the lane's flow as workers note it, its limits and due times (`ops.depth.forecast`)
     workers, slots             heartbeats, so a few seconds old
     ledger                     jobs that are rows in Postgres as well (`ops.depth.ledger`)
     promises                   minutes kept and broken, noted by workers (`ops.depth.promises`)
@@ -28,6 +29,7 @@ the rest. This module writes nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,11 @@ import orjson
 from redis.asyncio import Redis
 
 from clocks import BOUND, moment
-from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, reason_at_ceiling, wait_reason
+from metrics.histogram import LONG, quantile
+from ops.depth.counts import Counts
+from ops.depth.drain import MINUTE_MS, Reason, reason_at_ceiling, wait_reason
+from ops.depth.drain_facts import drain_facts
+from ops.depth.forecast import DUE_WITHIN_S, Drain, DrainFacts, forecast_drain
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.ledger import LedgerDepth, read_ledger
 from ops.depth.promises import PromiseState, read_promise_states
@@ -47,6 +53,7 @@ from ops.mail.account_state import AccountState, read_accounts
 from ops.mail.doubt import RefusalDoubt, read_doubts
 from producers.keys import LaneKeys, group_of
 
+_TIMES = orjson.dumps([seconds * 1000 for seconds in DUE_WITHIN_S])
 _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="utf-8")
 
 
@@ -88,6 +95,8 @@ class LiveWorker:
         loop_lag_ms: by how much its event loop answered late, by the last report; None: unknown.
         lease_lag_ms: by how much the renewal of its leases was late; None: unknown.
         parent: of a worker's process for reports, the process that starts it again; else None.
+        waits: of each lane in which attempts ended in the last minute, their number by the buckets of
+            `metrics.histogram.LONG`.
     """
 
     id: str
@@ -103,6 +112,7 @@ class LiveWorker:
     loop_lag_ms: int | None = None
     lease_lag_ms: int | None = None
     parent: int | None = None
+    waits: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def claims(self) -> bool:
@@ -117,38 +127,6 @@ class LiveWorker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Counts of a lane as `depth.lua` returns them, in that order."""
-
-    ready: int
-    leased: int
-    scheduled: int
-    retrying: int
-    parked: int
-    dead: int
-    oldest_due_ms: int
-    accepted: int
-    done: int
-    suppressed: int
-    discarded: int
-    vanished: int
-    cancelled: int
-    expired: int
-    uncertain: int
-    in_before: int
-    in_running: int
-    out_before: int
-    out_running: int
-    hold: bytes
-
-    @property
-    def unaccounted(self) -> int:
-        """Number of accepted jobs that are missing; negative: jobs that were never accepted."""
-        ended = self.done + self.suppressed + self.discarded + self.vanished + self.cancelled + self.expired
-        return self.accepted - ended - self.dead - self.ready - self.leased - self.scheduled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneDepth:
     """Depth of one lane.
 
@@ -157,8 +135,11 @@ class LaneDepth:
         workers: number of live workers that serve the lane.
         held: the hold of the lane, if there is one.
         limits: the limits that its jobs need, and the jobs that limits delay.
+        wait_p50_s, wait_p95_s: what half, and 95 of 100, of the last minute's attempts had waited at most; None
+            without any.
         why: the reason why ready jobs wait; None if none waits for long.
         drain: the forecast when the lane will be empty.
+        facts: those of the forecast.
         unaccounted: see the module; 0 is correct.
     """
 
@@ -180,12 +161,15 @@ class LaneDepth:
     oldest_ms: int | None
     in_per_minute: float
     out_per_minute: float
+    wait_p50_s: float | None
+    wait_p95_s: float | None
     workers: int
     slots: Slots
     held: Hold | None
     limits: LaneLimits
     why: Reason | None
     drain: Drain
+    facts: DrainFacts = field(repr=False)
     unaccounted: int
 
     @property
@@ -259,26 +243,33 @@ class Depth:
 
 def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
     """Return a lane with its reason and forecast as text; ``drains_at`` only if it will drain."""
-    fields = asdict(lane) | {"conserved": lane.conserved}
-    seconds = lane.drain.seconds if lane.drain.state == "in" else None
+    fields = asdict(replace(lane, facts=DrainFacts(ready=0))) | {"conserved": lane.conserved}
+    del fields["facts"]
     return fields | {
         "why": why_text(lane.why, slots=lane.slots.total, held=lane.held),
         "why_code": lane.why,
         "limits": lane.limits.to_json(),
         "drain": lane.drain.state,
         "drains": drain_text(lane.drain),
-        "drains_in_s": seconds,
+        "drains_in_s": lane.drain.seconds if lane.drain.state == "in" else None,
         "drains_at": drains_at(lane.drain, at),
+        "ends_in_s": lane.drain.ends_s,
+        "constraint": lane.drain.constraint,
+        "constraint_limit": lane.drain.limit,
+        "constraint_until": _instant(at, lane.drain.until_s),
+        "idle_s": lane.drain.idle_s,
         "growing_per_minute": lane.drain.growth,
     }
 
 
 def drains_at(drain: Drain, at: datetime) -> datetime | None:
     """Return the instant at which a shrinking lane will be empty; None if it will not be, or after year 9999."""
-    if drain.state != "in" or drain.seconds is None:
-        return None
+    return _instant(at, drain.seconds) if drain.state == "in" else None
+
+
+def _instant(at: datetime, seconds: float | None) -> datetime | None:
     try:
-        return at + timedelta(seconds=round(drain.seconds))
+        return None if seconds is None else at + timedelta(seconds=round(seconds))
     except OverflowError:
         return None
 
@@ -304,9 +295,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
     return Depth(
         at=moment(now_us),
         lanes=tuple(
-            _lane(lane, counts, group.limits[lane], workers, group.now_us // 1000)
-            for group in groups
-            for lane, counts in group.counts.items()
+            _lane(lane, counts, group, workers) for group in groups for lane, counts in group.counts.items()
         ),
         workers=workers,
         reports=await read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
@@ -316,6 +305,11 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         accounts=tuple(await read_accounts(redis)),
         promises=await read_promise_states(redis, now_us=now_us),
     )
+
+
+def _merge_reports(first: LiveWorker, second: LiveWorker) -> LiveWorker:
+    lanes, waits = {**first.lanes, **second.lanes}, {**first.waits, **second.waits}
+    return replace(second, lanes=lanes, waits=waits)
 
 
 _NUMBERS = ("loop_lag_ms", "lease_lag_ms", "parent")
@@ -346,10 +340,11 @@ async def _read_group(redis: Redis, lanes: list[str]) -> _GroupReply:
     names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds, all_keys[0].dataset]
     for keys in all_keys:
         names += [keys.queue, keys.leases, keys.retrying, keys.dead, keys.parked]
-    reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
+    reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, _TIMES, *lanes])
     now_us, reported, losses, *rows = reply
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
-    limits = await read_lane_limits(redis, all_keys)
+    held_back = {lane: one.held_back for lane, one in counts.items()}
+    limits = await read_lane_limits(redis, all_keys, held_back, now_ms=now_us // 1000)
     workers = _workers(reported, now_us // 1000)
     return _GroupReply(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
 
@@ -382,6 +377,7 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
             lanes=lanes,
             faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
             room=int(report["room"]) if "room" in report else None,
+            waits={str(lane): [*map(int, counts)] for lane, counts in report.get("waits", {}).items()},
             troubles=tuple(
                 WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
                 for part, it in report.get("troubles", {}).items()
@@ -398,19 +394,18 @@ def _joined(workers: Iterable[LiveWorker]) -> tuple[LiveWorker, ...]:
     """Merge the reports of a worker to several groups, so that each worker appears once with all its lanes."""
     known: dict[str, LiveWorker] = {}
     for worker in workers:
-        lanes = {**known[worker.id].lanes, **worker.lanes} if worker.id in known else worker.lanes
-        known[worker.id] = replace(worker, lanes=lanes)
+        other = known.get(worker.id)
+        known[worker.id] = worker if other is None else _merge_reports(other, worker)
     return tuple(known[worker_id] for worker_id in sorted(known))
 
 
-def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveWorker], now_ms: int) -> LaneDepth:
+def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveWorker]) -> LaneDepth:
+    now_ms, limits = group.now_us // 1000, group.limits[lane]
     having = [worker for worker in workers if lane in worker.lanes]
     serving = [worker.lanes[lane] for worker in having if worker.claims]
     slots = Slots(busy=sum(one.busy for one in serving), total=sum(one.total for one in serving))
     oldest_ms = None if counts.oldest_due_ms < 0 else max(0, now_ms - counts.oldest_due_ms)
-    elapsed_ms = now_ms % MINUTE_MS
-    entering = per_minute(counts.in_before, counts.in_running, elapsed_ms=elapsed_ms)
-    leaving = per_minute(counts.out_before, counts.out_running, elapsed_ms=elapsed_ms)
+    entering, leaving = counts.flow_per_minute(elapsed_ms=now_ms % MINUTE_MS)
     held = read_hold(counts.hold, now_ms=now_ms)
     free = any(worker.free_slots(lane) for worker in having)
     why = wait_reason(
@@ -423,23 +418,39 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
         held=held is not None,
         limits_used_up=limits.used_up,
     )
+    ahead = _jobs_ahead(lane, group)
+    facts = drain_facts(counts, limits, at=moment(group.now_us), slots=slots.total, held=held, ahead=ahead)
     return LaneDepth(
         lane=lane,
         **{name: getattr(counts, name) for name in _TAKEN_OVER},
         oldest_ms=oldest_ms,
         in_per_minute=round(entering, 1),
         out_per_minute=round(leaving, 1),
+        wait_p50_s=wait_quantile(workers, 0.5, lane),
+        wait_p95_s=wait_quantile(workers, 0.95, lane),
         workers=len(serving),
         slots=slots,
         held=held,
         limits=limits,
         why=reason_at_ceiling(why, ready=counts.ready, at_ceiling=not free, quiet=bool(having)),
-        drain=forecast_drain(
-            ready=counts.ready,
-            in_per_minute=entering,
-            out_per_minute=leaving,
-            slots=slots.total,
-            held=held is not None,
-        ),
+        drain=forecast_drain(facts),
+        facts=facts,
         unaccounted=counts.unaccounted,
+    )
+
+
+def wait_quantile(workers: Iterable[LiveWorker], part: float, lane: str | None = None) -> float | None:
+    """Return the wait that a part of the last minute's attempts did not exceed, in one lane or in all."""
+    waits = (counts for worker in workers for name, counts in worker.waits.items() if lane in {None, name})
+    return quantile(LONG, [sum(bucket) for bucket in zip_longest(*waits, fillvalue=0)], part)
+
+
+def _jobs_ahead(lane: str, group: _GroupReply) -> int:
+    """Return the ready jobs of the lanes before one that need a limit which it needs too."""
+    needed = {state.key for state in group.limits[lane].states}
+    before = takewhile(lambda other: other != lane, group.counts)
+    return sum(
+        group.counts[other].ready
+        for other in before
+        if any(state.key in needed for state in group.limits[other].states)
     )

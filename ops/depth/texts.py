@@ -1,8 +1,10 @@
 """Texts for reasons and forecasts, in Spanish and English, shared by the terminal and the page."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from ops.depth.drain import Drain, Reason
+from ops.depth.drain import Reason
+from ops.depth.forecast import Drain
 from ops.durations import duration_text
 from ops.lanes.hold import Hold
 from ops.language import Language
@@ -10,23 +12,35 @@ from ops.language import Language
 _DRAIN: dict[Language, dict[str, str]] = {
     "en": {
         "empty": "empty",
+        "delayed": "nothing is due; the last delayed job is in {ends}",
         "held": "not while held",
+        "held_limit": "not while limit {limit} is held",
+        "until": ", for {until}",
         "no_worker": "no worker",
+        "stuck": "stuck: nothing has finished for {idle}",
         "in": "in {time}",
         "growing": "never: growing by {growth}/min",
-        "once": "{time} once arrivals stop",
+        "once": "; {time} once arrivals stop",
         "level": "never: as many arrive as leave",
-        "stalled": "unknown: nothing finished in the last minute",
+        "unknown": "unknown: nothing has finished lately",
+        "limit": " (limit {limit})",
+        "later": "; the last delayed job in {ends}",
     },
     "es": {
         "empty": "vacío",
+        "delayed": "no hay nada que hacer ya; el último trabajo aplazado, en {ends}",
         "held": "no mientras esté retenido",
+        "held_limit": "no mientras esté retenido el límite {limit}",
+        "until": ", durante {until}",
         "no_worker": "sin worker",
+        "stuck": "atascado: no termina nada desde hace {idle}",
         "in": "en {time}",
         "growing": "nunca: crece {growth}/min",
-        "once": "{time} cuando deje de llegar trabajo",
+        "once": "; {time} cuando deje de llegar trabajo",
         "level": "nunca: entra tanto como sale",
-        "stalled": "no se sabe: nada ha terminado en el último minuto",
+        "unknown": "no se sabe: nada ha terminado últimamente",
+        "limit": " (límite {limit})",
+        "later": "; el último trabajo aplazado, en {ends}",
     },
 }
 
@@ -70,11 +84,38 @@ def drain_text(drain: Drain, language: Language = "en") -> str:
 
     >>> drain_text(Drain(state="growing", growth=40, seconds=90))
     'never: growing by 40/min; 1 min 30 s once arrivals stop'
+    >>> drain_text(Drain(state="in", seconds=60, ends_s=7200, constraint="delayed"))
+    'in 1 min; the last delayed job in 2 h'
     """
     words = _DRAIN[language]
-    time = "" if drain.seconds is None else duration_text(drain.seconds)
-    text = words[drain.state].format(time=time, growth=drain.growth)
-    return f"{text}; {words['once'].format(time=time)}" if drain.state == "growing" and time else text
+    return "".join(words[part] for part in _drain_parts(drain)).format(
+        time=_text_of(drain.seconds),
+        ends=_text_of(drain.ends_s),
+        until=_text_of(drain.until_s),
+        idle=duration_text(drain.idle_s),
+        growth=drain.growth,
+        limit=drain.limit,
+    )
+
+
+def _drain_parts(drain: Drain) -> Iterator[str]:
+    """Yield the names of the texts that make up that of a forecast."""
+    if drain.state == "held":
+        yield "held_limit" if drain.limit else "held"
+        if drain.until_s is not None:
+            yield "until"
+        return
+    yield drain.state
+    if drain.limit:
+        yield "limit"
+    if drain.state == "growing" and drain.seconds is not None:
+        yield "once"
+    if drain.constraint == "delayed" and drain.state == "in":
+        yield "later"
+
+
+def _text_of(seconds: float | None) -> str:
+    return "" if seconds is None else duration_text(seconds)
 
 
 def reason_text(reason: Reason | None, *, slots: int, language: Language = "en") -> str | None:

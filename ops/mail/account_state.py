@@ -15,7 +15,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
-from ops.mail.budget import BucketBudget, WindowBudget, read_budget
+from ops.limits.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, read_doubts
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limits.hold import Hold

@@ -9,7 +9,6 @@ nor a pace. It assumes that no other mail arrives before, and that no mail is re
 """
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,40 +20,12 @@ from jobs.lanes import MAIL_LANES
 from ops.command import Command, CommandResult, Tools
 from ops.depth.read import Depth, read_depth
 from ops.durations import duration_text
+from ops.limits.budget import LimitBudget, time_within
 from ops.mail.accounts import AccountState, read_accounts
-from ops.mail.budget import BucketBudget, WindowBudget
 from ops.mail.words import ETA
 
-_LONGEST = timedelta(days=365)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountBudget:
-    """Capacity of one account.
-
-    Attributes:
-        rates: the limits that all apply; empty: no limits.
-        pace: the usable part, after a throttle.
-        reserve: the part kept for other lanes.
-        opens_in: time until it sends again; None: until an operator resumes it.
-    """
-
-    rates: Sequence[BucketBudget | WindowBudget] = ()
-    pace: float = 1.0
-    reserve: float = 0.0
-    opens_in: timedelta | None = timedelta(0)
-
-    def capacity_within(self, time: timedelta) -> float:
-        """Return the number of mails that it allows in a time from now."""
-        if self.opens_in is None or time < self.opens_in:
-            return 0
-        given = (one.capacity_within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
-        return min(given, default=math.inf)
-
-
-def time_to_send(
-    mails: int, budgets: Sequence[AccountBudget], *, pace_per_minute: float = 0.0
-) -> timedelta | None:
+def time_to_send(mails: int, budgets: Sequence[LimitBudget], *, pace_per_minute: float = 0.0) -> timedelta | None:
     """Return the time that this number of mails takes, or None if it is unknown.
 
     Args:
@@ -62,7 +33,7 @@ def time_to_send(
         pace_per_minute: mails sent in the last minute; used if no budget applies.
 
     Example:
-        >>> minute = Budget(rates=[BucketBudget(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
+        >>> minute = LimitBudget(rates=[BucketBudget(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
         >>> time_to_send(5000, [minute])
         datetime.timedelta(seconds=10000)
     """
@@ -73,22 +44,7 @@ def time_to_send(
         if pace_per_minute <= 0:
             return None
         return min(unbounded, default=timedelta(0)) + timedelta(minutes=mails / pace_per_minute)
-    return _first_time(mails, budgets)
-
-
-def _first_time(mails: int, budgets: Sequence[AccountBudget]) -> timedelta | None:
-    """Return the shortest sufficient time, in whole seconds. The capacity never shrinks with time."""
-
-    def enough(seconds: int) -> bool:
-        return sum(one.capacity_within(timedelta(seconds=seconds)) for one in budgets) >= mails - 1e-6
-
-    lowest, highest = 0, round(_LONGEST.total_seconds())
-    if not enough(highest):
-        return None
-    while lowest < highest:
-        middle = (lowest + highest) // 2
-        lowest, highest = (lowest, middle) if enough(middle) else (middle + 1, highest)
-    return timedelta(seconds=lowest)
+    return time_within(mails, budgets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +90,10 @@ def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
     return Eta(lane=lane, mails=mails, takes=takes, at=None if takes is None else depth.at + takes)
 
 
-def budget_of(account: AccountState, *, urgent: bool) -> AccountBudget:
+def budget_of(account: AccountState, *, urgent: bool) -> LimitBudget:
     """Return an account's budget for a lane, from its present state."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
-    return AccountBudget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
+    return LimitBudget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
 
 async def _answer(tools: Tools, args: argparse.Namespace) -> CommandResult:

@@ -6,6 +6,7 @@ from typing import get_args
 
 from metrics.readings import Readings
 from ops.depth.drain import Reason
+from ops.depth.forecast import DrainState
 from ops.depth.promises import PromiseState
 from ops.depth.read import Depth, LaneDepth
 from ops.depth.report_freshness import ReportFreshness, State
@@ -57,7 +58,9 @@ def _collect_lane(lane: LaneDepth, readings: Readings) -> None:
     readings.add("momentus_lane_busy_slots", lane.slots.busy, lane.lane)
     for reason in get_args(Reason):
         readings.add("momentus_lane_waits", lane.why == reason, lane.lane, reason)
-    if lane.drain.state in {"in", "empty"}:
+    for state in get_args(DrainState):
+        readings.add("momentus_lane_drain_state", lane.drain.state == state, lane.lane, state)
+    if lane.drain.state in {"in", "empty", "delayed"}:
         readings.add("momentus_lane_drain_seconds", lane.drain.seconds or 0, lane.lane)
 
 

@@ -16,20 +16,26 @@ from redis.asyncio import Redis
 
 from jobs.lanes import LANES
 from local.embedded.ports import free_port
-from ops.depth.drain import Drain
-from ops.depth.read import Depth, LaneDepth, read_depth
+from ops.console.exchange import PageRequest
+from ops.console.page import ConsolePage
+from ops.depth.forecast import Drain
+from ops.depth.read import Depth, LaneDepth, LiveWorker, read_depth
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
 from reports.keys import snapshot
 from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
-from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+from worker.engine import GiveUp, LaneLimit, LaneSlots, Limit, Limits, Rate, TryLater, Worker
 from worker.engine.handler import handler
+from worker.engine.job_counts import JobCount, JobCounts
+from worker.engine.recent_waits import RecentWaits
+from worker.engine.store import engine_script
 
 ROOT = Path(__file__).resolve().parents[2]
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
+FLOW = f"momentus:{KEYS.tag}:flow:{LANE}"
 
 
 async def obey(_: dict[str, Any], text: str) -> None:
@@ -43,7 +49,7 @@ async def obey(_: dict[str, Any], text: str) -> None:
 
 
 @asynccontextmanager
-async def working(url: str, *, slots: int = 10) -> AsyncIterator[None]:
+async def working(url: str, *, slots: int = 10, **options: Any) -> AsyncIterator[None]:
     worker = Worker(
         [handler(obey, kind=Note.kind)],
         redis_url=url,
@@ -51,6 +57,7 @@ async def working(url: str, *, slots: int = 10) -> AsyncIterator[None]:
         handle_signals=False,
         renew_every=timedelta(milliseconds=50),
         grace=timedelta(0),
+        **options,
     )
     async with running(worker):
         yield
@@ -136,7 +143,7 @@ async def test_a_job_whose_lease_lapsed_is_ready_again(redis: Redis, producer: P
 async def test_a_lane_that_nobody_serves_says_so(valkey_url: str, redis: Redis, producer: Producer) -> None:
     await producer.send(Note("lonely"))
     lane = await lane_of(redis)
-    assert (lane.why, lane.drain) == ("no_worker", Drain(state="no_worker"))
+    assert (lane.why, lane.drain) == ("no_worker", Drain(state="no_worker", constraint="workers"))
     async with working(valkey_url):
         await seen(redis, lambda lane: lane.done == 1)
         other = (await look(redis)).lane("mail.bulk")
@@ -159,6 +166,140 @@ async def test_a_heartbeat_that_cannot_be_read_hides_nobody_else(valkey_url: str
     async with working(valkey_url):
         lane = await seen(redis, lambda lane: lane.workers)
         assert lane.workers == 1
+
+
+# The forecast
+
+
+async def test_one_forecast_is_told_by_table_page_json_and_metrics(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    """One job an hour: of 49 the first runs, and the others take two days."""
+    slow = Limit("account:slow", (Rate(1, timedelta(hours=1)),))
+    async with working(valkey_url, limits=[slow], lane_limits={LANE: LaneLimit([slow.key])}):
+        await producer.send_many([Note(str(number)) for number in range(49)])
+        await seen(redis, lambda lane: lane.done == 1 and lane.slots.total)
+        _, table, _ = await run_ops("depth", REDIS_URL=valkey_url)
+        _, out, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+        console = ConsolePage(redis, tenant="default", named="MOMENTUS_REDIS_URL")
+        page = await console.respond(page_request("/", accept_language="es"))
+        metrics = await console.respond(page_request("/metrics"))
+    words = "in 2 d (limit account:slow)"
+    (row,) = [line for line in table.splitlines() if line.startswith(f"{LANE} ")]
+    assert row.endswith(words)
+    depth = json.loads(out)
+    lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
+    assert (lane["drain"], lane["drains"]) == ("in", words)
+    assert (lane["constraint"], lane["constraint_limit"]) == ("limit", slow.key)
+    drains = datetime.fromisoformat(lane["drains_at"]) - datetime.fromisoformat(depth["at"])
+    assert drains.total_seconds() == pytest.approx(lane["drains_in_s"], abs=1)
+    assert "en 2 d (límite account:slow)" in page.body.decode()
+    values = dict(line.rsplit(" ", 1) for line in metrics.body.decode().splitlines())
+    seconds = float(values[f'momentus_lane_drain_seconds{{lane="{LANE}"}}'])
+    assert seconds == pytest.approx(lane["drains_in_s"], abs=60)
+    assert float(values[f'momentus_lane_drain_state{{lane="{LANE}",state="in"}}']) == 1
+
+
+async def test_a_limit_that_jobs_name_is_what_their_lane_waits_for(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    await Limits(redis, KEYS.tag).define(Limit("customer:42", (Rate(1, timedelta(hours=1)),)))
+    async with working(valkey_url):
+        await producer.send_many([Note(str(number)) for number in range(25)], limit="customer:42")
+        lane = await seen(
+            redis,
+            lambda lane: lane.done == 1 and lane.limits.held_back == 24 and lane.slots.total and lane.facts.notes,
+        )
+    assert (lane.drain.state, lane.drain.constraint, lane.drain.limit) == ("in", "limit", "customer:42")
+    assert lane.drain.seconds == pytest.approx(24 * 3600, rel=0.05)
+
+
+async def test_workers_note_the_flow_once_in_a_while_however_many(redis: Redis, producer: Producer) -> None:
+    await producer.send_many([Note(str(number)) for number in range(3)])
+    await producer.send(Note("later"), delay=timedelta(hours=1))
+    assert [await note_flow(redis) for _ in range(3)] == [1, 0, 0]
+    (at, *numbers) = await latest_note(redis)
+    assert numbers == [0, 4, 3]
+    await redis.lset(FLOW, 0, f"{at - 2600} 0 4 3")
+    await redis.hset(KEYS.counters, f"done:{LANE}", "2")
+    assert await note_flow(redis) == 1
+    assert (await latest_note(redis))[1:] == [2, 4, 3]
+    await redis.lset(FLOW, 0, f"{at + 3_600_000} 9 9 9")
+    assert await note_flow(redis) == 1, "the clock was set back"
+    await redis.lpush(FLOW, *["0 0 0 0"] * 100)
+    await note_flow(redis)
+    assert await redis.llen(FLOW) == 60
+
+
+async def test_a_key_of_another_application_in_place_of_the_flow_stops_nothing(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    await redis.set(FLOW, "theirs")
+    await producer.send(Note("x"))
+    async with working(valkey_url):
+        lane = await seen(redis, lambda lane: lane.done == 1 and lane.workers)
+        assert lane.drain.state == "empty"
+    await producer.send(Note("y"))
+    assert (await lane_of(redis)).drain.state == "no_worker"
+    assert await redis.get(FLOW) == b"theirs"
+
+
+def page_request(path: str, **fields: str) -> PageRequest:
+    return PageRequest(method="GET", path=path, host="127.0.0.1", peer="127.0.0.1", **fields)  # type: ignore[arg-type]
+
+
+async def note_flow(redis: Redis) -> int:
+    """Note the flow of the lane as a worker's heartbeat does."""
+    script = redis.register_script(engine_script("note_flow"))
+    return int(await script(keys=[KEYS.counters, KEYS.queue], args=[KEYS.tag, 2500, 60, LANE]))
+
+
+async def latest_note(redis: Redis) -> list[int]:
+    return [int(number) for number in (await redis.lindex(FLOW, 0)).split()]
+
+
+# Waits and versions, from the workers' heartbeats
+
+
+async def test_waits_and_the_version_of_workers_are_seen(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    await producer.send_many([Note(str(number)) for number in range(20)])
+    for job_id in await redis.zrange(KEYS.queue, 0, -1):
+        await redis.zincrby(KEYS.queue, -40_000, job_id)  # each has waited between 30 s and a minute
+    async with working(valkey_url, facts={"version": "2026.11"}):
+        (worker,) = await eventually(lambda: all_waits_reported(redis))
+        lane = await lane_of(redis)
+        _, out, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+        console = ConsolePage(redis, tenant="default", named="MOMENTUS_REDIS_URL")
+        page = await console.respond(page_request(f"/lanes/{LANE}", accept_language="en"))
+    assert lane.wait_p50_s is not None
+    assert lane.wait_p95_s is not None
+    assert 30 < lane.wait_p50_s < lane.wait_p95_s <= 60
+    assert worker.version == "2026.11"
+    facts = {each["lane"]: each for each in json.loads(out)["lanes"]}
+    assert facts[LANE]["wait_p95_s"] == pytest.approx(lane.wait_p95_s, abs=5)
+    assert facts["mail.bulk"]["wait_p50_s"] is None
+    assert "45 s / 58 s" in page.body.decode()
+
+
+async def all_waits_reported(redis: Redis) -> tuple[LiveWorker, ...] | None:
+    workers = (await look(redis)).workers
+    return workers if sum(sum(one.waits.get(LANE, ())) for one in workers) == 20 else None
+
+
+def test_waits_of_the_last_minute_are_those_that_were_counted_in_it() -> None:
+    counts = JobCounts({"note.take"})
+    recent = RecentWaits(counts)
+    assert recent.read(0.0) == {}
+    for kind, lane, bucket in (("note.take", LANE, 1), ("note.take", "reports", 0), ("other", LANE, 3)):
+        counts.by_kind.setdefault((kind, lane), JobCount()).wait_counts[bucket] += 1
+    assert recent.read(3.0) == {LANE: [0, 1, 0, 1], "reports": [1]}
+    assert recent.read(59.0) == {LANE: [0, 1, 0, 1], "reports": [1]}
+    counts.by_kind["note.take", LANE].wait_counts[0] += 5
+    assert recent.read(62.0) == {LANE: [5, 1, 0, 1], "reports": [1]}
+    assert recent.read(64.0) == {LANE: [5]}
+    assert recent.read(200.0) == {}
 
 
 # Reports
@@ -227,14 +368,17 @@ async def body_of(port: int, path: str) -> str | None:
 async def test_looking_takes_as_many_commands_at_a_long_queue_and_only_reads(
     redis: Redis, producer: Producer
 ) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
     await producer.send_many([Note("few") for _ in range(10)])
+    await producer.send_many([Note("later")], at=later)
     await look(redis)  # loads the script
     few = await commands_of(redis)
     await producer.send_many([Note("many") for _ in range(5000)])
+    await producer.send_many([Note("later") for _ in range(5000)], at=later)
     many = await commands_of(redis)
     assert few == many
     cheap = {"evalsha", "time", "hmget", "hlen", "get", "zcount", "zcard", "scard", "zrange", "zrevrange", "hkeys"}
-    cheap |= {"hgetall"}  # of the limits, which are few
+    cheap |= {"hgetall", "lrange"}  # of the limits, which are few, and of the notes of the flow, sixty at most
     assert few.keys() <= cheap
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from redis import Redis
 
 from jobs.mail.account import Account
-from ops.mail.budget import read_budget
+from ops.limits.budget import read_budget
 from producers.limits.limit import Rate, Window
 from tests.admission import (
     KEYS,

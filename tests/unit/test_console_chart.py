@@ -1,7 +1,13 @@
 """Charts of the console, from samples."""
 
-from ops.console.chart import HEIGHT, WIDTH, draw_charts, line_path
+from dataclasses import replace
+
+from hypothesis import given, strategies as st
+
+from metrics.histogram import LONG, quantile
+from ops.console.chart import HEIGHT, WIDTH, deploy_marks, draw_charts, line_path
 from ops.console.samples import EVERY_S, QueueSample
+from ops.depth.read import LiveWorker, wait_quantile
 
 
 def sample(at_s: float, waiting: float) -> QueueSample:
@@ -27,4 +33,31 @@ def test_nothing_at_all_is_a_line_at_the_bottom() -> None:
 def test_there_is_no_chart_before_there_is_a_line() -> None:
     assert draw_charts([sample(0, 1)]) == []
     charts = {one.name: one.latest for one in draw_charts([sample(0, 1), sample(5, 3)])}
-    assert charts == {"waiting": (3,), "rates": (1, 2), "oldest": (0,), "dead": (0,)}
+    assert charts == {"waiting": (3,), "rates": (1, 2), "oldest": (0,), "waits": (0, 0), "dead": (0,)}
+
+
+def test_a_version_that_appears_is_a_mark_at_its_instant_and_one_that_leaves_is_none() -> None:
+    versions = [(), ("1.0",), ("1.0", "1.1"), ("1.1",), ("1.1",)]
+    samples = [replace(sample(900.0 * at, 1), versions=frozenset(one)) for at, one in enumerate(versions)]
+    assert deploy_marks(samples) == ((WIDTH / 2, "1.1"),)
+    assert all(chart.marks == ((WIDTH / 2, "1.1"),) for chart in draw_charts(samples))
+
+
+def test_waits_of_all_workers_and_lanes_are_put_together() -> None:
+    workers = [
+        LiveWorker(id=str(number), host="h", pid=1, seen_ms=0, lanes={}, waits=waits)
+        for number, waits in enumerate([{"mail.bulk": [0, 60]}, {"mail.bulk": [40], "reports": [0, 0, 100]}, {}])
+    ]
+    assert wait_quantile(workers, 0.4, "mail.bulk") == LONG[0]
+    assert wait_quantile(workers, 1.0, "mail.bulk") == LONG[1]
+    assert wait_quantile(workers, 0.5) == LONG[1]
+    assert wait_quantile(workers, 0.5, "mail.urgent") is None
+
+
+@given(st.lists(st.integers(0, 1000), max_size=len(LONG) + 1), st.floats(0.01, 1))
+def test_a_quantile_is_in_the_bucket_that_has_it(counts: list[int], part: float) -> None:
+    found = quantile(LONG, counts, part)
+    assert (found is None) == (sum(counts) == 0)
+    if found is not None:
+        below = sum(count for count, bound in zip(counts, LONG, strict=False) if bound < found)
+        assert below <= part * sum(counts) + 1e-6

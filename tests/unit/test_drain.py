@@ -1,62 +1,17 @@
-"""The decisions behind the depth: forecasts, reasons, freshness, and how they are put into words."""
+"""The decisions behind the depth: reasons, freshness, and how they are put into words."""
 
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from hypothesis import given, strategies as st
 
-from ops.depth.drain import Drain, Reason, forecast_drain, per_minute, wait_reason
-from ops.depth.read import drains_at
+from ops.depth.drain import Reason, per_minute, wait_reason
 from ops.depth.report_freshness import freshness_state, read_report
-from ops.depth.texts import drain_text, reason_text
+from ops.depth.texts import reason_text
 from ops.durations import duration_text
 from ops.table import printable, table
 
-RATES = st.floats(min_value=0, max_value=1e6)
-COUNTS = st.integers(min_value=0, max_value=10**7)
 SECOND_US = 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("ready", "entering", "leaving", "slots", "words"),
-    [
-        (0, 0, 0, 0, "empty"),
-        (0, 50, 0, 10, "empty"),
-        (5, 0, 0, 0, "no worker"),
-        (5, 0, 600, 0, "no worker"),  # whoever did that pace is gone
-        (100, 20, 120, 10, "in 1 min"),
-        (7200, 0, 60, 1, "in 2 h"),
-        (100, 160, 120, 10, "never: growing by 40/min; 50 s once arrivals stop"),
-        (100, 100, 0, 10, "never: growing by 100/min"),
-        (100, 60.2, 60, 10, "never: as many arrive as leave"),
-        (100, 0, 0, 10, "unknown: nothing finished in the last minute"),
-    ],
-)
-def test_the_forecast_says_what_the_pace_means(
-    ready: int, entering: float, leaving: float, slots: int, words: str
-) -> None:
-    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
-    assert drain_text(drain) == words
-
-
-@given(ready=COUNTS.filter(bool), entering=RATES, leaving=RATES)
-def test_without_a_worker_waiting_jobs_never_read_as_a_short_wait(
-    ready: int, entering: float, leaving: float
-) -> None:
-    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=0)
-    assert drain == Drain(state="no_worker")
-
-
-@given(ready=COUNTS.filter(bool), entering=RATES, leaving=RATES, slots=st.integers(1, 1000))
-def test_only_a_lane_that_shrinks_has_an_end_and_it_is_never_now(
-    ready: int, entering: float, leaving: float, slots: int
-) -> None:
-    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
-    assert drain.state != "empty"
-    assert (drain.state == "in") == (leaving > entering)
-    assert drain.seconds is None or drain.seconds > 0
-    assert drain_text(drain, "es")
 
 
 @pytest.mark.parametrize(
@@ -111,13 +66,6 @@ def test_the_reason_for_waiting_is_the_one_that_holds(
 )
 def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration_text(seconds) == words
-
-
-def test_a_lane_drains_at_a_moment_only_if_it_drains_within_the_calendar() -> None:
-    now = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
-    assert drains_at(Drain(state="in", seconds=90), now) == now + timedelta(seconds=90)
-    assert drains_at(Drain(state="in", seconds=1e15), now) is None
-    assert drains_at(Drain(state="growing", seconds=90, growth=1), now) is None
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from ops.mail.budget import BucketBudget, WindowBudget, read_budget
-from ops.mail.eta import AccountBudget, time_to_send
+from ops.limits.budget import BucketBudget, LimitBudget, WindowBudget, read_budget
+from ops.mail.eta import time_to_send
 from producers.limits.limit import Rate, Window
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
-def budget(count: int, per: timedelta = MINUTE, *, tokens: float = 0, **options: object) -> AccountBudget:
-    return AccountBudget(rates=[BucketBudget(rate=Rate(count, per), tokens=tokens)], **options)  # type: ignore[arg-type]
+def budget(count: int, per: timedelta = MINUTE, *, tokens: float = 0, **options: object) -> LimitBudget:
+    return LimitBudget(rates=[BucketBudget(rate=Rate(count, per), tokens=tokens)], **options)  # type: ignore[arg-type]
 
 
 def test_five_thousand_mails_at_thirty_a_minute_take_two_hours_and_three_quarters() -> None:
@@ -31,7 +31,7 @@ def test_two_accounts_share_the_work() -> None:
 
 
 def test_the_narrowest_rate_decides() -> None:
-    both = AccountBudget(
+    both = LimitBudget(
         rates=[BucketBudget(rate=Rate(60, MINUTE), tokens=0), BucketBudget(rate=Rate(1440, DAY), tokens=0)]
     )
     assert time_to_send(60, [both]) == timedelta(hours=1)
@@ -48,9 +48,9 @@ def test_a_slowed_account_takes_longer() -> None:
     assert time_to_send(30, [budget(60, pace=0.5)]) == MINUTE
 
 
-@pytest.mark.parametrize("budgets", [[], [AccountBudget()]])
+@pytest.mark.parametrize("budgets", [[], [LimitBudget()]])
 def test_without_a_budget_the_pace_of_the_last_minute_counts_and_without_either_nobody_can_say(
-    budgets: list[AccountBudget],
+    budgets: list[LimitBudget],
 ) -> None:
     assert time_to_send(100, budgets, pace_per_minute=50) == 2 * MINUTE
     assert time_to_send(100, budgets) is None
@@ -61,16 +61,16 @@ def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_ove
     left = WindowBudget(
         rate=Window(500, DAY), started=((10 * hours, 100), (20 * hours, 300)), renewal=24.5 * hours
     )
-    account = AccountBudget(rates=[left])
+    account = LimitBudget(rates=[left])
     assert left.tokens == 100
     assert time_to_send(100, [account]) == timedelta(0)
     assert time_to_send(101, [account]) == time_to_send(200, [account]) == 10 * hours
     assert time_to_send(201, [account]) == time_to_send(500, [account]) == 20 * hours
     assert time_to_send(501, [account]) == 24.5 * hours
     assert time_to_send(2000, [account]) == 3.5 * 24 * hours - 0.5 * hours + 10 * hours
-    urgent_left = AccountBudget(rates=[left], reserve=0.2)
+    urgent_left = LimitBudget(rates=[left], reserve=0.2)
     assert time_to_send(1, [urgent_left]) == 10 * hours
-    assert time_to_send(1, [AccountBudget(rates=[left], pace=0.1)]) == 20 * hours
+    assert time_to_send(1, [LimitBudget(rates=[left], pace=0.1)]) == 20 * hours
 
 
 @pytest.mark.parametrize("rate", [Rate(10, DAY, burst=10), Window(10, DAY)])

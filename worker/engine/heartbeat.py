@@ -4,8 +4,9 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 
 import orjson
 from redis.exceptions import RedisError
@@ -13,15 +14,20 @@ from redis.exceptions import RedisError
 import background
 from producers.keys import LaneKeys
 from producers.link.command import Argument
-from producers.link.sync import Calls
+from producers.link.links import script_of
+from producers.link.sync import Calls, is_unknown_script
 from producers.send_options import milliseconds
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
+from worker.engine.store import engine_script
 from worker.fleet_keys import order_key, schedules_key
 from worker.troubles import TROUBLES, Trouble
 
 _MISSED_BEATS = 5
 """Number of missed heartbeats after which a worker is no longer listed."""
+_NOTED_EVERY_MS: Final = 2500
+"""Least time between two notes of a lane's flow; a worker of the default pace adds one with each heartbeat."""
+_NOTES_KEPT: Final = 60
 
 
 def send_heartbeat(
@@ -36,6 +42,8 @@ def send_heartbeat(
     schedules: Mapping[str, bytes],
 ) -> dict[str, bytes | None]:
     """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs.
+
+    With it the flow of each lane is noted, from which `ops depth` forecasts.
 
     Args:
         room: free slots under the ceiling of all lanes; infinity without one.
@@ -60,8 +68,11 @@ def send_heartbeat(
                 ("GET", order_key(keys, worker_id)),
                 *[("ZCARD", lane.keys.queue) for lane in members],
                 *_declaration(keys, worker_id, schedules, life_ms),
+                _flow_command(members),
             ]
         )
+        if is_unknown_script(replies[-1]):  # the next heartbeat runs it
+            replies[-1] = link.call("SCRIPT", "LOAD", engine_script("note_flow"))
         refusals = [reply for reply in replies if isinstance(reply, RedisError)]
         if refusals:  # the other groups still get theirs
             fault = fault or refusals[0]
@@ -87,6 +98,14 @@ def _declaration(
     """Return the command that declares the crons of a group; none for a group without crons."""
     declared = schedules.get(keys.tag)
     return [] if declared is None else [("SET", schedules_key(keys, worker_id), declared, "PX", life_ms)]
+
+
+def _flow_command(members: list[Lane]) -> Sequence[Argument]:
+    """Return the command that notes the flow of the lanes."""
+    keys = [members[0].keys.counters, *(lane.keys.queue for lane in members)]
+    names = [lane.name for lane in members]
+    arguments: list[Argument] = [members[0].keys.tag, _NOTED_EVERY_MS, _NOTES_KEPT, *names]
+    return script_of(engine_script("note_flow")).command(keys, arguments)
 
 
 def _note(data: DataSet, found: bytes | None, lengths: list[int]) -> None:

@@ -40,6 +40,7 @@ from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
 from worker.engine.pump import Pump
+from worker.engine.recent_waits import RecentWaits
 from worker.engine.runner import Runner
 from worker.engine.shard import Shard, group_lanes
 from worker.engine.shared_slots import SharedSlots
@@ -164,6 +165,7 @@ class Worker(ArqWorker):
         )
         self._pool = connection.open_redis(redis_url)
         self.counts = JobCounts(self.functions)
+        self._recent_waits = RecentWaits(self.counts)
         self.runner = Runner(
             self._handlers(policies or {}, ledger_marks),
             self.loop,
@@ -379,10 +381,19 @@ class Worker(ArqWorker):
             "loop_lag_ms": round(probe.measure() * 1000),
             "lease_lag_ms": round(self._shard_of[lanes[0].name].renewal.lag * 1000),
         }
+        if waits := self._recent_waits.read(time.monotonic()):
+            state["waits"] = waits
         room, every = self._ceiling.room, self._renew_every
         schedules = self._shard_of[lanes[0].name].clock.declarations
         orders = heartbeat.send_heartbeat(
-            link, self.worker_id, lanes, self.data, every=every, room=room, state=state, schedules=schedules
+            link,
+            self.worker_id,
+            lanes,
+            self.data,
+            every=every,
+            room=room,
+            state=state,
+            schedules=schedules,
         )
         for tag, found in orders.items():
             if order := self._orders.find_new(tag, found):

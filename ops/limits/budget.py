@@ -1,6 +1,6 @@
-"""Budgets of an account's rates: the rest of each and its future flow. Pure, from the text that Redis stores.
+"""Budgets of a limit's rates: the rest of each and its future flow. Pure, from the text that Redis stores.
 
-A bucket fills evenly. A window returns its capacity when the mails that used it grow old, and again after each
+A bucket fills evenly. A window returns its capacity when the jobs that used it grow old, and again after each
 renewal period: if all of it is used at once, the next capacity comes one such period later.
 
 Text that cannot be read counts as used up, as in the claim.
@@ -8,7 +8,7 @@ Text that cannot be read counts as used up, as in the claim.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -19,6 +19,7 @@ from producers.limits.limit import Rate, Window
 
 _BUCKET = re.compile(r"(\d+(?:\.\d+)?)(?:@.*)?", re.ASCII)
 _MILLISECOND = timedelta(milliseconds=1)
+_LONGEST = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class BucketBudget:
         return cls(rate=rate, tokens=rate.burst - min(used, rate.burst))
 
     def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """Return the number of mails that it allows in a time from now.
+        """Return the number of jobs that it allows in a time from now.
 
         Args:
             pace: the usable part of the rate.
@@ -56,7 +57,7 @@ class WindowBudget:
     """Budget of a window.
 
     Attributes:
-        started: pairs of the time until they no longer count, and the number of mails that started.
+        started: pairs of the time until they no longer count, and the number of jobs that started.
         renewal: the time after which the same number may start again.
     """
 
@@ -76,11 +77,11 @@ class WindowBudget:
 
     @property
     def tokens(self) -> float:
-        """Number of mails that may start now."""
+        """Number of jobs that may start now."""
         return max(0.0, self.rate.count - sum(count for _, count in self.started))
 
     def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """Return the mails that it allows in a time from now; see :meth:`BucketBudget.capacity_within`."""
+        """Return the jobs that it allows in a time from now; see :meth:`BucketBudget.capacity_within`."""
         whole = max(1, math.floor(self.rate.count * pace))
         usable = whole - min(whole - 1, math.ceil(whole * reserve))
         renewals, rest = divmod(time, self.renewal)
@@ -107,3 +108,49 @@ def read_budget(rate: Rate | Window, stored: bytes | None, now_ms: float) -> Buc
         if isinstance(rate, Window)
         else BucketBudget.from_text(rate, text, now_ms)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitBudget:
+    """Capacity of one limit.
+
+    Attributes:
+        rates: the rates that all apply; empty: none.
+        pace: the usable part, after a throttle.
+        reserve: the part kept for other lanes.
+        opens_in: time until jobs begin under it again; None: until an operator releases it.
+    """
+
+    rates: Sequence[BucketBudget | WindowBudget] = ()
+    pace: float = 1.0
+    reserve: float = 0.0
+    opens_in: timedelta | None = timedelta(0)
+
+    def capacity_within(self, time: timedelta) -> float:
+        """Return the number of jobs that it allows in a time from now."""
+        if self.opens_in is None or time < self.opens_in:
+            return 0
+        given = (one.capacity_within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
+        return min(given, default=math.inf)
+
+
+def time_within(jobs: float, budgets: Sequence[LimitBudget], *, arriving: float = 0.0) -> timedelta | None:
+    """Return the shortest sufficient time for jobs that need one of the limits, in whole seconds.
+
+    None if a year does not suffice. The capacity never shrinks with time.
+
+    Args:
+        arriving: further such jobs in each second.
+    """
+
+    def enough(seconds: int) -> bool:
+        wanted = jobs + arriving * seconds - 1e-6
+        return sum(one.capacity_within(timedelta(seconds=seconds)) for one in budgets) >= wanted
+
+    lowest, highest = 0, round(_LONGEST.total_seconds())
+    if not enough(highest):
+        return None
+    while lowest < highest:
+        middle = (lowest + highest) // 2
+        lowest, highest = (lowest, middle) if enough(middle) else (middle + 1, highest)
+    return timedelta(seconds=lowest)

@@ -1,0 +1,361 @@
+"""Forecast of a lane: when its work will be done and what that depends on, or why it will not be done. Pure.
+
+    empty      nothing waits that could run
+    delayed    the same, and delayed jobs are due later
+    held       jobs wait, and an operator holds the lane or all limits that it needs
+    no_worker  jobs wait, and no live worker has a slot for them
+    stuck      jobs wait, and none has finished for much longer than they take
+    in         it shrinks; `seconds` from now no job waits any more
+    growing    more arrives than leaves, by `growth` a minute; `seconds` would be enough once arrivals stop
+    level      as much arrives as leaves, as far as it can be told
+    unknown    jobs wait, and there is no pace yet: nothing has finished, and no limit tells one
+
+The pace is measured (`ops.depth.flow`), never guessed. Limits count besides: their budgets allow so many jobs in a
+time, whatever the pace of the last minute was, since a full bucket is used up at once and refills slowly. Of
+several limits the last one to be done decides. Jobs that are tried again end after the others, in the middle of
+two bounds: that no further one fails, and that the last one does and then waits as long as those now.
+
+Not foreseen: workers that come or go, operators' changes, arrivals that begin. Jobs that take more than a minute
+and five times as long as those before them look stuck.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import reduce
+from itertools import pairwise
+from typing import Final, Literal
+
+from ops.depth.flow import (
+    FlowInterval,
+    FlowNote,
+    FlowRate,
+    arriving_rate,
+    idle_seconds,
+    leaving_rate,
+    read_intervals,
+    usual_rate,
+)
+from ops.limits.budget import LimitBudget, time_within
+
+DrainState = Literal["empty", "delayed", "held", "no_worker", "stuck", "in", "growing", "level", "unknown"]
+Constraint = Literal["workers", "limit", "hold", "delayed"]
+
+DUE_WITHIN_S: Final = (2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 600, 1800, 3600, 14_400, 86_400, 604_800)
+"""Times, in seconds, for which the jobs that come due within them are counted."""
+STUCK_S: Final = 60.0
+_STUCK_TIMES: Final = 5
+_NEARLY: Final = 0.9
+_NEGLIGIBLE: Final = 0.02
+_ROUNDS: Final = 5
+"""Delayed jobs that come due meanwhile make the drain longer, so that more of them come due; it soon converges."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """A forecast.
+
+    Attributes:
+        seconds: until no job waits that could run; with ``growing``: until then, if nothing more arrived.
+        growth: jobs a minute by which the lane grows.
+        ends_s: until the jobs that are to be tried again, or are delayed, have run too; None if it is not known.
+        constraint: what the end depends on most: the workers, a limit, a hold, or delayed jobs.
+        limit: the key of that limit.
+        until_s: until the hold or the limit's hold ends; None: it ends when it is released.
+        idle_s: for how long nothing has finished, with ``stuck`` and ``unknown``.
+    """
+
+    state: DrainState
+    seconds: float | None = None
+    growth: int = 0
+    ends_s: float | None = None
+    constraint: Constraint | None = None
+    limit: str | None = None
+    until_s: float | None = None
+    idle_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitFacts:
+    """A limit as a forecast needs it.
+
+    Attributes:
+        blocked: jobs that name it and wait for it.
+        running: jobs that hold a place, if it has places.
+        places: jobs that may run at once under it; None: any number.
+        is_used_up: True if no job may begin under it now.
+    """
+
+    key: str
+    budget: LimitBudget
+    blocked: int = 0
+    running: int = 0
+    places: int | None = None
+    is_used_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainFacts:
+    """All that a forecast of one lane is made of.
+
+    Attributes:
+        ready, leased, delayed: jobs that are due, that run, and that are due later.
+        retrying, parked, held_back: waiting jobs that failed before, that no worker may take, and that a limit of
+            their own holds back. Parked and held back jobs are among the delayed ones.
+        due_within: pairs of a time in seconds, ascending, and the number of delayed jobs that come due within it.
+        last_due_s: until the last of the delayed jobs is due.
+        slots: of live workers that serve the lane.
+        is_held: True if an operator holds the lane.
+        held_s: until that hold ends; None: until it is released.
+        notes: of its flow, the oldest first, the present instant last.
+        in_per_minute, out_per_minute: counts of the last minute, for a lane whose workers note no flow.
+        needed: the limits of which its jobs need one.
+        named: the limits that hold back jobs that name them.
+        ahead: jobs of more urgent lanes that need the same limits.
+    """
+
+    ready: int
+    leased: int = 0
+    delayed: int = 0
+    retrying: int = 0
+    parked: int = 0
+    held_back: int = 0
+    due_within: Sequence[tuple[float, int]] = ()
+    last_due_s: float = 0.0
+    slots: int = 0
+    is_held: bool = False
+    held_s: float | None = None
+    notes: Sequence[FlowNote] = ()
+    in_per_minute: float = 0.0
+    out_per_minute: float = 0.0
+    needed: Sequence[LimitFacts] = field(default=())
+    named: Sequence[LimitFacts] = field(default=())
+    ahead: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that could run, if there were room for them."""
+        return self.ready + self.held_back
+
+    @property
+    def later(self) -> int:
+        """Delayed jobs that become due by themselves."""
+        return max(0, self.delayed - self.parked - self.held_back)
+
+    @property
+    def to_retry(self) -> int:
+        """Those of them that failed before."""
+        return min(self.retrying, self.later)
+
+    def due_in(self, seconds: float) -> float:
+        """Return how many of the later jobs come due within a time, those that failed before left out."""
+        count = float(self.due_within[-1][1]) if self.due_within else 0.0
+        for (start, before), (end, within) in pairwise([(0.0, 0), *self.due_within]):
+            if seconds < end:
+                count = before + (within - before) * max(0.0, seconds - start) / (end - start)
+                break
+        return max(0.0, min(count, self.later) - self.to_retry)
+
+    @property
+    def retry_s(self) -> float:
+        """Time until the last job that failed before is due; they count as the first of the later ones."""
+        if not self.to_retry:
+            return 0.0
+        if self.to_retry == self.delayed:
+            return self.last_due_s
+        for (start, before), (end, within) in pairwise([(0.0, 0), *self.due_within]):
+            if within >= self.to_retry:
+                return start + (end - start) * (self.to_retry - before) / max(1, within - before)
+        return self.last_due_s
+
+
+def forecast_drain(facts: DrainFacts) -> Drain:
+    """Forecast when a lane's work will be done if the present pace and the limits stay as they are.
+
+    Example:
+        >>> drain = forecast_drain(DrainFacts(ready=100, in_per_minute=20, out_per_minute=120, slots=10))
+        >>> drain.state, drain.seconds, drain.constraint
+        ('in', 60.0, 'workers')
+    """
+    if not facts.waiting:
+        return _without_work(facts)
+    if facts.is_held:
+        return _after_hold(facts, facts.held_s, limit=None)
+    if facts.slots == 0:
+        return Drain(state="no_worker", constraint="workers")
+    if closed := _closed_limit(facts):
+        opens = closed.budget.opens_in
+        return _after_hold(facts, None if opens is None else opens.total_seconds(), limit=closed.key)
+    return _drain_at_pace(facts)
+
+
+def _without_work(facts: DrainFacts) -> Drain:
+    if not facts.later:
+        return Drain(state="empty", seconds=0.0, ends_s=0.0)
+    last = facts.last_due_s if facts.later == facts.delayed else max(facts.retry_s, float(DUE_WITHIN_S[0]))
+    return Drain(state="delayed", seconds=0.0, ends_s=last, constraint="delayed")
+
+
+def _after_hold(facts: DrainFacts, until_s: float | None, *, limit: str | None) -> Drain:
+    """Return the forecast of a lane that rests: its work begins when the hold is over, at its usual pace."""
+    usual = usual_rate(read_intervals(facts.notes))
+    seconds = None if until_s is None or not usual else until_s + facts.waiting / usual
+    return Drain(state="held", seconds=seconds, constraint="hold", limit=limit, until_s=until_s)
+
+
+def _closed_limit(facts: DrainFacts) -> LimitFacts | None:
+    """Return the limit that opens first, if all that the lane needs are held."""
+    now = timedelta(0)
+    if not facts.needed or any(one.budget.opens_in == now for one in facts.needed):
+        return None
+    return min(facts.needed, key=lambda one: timedelta.max if one.budget.opens_in is None else one.budget.opens_in)
+
+
+def _drain_at_pace(facts: DrainFacts) -> Drain:
+    intervals = read_intervals(facts.notes)
+    leaving, arriving = _rates(facts, intervals)
+    idle = idle_seconds(intervals)
+    binding = _binding_limit(facts)
+    may_rest = binding is not None or not facts.ready  # a limit may give nothing for long
+    if (facts.leased or not may_rest) and _is_stuck(facts, intervals, idle):
+        return Drain(state="stuck", constraint="workers", idle_s=idle)
+    work, due = float(facts.waiting + facts.leased), 0.0
+    for _ in range(_ROUNDS):
+        found = _end_of(facts, work + due, leaving, arriving, binding)
+        if found.seconds is None or found.state != "in":
+            return replace(found, idle_s=idle) if found.state == "unknown" else found
+        meanwhile = facts.due_in(found.seconds)
+        if meanwhile - due < _NEGLIGIBLE * work:
+            break
+        due = meanwhile
+    return _with_later(facts, found)
+
+
+def _rates(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> tuple[FlowRate | None, FlowRate]:
+    """Return the pace of leaving and arriving: measured, or of the last minute where no worker notes the flow."""
+    if len(facts.notes) > 1:
+        return leaving_rate(intervals, running=facts.leased), arriving_rate(intervals)
+    error = (facts.in_per_minute + facts.out_per_minute) ** 0.5 / 60
+    leaving = FlowRate(facts.out_per_minute / 60, error) if facts.out_per_minute else None
+    return leaving, FlowRate(facts.in_per_minute / 60, 0.0)
+
+
+def _is_stuck(facts: DrainFacts, intervals: Sequence[FlowInterval], idle: float) -> bool:
+    """Return True if none has finished for a minute, and for five times as long as a job usually takes."""
+    usual = usual_rate(intervals)
+    takes = max(1, facts.leased) / usual if usual else 0.0  # Little's law
+    return idle >= max(STUCK_S, _STUCK_TIMES * takes)
+
+
+def _binding_limit(facts: DrainFacts) -> LimitFacts | None:
+    """Return a limit that the lane needs, if none of them has room."""
+    if facts.needed and all(one.is_used_up for one in facts.needed):
+        return facts.needed[0]
+    return None
+
+
+def _end_of(
+    facts: DrainFacts, work: float, leaving: FlowRate | None, arriving: FlowRate, binding: LimitFacts | None
+) -> Drain:
+    """Return when an amount of work is done: by the workers' pace, or later because of a limit."""
+    by_pace = _at_pace(work, leaving, arriving)
+    by_limit = _within_budgets(facts, work - facts.leased, arriving)
+    if binding is not None and _has_rates(facts.needed) and not _fills_places(binding):
+        return by_limit or _too_much(facts, arriving)
+    found = _later_of(by_pace, by_limit or _too_much(facts, arriving) if _has_rates(facts.needed) else None)
+    if binding is not None and found.constraint == "workers":
+        found = replace(found, constraint="limit", limit=binding.key)
+    named = [one for limit in facts.named if (one := _named_limit(facts, limit, leaving)) is not None]
+    if found.state == "unknown" and not facts.ready and named:  # there is no pace but that of the limits
+        found = named[0]
+    return reduce(_later_of, named, found)
+
+
+def _at_pace(work: float, leaving: FlowRate | None, arriving: FlowRate) -> Drain:
+    if leaving is None or not leaving.per_second:
+        growth = round(arriving.per_second * 60)
+        state: DrainState = "growing" if leaving is not None and growth else "unknown"
+        return Drain(state=state, growth=growth if state == "growing" else 0, constraint="workers")
+    alone = work / leaving.per_second
+    net = leaving.per_second - arriving.per_second
+    doubt = (leaving.error**2 + arriving.error**2) ** 0.5 if arriving.per_second else 0.0
+    if net > doubt:
+        return Drain(state="in", seconds=work / net, ends_s=work / net, constraint="workers")
+    growth = round(-net * 60)
+    if -net > doubt and growth > 0:
+        return Drain(state="growing", seconds=alone, growth=growth, constraint="workers")
+    return Drain(state="level", constraint="workers")
+
+
+def _within_budgets(facts: DrainFacts, jobs: float, arriving: FlowRate) -> Drain | None:
+    """Return when the limits that the lane needs have let all its jobs begin; None if they never do."""
+    budgets = [one.budget for one in facts.needed]
+    time = time_within(jobs + facts.ahead, budgets, arriving=arriving.per_second)
+    if time is None:
+        return None
+    seconds = time.total_seconds()
+    return Drain(state="in", seconds=seconds, ends_s=seconds, constraint="limit", limit=facts.needed[0].key)
+
+
+def _too_much(facts: DrainFacts, arriving: FlowRate) -> Drain:
+    """Return the forecast of a lane to which more arrives than its limits let begin."""
+    day = timedelta(days=1)
+    allowed = sum(one.budget.capacity_within(11 * day) - one.budget.capacity_within(day) for one in facts.needed)
+    growth = round((arriving.per_second - allowed / (10 * day.total_seconds())) * 60)
+    key = facts.needed[0].key
+    if growth > 0:
+        return Drain(state="growing", growth=growth, constraint="limit", limit=key)
+    return Drain(state="level", constraint="limit", limit=key)
+
+
+def _named_limit(facts: DrainFacts, limit: LimitFacts, leaving: FlowRate | None) -> Drain | None:
+    """Return when the jobs that name a limit have begun; a limit with places ends them at its part of the pace."""
+    opens = limit.budget.opens_in
+    if not limit.blocked:
+        return None
+    if opens is None:
+        return Drain(state="held", constraint="hold", limit=limit.key)
+    time = time_within(limit.blocked, [limit.budget])
+    seconds = 0.0 if time is None else time.total_seconds()
+    if limit.places is not None and limit.running and leaving and leaving.per_second:
+        takes = max(facts.leased, limit.running) / leaving.per_second
+        seconds = max(seconds, (limit.blocked + limit.running) * takes / limit.running)
+    return Drain(state="in", seconds=seconds, ends_s=seconds, constraint="limit", limit=limit.key)
+
+
+def _has_rates(limits: Sequence[LimitFacts]) -> bool:
+    return bool(limits) and all(one.budget.rates for one in limits)
+
+
+def _fills_places(limit: LimitFacts) -> bool:
+    return limit.places is not None and limit.running >= limit.places
+
+
+def _later_of(first: Drain, second: Drain | None) -> Drain:
+    """Return the one that decides: the one that does not end, else the later one; a limit if both end together."""
+    if second is None or first.state in {"growing", "level", "held"}:
+        return first
+    if second.state != "in":
+        return second
+    if first.state == "unknown" or first.seconds is None or second.seconds is None:
+        return first
+    if second.seconds < _NEARLY * first.seconds:
+        return first
+    seconds = max(first.seconds, second.seconds)
+    return replace(second, seconds=seconds, ends_s=seconds)
+
+
+def _with_later(facts: DrainFacts, drain: Drain) -> Drain:
+    """Add the end of the jobs that are to be tried again or come due only then."""
+    seconds = drain.seconds or 0.0
+    ends = (max(seconds, facts.retry_s) + seconds + facts.retry_s) / 2
+    if facts.later == facts.delayed:
+        ends = max(ends, facts.last_due_s)
+    is_later = ends > max(2 * seconds, seconds + 1)
+    return Drain(
+        state="in",
+        seconds=seconds,
+        ends_s=ends,
+        constraint="delayed" if is_later and not drain.limit else drain.constraint,
+        limit=drain.limit,
+    )
