@@ -386,14 +386,7 @@ class Worker(ArqWorker):
         room, every = self._ceiling.room, self._renew_every
         schedules = self._shard_of[lanes[0].name].clock.declarations
         orders = heartbeat.send_heartbeat(
-            link,
-            self.worker_id,
-            lanes,
-            self.data,
-            every=every,
-            room=room,
-            state=state,
-            schedules=schedules,
+            link, self.worker_id, lanes, self.data, every=every, room=room, state=state, schedules=schedules
         )
         for tag, found in orders.items():
             if order := self._orders.find_new(tag, found):
