@@ -146,8 +146,7 @@ class Worker(ArqWorker):
         self._ceiling = SharedSlots(self.lanes, max_running)
         self._declared = limit_declarations(self.lanes, limits, lane_limits)
         self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
-        self._grace = grace
-        self._confirm_replicas = confirm_replicas
+        self._grace, self._confirm_replicas = grace, confirm_replicas
         self._renew_every = renew_every
         self._max_run = max_run
         self._stop_at = math.inf
