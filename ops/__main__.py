@@ -66,6 +66,7 @@ _LATER = {
     "reports": ("ops.reports.commands", "REPORTS"),
     "schedules": ("ops.schedules.commands", "SCHEDULES"),
     "sessions": ("ops.sessions.commands", "SESSIONS"),
+    "undo": ("ops.undo.commands", "UNDO_COMMAND"),
     "workers": ("ops.workers.commands", "WORKERS"),
 }
 """Module and name of the commands that are imported only when they are used: their libraries load slowly."""

@@ -47,6 +47,7 @@ _AUDIT = "~momentus:{ops}:audit"
 _SETS_OF_REPORTS = " ".join(
     f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
 )
+_KEPT_ASIDE = f"~arq:job:* {_each('history:*', 'undo:*')}"
 _CHANGED = "&momentus:{reports}:changed:*"
 
 _STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"
@@ -181,7 +182,11 @@ ROLES = (
     Role(
         "ops",
         f"{_TALK} {_SCRIPTS} info config|get scan multi exec discard wait acl|whoami client|list publish",
-        (Grant(f"{_QUEUE} {_SESSIONS} {_AUDIT}", f"{_ALL} zscan memory|usage"), Grant(_SESSIONS, _LOG_IN)),
+        (
+            Grant(f"{_QUEUE} {_SESSIONS} {_AUDIT}", f"{_ALL} zscan memory|usage"),
+            Grant(_SESSIONS, _LOG_IN),
+            Grant(_KEPT_ASIDE, "copy rename"),
+        ),
         _CHANGED,
     ),
 )

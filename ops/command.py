@@ -5,6 +5,7 @@ or being refused, is not an error, but a script must be able to tell.
 """
 
 import argparse
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +33,7 @@ class Tools:
         clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
         language: of the terminal.
+        change: the number of the entry in the audit log under which a command runs; "" on the command line.
     """
 
     redis: Redis
@@ -46,6 +48,17 @@ class Tools:
     clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
     language: Language = "en"
+    change: str = ""
+
+    @property
+    def number(self) -> str:
+        """The number under which deletions are kept aside: that of the change, or a new one."""
+        return self.change or new_number()
+
+
+def new_number() -> str:
+    """Return a number for a change; random."""
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)

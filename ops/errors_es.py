@@ -273,6 +273,12 @@ OPS: Mapping[str, str] = {
     "NAME: no live worker has a schedule {0} in the group {1}; see ./run ops schedules list": (
         "NAME: ningún worker vivo tiene un horario {0} en el grupo {1}; véase ./run ops schedules list"
     ),
+    "{0} is not the number of a change; give the 16 hex digits that the change has printed": (
+        "{0} no es el número de un cambio; dé las 16 cifras hexadecimales que el cambio imprimió"
+    ),
+    "NUMBER: {0} cannot be undone; of the changes in the audit log discard, bulk-discard and unsuppress can": (
+        "NUMBER: {0} no se puede deshacer; de los cambios del registro, discard, bulk-discard y unsuppress sí"
+    ),
     "{0} is not a worker's id; give its 16 hex digits, see ./run ops workers list": (
         "{0} no es el id de un worker; dé sus 16 cifras hexadecimales, véase ./run ops workers list"
     ),

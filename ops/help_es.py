@@ -51,6 +51,12 @@ SPANISH: Mapping[str, str] = {
     "compute a report now": "calcular un informe ahora",
     "a declared report": "un informe declarado",
     "serve the operators' page, on this machine only": "servir la página de operación, solo en esta máquina",
+    "bring back what discard or unsuppress has removed within the last ten minutes": (
+        "devolver lo que discard o unsuppress haya quitado en los últimos diez minutos"
+    ),
+    "the number of the change, as it was printed, or of the audit log": (
+        "el número del cambio, como se imprimió, o del registro de auditoría"
+    ),
     # Schedules
     "list the schedules of the live workers, and run one now": (
         "listar los horarios de los workers vivos, y ejecutar uno ahora"
@@ -90,7 +96,9 @@ SPANISH: Mapping[str, str] = {
     "return a dead job, or all of a lane, as if never tried": (
         "devolver un trabajo muerto, o todos los de un carril, como si nunca se hubieran intentado"
     ),
-    "remove a dead or waiting job for good": "eliminar definitivamente un trabajo muerto o en espera",
+    "remove a dead or waiting job; within ten minutes it can be undone": (
+        "eliminar un trabajo muerto o en espera; en los diez minutos siguientes se puede deshacer"
+    ),
     "change a field of a dead job; it stays dead until revived": (
         "cambiar un campo de un trabajo muerto; sigue muerto hasta que se revive"
     ),

@@ -67,6 +67,9 @@ ACTIONS: Mapping[str, Action] = {
         place=_MAIL, word="suppress", role="operate", target="address", fields=(("--evidence", "why"),), by=True
     ),
     "unsuppress": Action(place=_MAIL, word="unsuppress", role="operate", target="address", by=True),
+    "undo": Action(
+        place=("ops.undo.commands", "UNDO_COMMAND"), word="undo", role="operate", target="number", by=True
+    ),
     "set-limit": Action(
         place=_LIMIT,
         word="set",

@@ -38,7 +38,7 @@ async def make_change(tools: Tools, name: str, fields: Mapping[str, str], operat
     )
     await note_entry(tools.redis, entry)
     try:
-        result = await run_action(action, tools, fields, operator)
+        result = await run_action(action, replace(tools, change=entry.number), fields, operator)
     except CommandRefused as refusal:
         return await end_entry(tools, entry, "refused", refusal_text(refusal, tools.language))
     except (RedisError, OSError) as error:

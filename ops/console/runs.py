@@ -13,7 +13,7 @@ one's.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from redis.exceptions import RedisError
@@ -104,7 +104,7 @@ class BulkRuns:
 async def _work(run: BulkRun, tools: Tools, work: Work) -> None:
     try:
         async with _stores(tools) as stores:
-            await work(stores, run.progress)
+            await work(replace(stores, number=run.entry.number), run.progress)
         run.state = "failed" if run.progress.failed else "stopped" if run.progress.stopped else "ended"
     except (RedisError, OSError, CommandRefused) as error:
         run.state, run.error = "failed", f"{type(error).__name__}: {error}"

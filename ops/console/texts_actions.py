@@ -40,6 +40,8 @@ WORDS: dict[Language, dict[str, str]] = {
         "outcome_stopped": "detenido antes de acabar",
         "outcome_unknown": "El cambio empezó y no se sabe si terminó; mire el estado y repítalo si hace falta.",
         "go_back": "Volver",
+        "do_undo": "Deshacer",
+        "undo_how": "Lo quitado se guarda diez minutos; después se va del todo.",
         "do_revive": "Revivir",
         "do_discard": "Descartar",
         "do_cancel": "Cancelar",
@@ -96,6 +98,8 @@ WORDS: dict[Language, dict[str, str]] = {
         "outcome_unknown": "The change began, and its end is not known; look at the state, and repeat it if "
         "necessary.",
         "go_back": "Back",
+        "do_undo": "Undo",
+        "undo_how": "What was removed is kept for ten minutes, then it is gone for good.",
         "do_revive": "Revive",
         "do_discard": "Discard",
         "do_cancel": "Cancel",

@@ -12,6 +12,7 @@ from ops.console.verdict import judge_queue
 from ops.console.visit import ConsoleVisit, address, own_path
 from ops.depth.read import Depth, read_depth
 from ops.metrics.page import FleetPage
+from ops.undo.restore import find_undoable
 
 _ENTRIES_SHOWN = 200
 
@@ -55,7 +56,9 @@ async def show_metrics(visit: ConsoleVisit, tools: Tools, _match: re.Match[str])
 
 async def show_audit(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
     """Return the latest changes."""
-    return render_page("audit.html", visit, entries=await list_entries(tools.redis, limit=_ENTRIES_SHOWN))
+    entries = await list_entries(tools.redis, limit=_ENTRIES_SHOWN)
+    undoable = await find_undoable(tools.redis, entries)
+    return render_page("audit.html", visit, entries=entries, undoable=undoable)
 
 
 async def show_entry(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) -> PageResponse:
@@ -63,7 +66,10 @@ async def show_entry(visit: ConsoleVisit, tools: Tools, match: re.Match[str]) ->
     entry = await find_entry(tools.redis, match[1])
     if entry is None:
         return show_nothing(visit)
-    return render_page("entry.html", visit, entry=entry, back=own_path(visit.query.get("back", "/")))
+    back = own_path(visit.query.get("back", "/"))
+    return render_page(
+        "entry.html", visit, entry=entry, back=back, undoable=await find_undoable(tools.redis, [entry])
+    )
 
 
 def show_nothing(visit: ConsoleVisit) -> PageResponse:

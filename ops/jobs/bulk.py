@@ -40,6 +40,8 @@ class BulkTools:
     redis: Redis
     ring: KeyRing | None = None
     ledger: "Connection | None" = None
+    number: str = ""
+    """Identifies the change under which discarded jobs are kept aside; "" to keep none."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ async def _change_batch(
     if action == "revive":
         return await revive_some(tools.redis, keys, job_ids, ring=tools.ring, ledger=tools.ledger)
     event: Literal["discarded", "cancelled"] = "discarded" if action == "discard" else "cancelled"
-    return await remove_some(tools.redis, keys, job_ids, event)
+    return await remove_some(tools.redis, keys, job_ids, event, number=tools.number)
 
 
 async def replay_jobs(tools: BulkTools, progress: BulkProgress, *, jobs: Sequence[NamedJob]) -> None:

@@ -23,6 +23,7 @@ from ops.lanes.hold import hold_lane, release_lane
 from ops.lanes.known import known_lanes, lane_argument
 from ops.mail.key_ring import ring_of
 from ops.table import printable
+from ops.undo.texts import UNDO
 
 if TYPE_CHECKING:
     from ledger.records import LedgerRecord
@@ -100,9 +101,13 @@ async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    what, lane = await discard_job(tools.redis, args.id)
+    number = tools.number
+    what, lane = await discard_job(tools.redis, args.id, number=number)
     text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["discarded"])
-    return CommandResult(text, _facts(args.id, lane, what), done=what == "gone")
+    if what != "gone":
+        return CommandResult(text, _facts(args.id, lane, what), done=False)
+    facts = {**_facts(args.id, lane, what), "number": number}
+    return CommandResult(f"{text}\n{UNDO[tools.language]['how'].format(number=number)}", facts)
 
 
 async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -253,7 +258,13 @@ COMMANDS = (
         _add_id_or_all,
         _revive,
     ),
-    Command("discard", "remove a dead or waiting job for good", f"discard {_ID}", _add_id, _discard),
+    Command(
+        "discard",
+        "remove a dead or waiting job; within ten minutes it can be undone",
+        f"discard {_ID}",
+        _add_id,
+        _discard,
+    ),
     Command(
         "edit",
         "change a field of a dead job; it stays dead until revived",

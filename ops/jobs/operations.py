@@ -1,7 +1,7 @@
 """Changes by operators: revive, discard and cancel jobs. Each is one atomic script and safe to repeat.
 
     revive    dead -> ready, as if never tried; the history stays. A mail to a suppressed recipient stays dead
-    discard   dead or waiting -> gone, counted as discarded
+    discard   dead or waiting -> gone, counted as discarded; under a number it is kept aside (`ops.jobs.undo`)
     cancel    waiting -> gone, counted as cancelled; running -> stopped, then the same
 
 With a ledger, revive and cancel change its rows too (`ledger_jobs`).
@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from jobs.mail.seal import KeyRing
 from ops.jobs.group import groups_of, run_script, script_keys
+from ops.jobs.undo import discard_some
 from ops.jobs.unsendable import MAIL_TAG, find_unsendable
 from producers.entry import take_out
 from producers.keys import LaneKeys
@@ -140,13 +141,24 @@ async def revive_some(
 
 
 async def remove_some(
-    redis: Redis, keys: LaneKeys, job_ids: Sequence[bytes], event: Literal["discarded", "cancelled"]
+    redis: Redis,
+    keys: LaneKeys,
+    job_ids: Sequence[bytes],
+    event: Literal["discarded", "cancelled"],
+    *,
+    number: str = "",
 ) -> list[RemovalOutcome]:
     """Discard or cancel jobs of one lane; return the outcome of each, in their order.
+
+    Args:
+        number: identifies the change under which discarded jobs are kept aside; "" to keep none.
 
     Raises:
         RedisError, OSError: Redis did not answer; the call may be repeated.
     """
+    if event == "discarded" and number:
+        told = await discard_some(redis, keys, job_ids, [keys.lane], number=number)
+        return [cast("RemovalOutcome", what) for what, _ in told]
     takings = [take_out(keys, job_id.decode(), event, [keys.lane]) for job_id in job_ids]
     outcomes = list[RemovalOutcome]()
     for first in range(0, len(takings), _AT_ONCE):
@@ -155,12 +167,22 @@ async def remove_some(
     return outcomes
 
 
-async def discard_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
-    """Remove a dead or waiting job for good; return the outcome and its lane.
+async def discard_job(redis: Redis, job_id: str, *, number: str = "") -> tuple[RemovalOutcome, str]:
+    """Remove a dead or waiting job; return the outcome and its lane.
+
+    Args:
+        number: identifies the change under which the job is kept aside; "" to keep nothing.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
+    if number:
+        for group in await groups_of(redis, job_id):
+            lanes = [one.lane for one in group]
+            ((what, lane),) = await discard_some(redis, group[0], [job_id], lanes, number=number)
+            if lane:
+                return cast("RemovalOutcome", what), lane
+        return "unknown", ""
     return await _take_out(redis, job_id, "discarded")
 
 

@@ -45,6 +45,7 @@ _RARE = ("unopened", "recorded", "live")
 _LEFT = ("unopened", "stopping", "live")
 """Counts of mails for which the command must run again."""
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
+_ASIDE, _UNSUPPRESSED = "momentus:{mail}:undo:*:job:*", "momentus:{mail}:undo:*:suppression"
 _REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
 
 
@@ -68,7 +69,7 @@ async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) ->
         async for job_id in _addressed(redis, keys.dead, digest, ring, counts):
             what, _ = await discard_job(redis, job_id)
             counts["discarded" if what == "gone" else "passed"] += 1
-    counts["removed"] += await _forget_sent(redis, digest)
+    counts["removed"] += await _forget_sent(redis, digest) + await _forget_aside(redis, digest, ring, counts)
     await _forget_gathered(redis, gone)
     await redis.delete(mail_failures(digest))
     await _forget_refusals(redis, digest)
@@ -125,6 +126,20 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
             job_id = f"{{mail}}{message_id.decode().removeprefix('mail')}"
             removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(MAIL_LANES[0]).history(job_id))
             await redis.hdel(key, message_id)  # type: ignore[misc]  # typed for both clients
+    return removed
+
+
+async def _forget_aside(redis: Redis, digest: str, ring: KeyRing | None, counts: Counter[str]) -> int:
+    """Remove what is kept for ten minutes of discarded mails to the address, and of its suppression."""
+    removed = 0
+    async for key in redis.scan_iter(match=_ASIDE, count=_BATCH):
+        name, _, job_id = key.decode(errors="surrogateescape").partition(":job:")
+        recipients = _recipients(await redis.get(key), job_id, ring)
+        counts["unopened"] += recipients is None
+        if digest in map(digest_of, recipients or ()):
+            removed += await redis.delete(key, f"{name}:history:{job_id}") > 0
+    async for key in redis.scan_iter(match=_UNSUPPRESSED, count=_BATCH):
+        await redis.hdel(key, digest)  # type: ignore[misc]  # typed for both clients
     return removed
 
 

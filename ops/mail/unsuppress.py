@@ -21,8 +21,10 @@ from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.language import Language
 from ops.mail.suppression import add_operator, digest_or_refused, is_digest, list_suppressed
+from ops.mail.undo import keep_entry, read_entry
 from ops.mail.words import MATCH_HEADS, SUPPRESSION
 from ops.table import table
+from ops.undo.texts import UNDO
 from producers.suppression import EVERYTHING, REASONS, Suppression, reasons_of, unsuppress
 
 _BOUNCES = ("hard_bounce", "soft_bounce")
@@ -74,14 +76,30 @@ async def find_entries(redis: Redis, choice: SuppressionFilter) -> list[Suppress
     ]
 
 
-async def remove_entries(redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str) -> int:
+async def remove_entries(
+    redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str, number: str
+) -> int:
     """Remove these entries; return the number of those that still existed.
+
+    Args:
+        number: identifies the change under which they are kept aside.
 
     Raises:
         RedisError, OSError: Redis did not answer; run it again.
     """
-    call = redis.execute_command
-    return sum([await unsuppress(call, one.digest, by=by, reason=one.reason, scope=scope) for one in found])
+    removed = 0
+    for one in found:
+        removed += await _remove(redis, one.digest, by=by, reason=one.reason, scope=scope, number=number)
+    return removed
+
+
+async def _remove(redis: Redis, digest: str, *, by: str, reason: str, scope: str, number: str) -> int:
+    """Remove reasons against an address, and keep its entry aside; return how many were removed."""
+    before = await read_entry(redis, digest)
+    removed = await unsuppress(redis.execute_command, digest, by=by, reason=reason, scope=scope)
+    if removed:
+        await keep_entry(redis, number, digest, before)
+    return removed
 
 
 async def _unsuppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -100,11 +118,17 @@ async def _unsuppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _one(tools: Tools, args: argparse.Namespace) -> CommandResult:
     digest = args.address if is_digest(args.address) else digest_or_refused(args.address)
     call = tools.redis.execute_command
-    removed = await unsuppress(call, digest, by=args.by, reason=args.reason or "", scope=args.scope or "")
+    number, reason, scope = tools.number, args.reason or "", args.scope or ""
+    removed = await _remove(tools.redis, digest, by=args.by, reason=reason, scope=scope, number=number)
     left = await reasons_of(call, digest)
     what = ("some_left" if left else "removed") if removed else "no_reason"
     text = SUPPRESSION[tools.language][what].format(removed=removed, left=len(left))
-    return CommandResult(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
+    facts = {"digest": digest, "removed": removed, "left": len(left)}
+    if not removed:
+        return CommandResult(text, facts, done=False)
+    return CommandResult(
+        f"{text}\n{UNDO[tools.language]['how'].format(number=number)}", {**facts, "number": number}
+    )
 
 
 async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -116,9 +140,16 @@ async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
         scope=args.scope or EVERYTHING,
     )
     found = await find_entries(tools.redis, choice)
-    removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope) if args.yes else 0
+    number, removed = tools.number, 0
+    if args.yes:
+        removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope, number=number)
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
-    return CommandResult(_text(found, removed, tools.language, looking=not args.yes), facts, done=removed > 0)
+    text = _text(found, removed, tools.language, looking=not args.yes)
+    if not removed:
+        return CommandResult(text, facts, done=False)
+    return CommandResult(
+        f"{text}\n{UNDO[tools.language]['how'].format(number=number)}", {**facts, "number": number}
+    )
 
 
 async def _now(redis: Redis) -> datetime:

@@ -81,7 +81,7 @@ LASTING = {
 FIRST_WORDS = {
     "jobs": {
         *("why", "dead", "parked", "unpark", "revive", "discard", "edit", "cancel"),
-        *("pause", "resume", "hold", "release", "acknowledge-loss", "audit", "jobs"),
+        *("pause", "resume", "hold", "release", "acknowledge-loss", "audit", "jobs", "undo"),
     },
     "limit": {"limit"},
     "mail": {"mail"},
@@ -160,6 +160,9 @@ async def left(valkey_url: str, redis: Redis, producer: Producer) -> dict[str, s
         return lane is not None and (lane.dead, lane.parked) == (3, 2)
 
     found = {name: await send(name) for name in ("discard", "edit", "revive", "uncertain")}
+    removed = (await producer.send(Mail(to=PERSON, subject="removed", text="Hoy"))).id
+    _, out, _ = await run_ops("discard", removed, "--json", REDIS_URL=valkey_url)
+    found["undo"] = json.loads(out)["number"]
     found["unpark"] = (await producer.send(Note("of a kind that nobody has"))).id
     worker = Worker(
         [handler(obey, kind=Mail.kind)],
@@ -174,7 +177,8 @@ async def left(valkey_url: str, redis: Redis, producer: Producer) -> dict[str, s
 
 
 async def test_each_example_about_jobs_and_lanes_does_something(valkey_url: str, left: dict[str, str]) -> None:
-    printed = await run_examples("jobs", valkey_url, ids=left)
+    undo = {f"undo {WORKER}": f"undo {left['undo']}"}
+    printed = await run_examples("jobs", valkey_url, ids=left, told=undo)
     assert left["discard"] in printed["dead mail.normal"]
     assert left["unpark"] in printed["parked mail.normal"]
 

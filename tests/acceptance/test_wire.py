@@ -39,15 +39,16 @@ from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from metrics.promise import Promise
 from ops.audit.log import begin_entry, note_entry
-from ops.jobs.operations import cancel_job
+from ops.jobs.operations import cancel_job, discard_job
 from ops.lanes.hold import hold_lane, release_lane
 from ops.mail.bounces import process_bounce
+from ops.mail.unsuppress import SuppressionEntry, remove_entries
 from ops.workers.order import order_worker
 from producers import Producer
 from producers.keys import LaneKeys, group_of
 from producers.link import Link
 from producers.staging.token import wake_relay
-from producers.suppression import count_failure, suppress, weigh_refusal
+from producers.suppression import count_failure, digest_of, suppress, weigh_refusal
 from reports.document import Document
 from reports.keys import audit, declared, snapshot, wanted
 from reports.node_ids import NodeId
@@ -284,6 +285,15 @@ async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
     it.sink.faults = SinkFaults()
 
 
+async def deletions_are_kept_for_a_while(it: System) -> None:
+    receipt = await it.producer.send(mail("ana@example.com"), delay=timedelta(hours=1))
+    await it.redis.rpush(MAIL.history(receipt.id), "{}")
+    assert await discard_job(it.redis, receipt.id, number="0" * 16) == ("gone", MAIL.lane)
+    await suppress(it.redis.execute_command, "pia@example.com", "manual", by="test")
+    entry = SuppressionEntry(digest_of("pia@example.com"), "example.com", "manual")
+    assert await remove_entries(it.redis, [entry], by="test", scope="", number="0" * 16) == 1
+
+
 async def a_worker_is_quieted_and_resumed(it: System) -> None:
     async def has_state(worker_id: str, state: str) -> bool:
         return f'"state":"{state}"'.encode() in (await it.redis.get(MAIL.worker(worker_id)) or b"")
@@ -512,6 +522,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_worker_dies_between_mark_and_reply(it)
         await a_lane_is_held_and_a_running_mail_is_cancelled(it)
         await a_worker_is_quieted_and_resumed(it)
+        await deletions_are_kept_for_a_while(it)
         await a_job_is_parked_and_another_tells_how_far_it_is(it, valkey.url)
         await a_limit_lets_one_through_and_others_wait(it, valkey.url)
         await a_cron_ticks(it, valkey.url)

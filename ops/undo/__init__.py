@@ -1,0 +1,1 @@
+"""The command that undoes a deletion within ten minutes."""
