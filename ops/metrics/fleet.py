@@ -66,7 +66,7 @@ async def _read_limits(redis: Redis) -> list[LimitState]:
     return found
 
 
-async def _read_server(redis: Redis) -> RedisServer | None:
+async def _read_server(redis: "Redis | RedisCluster") -> RedisServer | None:
     infos: list[Mapping[str, Any]]
     if isinstance(redis, RedisCluster):
         replies = await redis.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)

@@ -84,9 +84,9 @@ class SyncApplicationClient(Calls):
     def close(self) -> None:
         """Close the connections and the client; the next call opens others."""
         if self._own is not None:
-            self._own.close()
+            self._own.close()  # type: ignore[no-untyped-call]
             self._own = None
-        self._given.close()
+        self._given.close()  # type: ignore[no-untyped-call]
 
 
 def check_decoding(client: object) -> None:
@@ -121,4 +121,4 @@ def _exchange(client: redis.Redis, commands: Sequence[Sequence[Argument]]) -> li
     with client.pipeline(transaction=False) as pipe:
         for command in commands:
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-        return list(pipe.execute(raise_on_error=False))
+        return list(pipe.execute(raise_on_error=False))  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ the others once for its successor; the caller may repeat the call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from redis.asyncio import Connection, ConnectionPool, RedisCluster, SSLConnection
 from redis.asyncio.client import Pipeline
@@ -142,7 +142,7 @@ class SlotPipeline(Pipeline):
         pool = ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
         self.connection_pool = pool
         try:
-            return await super().execute(raise_on_error)
+            return cast("list[Any]", await super().execute(raise_on_error))
         except _LOOK_AGAIN:
             await self._cluster.aclose()
             raise

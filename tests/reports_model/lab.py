@@ -185,7 +185,7 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.do(self._close())
-        self.redis.close()
+        self.redis.close()  # type: ignore[no-untyped-call]
         self._runner.__exit__(None, None, None)
         self._clocks.close()
         if self._logging is None:
@@ -254,7 +254,7 @@ class Lab:
         with self.redis.pipeline(transaction=False) as pipe:
             for report in self.reports:
                 pipe.hgetall(snapshot(TENANT, report))
-            answers: list[dict[bytes, bytes]] = pipe.execute()
+            answers: list[dict[bytes, bytes]] = pipe.execute()  # type: ignore[no-untyped-call]
         return {
             report: StoredSet({name.decode(): value for name, value in fields.items()})
             for report, fields in zip(self.reports, answers, strict=True)

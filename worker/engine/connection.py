@@ -23,7 +23,7 @@ def open_redis(url: str) -> ArqRedis:
     return ArqRedis(pool)
 
 
-async def close_redis(redis: ArqRedis) -> None:
+async def close_redis(redis: "ArqRedis | RedisCluster") -> None:
     """Close the client with all its connections."""
     if isinstance(redis, RedisCluster):
         await redis.aclose()
