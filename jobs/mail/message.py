@@ -198,6 +198,7 @@ class Mail:
         return {
             "message_id": _NOT_OF_AN_ID.sub("", job_id),
             "date": format_datetime(now.astimezone(UTC)),
+            **({"template": self.template} if self.template else {}),
             "sender": self._optional_address(self.sender, "sender"),
             "sender_name": self._name(),
             "reply_to": freeze_reply_to(self.reply_to, private_domains=self.private_domains),

@@ -32,7 +32,7 @@ SEALED = "sealed"
 """The field that replaces all private ones."""
 KINDS = frozenset({"mail.send"})
 """Kinds that a ring seals; other kinds carry no personal text."""
-CLEAR = frozenset({"message_id", "date", "stream", "account"})
+CLEAR = frozenset({"message_id", "date", "stream", "account", "template"})
 """Fields that the queue and its operators may read."""
 
 _VERSION = "1"

@@ -12,6 +12,7 @@ from ops.console.samples import EVERY_S, QueueSample
 from ops.durations import duration_text
 
 WIDTH, HEIGHT = 240, 48
+BAR, BARS_HEIGHT = 4.0, 24.0
 SPAN_S = 3600.0
 _GAP_S = 3 * EVERY_S
 _SHORT_S = 10.0
@@ -68,6 +69,17 @@ def deploy_marks(samples: Sequence[QueueSample]) -> tuple[tuple[float, str], ...
 def place_of(sample: QueueSample, last: QueueSample) -> float:
     """Return the place of a sample from the left; the last one is at the right edge."""
     return round(max(0.0, WIDTH * (1 - (last.at_s - sample.at_s) / SPAN_S)), 1)
+
+
+def draw_bars(counts: Sequence[int]) -> list[tuple[float, float, float]]:
+    """Return the place, the top and the height of a bar for each count that is not 0, in a chart of `BARS_HEIGHT`.
+
+    >>> draw_bars([0, 4, 1])
+    [(4.0, 0.0, 24.0), (8.0, 18.0, 6.0)]
+    """
+    highest = max(counts, default=0) or 1
+    heights = [(place * BAR, BARS_HEIGHT * count / highest) for place, count in enumerate(counts) if count]
+    return [(at, BARS_HEIGHT - height, height) for at, height in heights]
 
 
 def line_path(samples: Sequence[QueueSample], field: str, highest: float) -> str:

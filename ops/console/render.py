@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 import orjson
 
-from ops.console.chart import chart_value
+from ops.console.chart import chart_value, draw_bars
 from ops.console.exchange import PageResponse
 from ops.console.payload import visible_text
 from ops.console.visit import ConsoleVisit, address
@@ -40,6 +40,7 @@ _PAGES.globals |= {
     "address": address,
     "chart_value": chart_value,
     "drain_text": drain_text,
+    "draw_bars": draw_bars,
     "drains_at": drains_at,
     "duration": duration_text,
     "held_text": held_text,

@@ -103,6 +103,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "trace_unknown": "sin rastro",
         "failures": "Fallos",
         "failure": "Error, sin sus detalles",
+        "template": "Plantilla",
+        "trend": "Último día",
+        "trend_text": "{hour} en la última hora, {day} en el día",
         "bulk": "En bloque",
         "clustered": "{seen} de {dead} trabajos muertos, en {clusters} grupos.",
         "canary_how": "Repetir revive uno, después diez y después el resto; se detiene en cuanto uno vuelve a "
@@ -243,6 +246,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "trace_unknown": "no trace",
         "failures": "Failures",
         "failure": "Error without its details",
+        "template": "Template",
+        "trend": "Last day",
+        "trend_text": "{hour} in the last hour, {day} in the day",
         "bulk": "Bulk",
         "clustered": "{seen} of {dead} dead jobs, in {clusters} clusters.",
         "canary_how": "A replay revives one, then ten, then the rest; it stops as soon as one fails again, and "

@@ -1,4 +1,4 @@
-"""Clusters of dead jobs with one kind, recipient domain, SMTP code and error, its details left out.
+"""Clusters of dead jobs with one kind, template, recipient domain, SMTP code and error, its details left out.
 
 `550 5.1.1 user4711 unknown` and `550 5.1.1 user4712 unknown` are one error. A lane is read in steps of about a
 millisecond, the latest deaths first, until the time is over; the counts are then those of the jobs read so far.
@@ -18,7 +18,8 @@ from ops.lanes.known import known_lanes
 from producers.keys import LaneKeys
 
 STEP = 100
-_PARTS = 4
+HOURS = 24
+_PARTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +28,27 @@ class FailureCluster:
 
     Attributes:
         code: the server's reply code; "" if the reason does not begin with one.
+        template: the one that made the mail; "" for another job, and for mails without one or of a former build.
         error: the reason without attempt, code, digits and addresses.
         first, last: the earliest and the latest death.
+        hours: deaths in each hour of the last day, the oldest first; the last one ends now.
     """
 
     lane: str
     kind: str
     domain: str
     code: str
+    template: str
     error: str
     count: int
     first: datetime
     last: datetime
+    hours: tuple[int, ...] = (0,) * HOURS
 
     @property
     def key(self) -> bytes:
         """The key by which the script knows it."""
-        text = f"{self.kind}\n{self.domain}\n{self.code}\n{self.error}"
+        text = f"{self.kind}\n{self.domain}\n{self.code}\n{self.template}\n{self.error}"
         return text.encode("utf-8", "surrogateescape")
 
     @property
@@ -71,6 +76,7 @@ async def list_clusters(redis: Redis, *, lanes: Sequence[str] = (), seconds: flo
         RedisError, OSError: Redis did not answer.
     """
     until, found, seen, dead = time.monotonic() + seconds, dict[tuple[str, bytes], FailureCluster](), 0, 0
+    now_ms = round((await redis.time())[0]) * 1000
     for lane in lanes or await known_lanes(redis):
         keys = LaneKeys(lane)
         places = await redis.zcard(keys.dead)
@@ -78,7 +84,7 @@ async def list_clusters(redis: Redis, *, lanes: Sequence[str] = (), seconds: flo
         for first in range(0, places, STEP):
             if time.monotonic() > until:
                 break
-            for one in await _read_step(redis, keys, first):
+            for one in await _read_step(redis, keys, first, now_ms):
                 known = found.get((lane, one.key))
                 found[lane, one.key] = one if known is None else _joined(known, one)
             seen += min(STEP, places - first)
@@ -103,30 +109,42 @@ async def jobs_of_cluster(redis: Redis, lane: str, key: bytes) -> AsyncIterator[
     keys = LaneKeys(lane)
     for first in range(0, await redis.zcard(keys.dead), STEP):
         for job_id in await run_script(
-            redis, "find_clusters", [keys.dead], [keys.tag, first, first + STEP - 1, key]
+            redis, "find_clusters", [keys.dead], [keys.tag, first, first + STEP - 1, key, 0]
         ):
             yield job_id
 
 
-async def _read_step(redis: Redis, keys: LaneKeys, first: int) -> list[FailureCluster]:
-    reply = await run_script(redis, "find_clusters", [keys.dead], [keys.tag, first, first + STEP - 1, ""])
-    rows = zip(reply[::4], reply[1::4], reply[2::4], reply[3::4], strict=True)
+async def _read_step(redis: Redis, keys: LaneKeys, first: int, now_ms: int) -> list[FailureCluster]:
+    arguments: list[str | int | bytes] = [keys.tag, first, first + STEP - 1, "", now_ms]
+    reply = await run_script(redis, "find_clusters", [keys.dead], arguments)
+    rows = zip(*(reply[at::5] for at in range(5)), strict=True)
     return [_cluster(keys.lane, *row) for row in rows]
 
 
-def _cluster(lane: str, key: bytes, count: int, first_ms: int, last_ms: int) -> FailureCluster:
-    parts = key.decode("utf-8", "surrogateescape").split("\n", _PARTS - 1)
-    kind, domain, code, error = parts
+def _cluster(lane: str, key: bytes, count: int, first_ms: int, last_ms: int, hours: bytes) -> FailureCluster:
+    kind, domain, code, template, error = key.decode("utf-8", "surrogateescape").split("\n", _PARTS - 1)
     return FailureCluster(
         lane=lane,
         kind=kind,
         domain=domain,
         code=code,
+        template=template,
         error=error,
         count=count,
         first=datetime.fromtimestamp(first_ms / 1000, UTC),
         last=datetime.fromtimestamp(last_ms / 1000, UTC),
+        hours=read_hours(hours.decode()),
     )
+
+
+def read_hours(text: str) -> tuple[int, ...]:
+    """Return the deaths per hour that the script has written, the oldest hour first.
+
+    >>> read_hours("0:3 22:1")[:2], read_hours("0:3 22:1")[-1]
+    ((0, 1), 3)
+    """
+    counts = {int(ago): int(count) for ago, count in (part.split(":") for part in text.split())}
+    return tuple(counts.get(ago, 0) for ago in reversed(range(HOURS)))
 
 
 def _joined(one: FailureCluster, other: FailureCluster) -> FailureCluster:
@@ -135,4 +153,5 @@ def _joined(one: FailureCluster, other: FailureCluster) -> FailureCluster:
         count=one.count + other.count,
         first=min(one.first, other.first),
         last=max(one.last, other.last),
+        hours=tuple(mine + theirs for mine, theirs in zip(one.hours, other.hours, strict=True)),
     )

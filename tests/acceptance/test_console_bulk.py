@@ -1,6 +1,7 @@
 """Changes of many jobs on the console: counted and confirmed, seen and stopped, and replays by canary."""
 
 import asyncio
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import ExitStack
 import pytest
 from redis.asyncio import Redis
 
+from jobs import Mail
+from jobs.mail.seal import KeyRing
 from ops.audit.log import list_entries
 from ops.console.visit import address
 from ops.jobs.bulk import BulkProgress, BulkTools, change_jobs, replay_jobs
@@ -270,6 +273,33 @@ async def test_failures_of_one_kind_are_one_cluster(console: Running, redis: Red
     assert "221 of 221 dead jobs, in 3 clusters" in page.words()
     ids = [job_id async for job_id in jobs_of_cluster(redis, LANE, first.key)]
     assert len(ids) == 200
+
+
+@pytest.mark.parametrize("keys", ["", f"new:{base64.b64encode(bytes(32)).decode()}"], ids=["plain", "sealed"])
+async def test_a_cluster_has_one_template_and_the_deaths_of_each_hour(
+    valkey_url: str, redis: Redis, console: Running, keys: str
+) -> None:
+    values = {"task": "Cierre", "due": "hoy"}
+    async with Producer.connect(valkey_url, budget=5, seal=KeyRing(keys) if keys else None) as producer:
+        made = [
+            (await producer.send(Mail(to="ana@example.com", template="task_assigned", values=values))).id
+            for _ in range(5)
+        ]
+        plain = (await producer.send(Mail(to="ana@example.com", subject="s", text="t"))).id
+    now, _ = await redis.time()
+    hours = dict(zip([*made, plain], (0, 0, 0, 5, 30, 23), strict=True))
+    for job_id, ago in hours.items():
+        await redis.zrem(KEYS.queue, job_id)
+        await redis.zadd(KEYS.dead, {job_id: (now - 3600 * ago - 60) * 1000})
+    found = {one.template: one for one in (await list_clusters(redis)).clusters}
+    assert {name: one.count for name, one in found.items()} == {"task_assigned": 5, "": 1}
+    assert found["task_assigned"].hours == (*[0] * 18, 1, 0, 0, 0, 0, 3)
+    assert found[""].hours == (1, *[0] * 23)
+    words = (await console.get("/failures")).words()
+    assert "task_assigned" in words
+    assert "3 in the last hour, 4 in the day" in words
+    ids = [one async for one in jobs_of_cluster(redis, LANE, found["task_assigned"].key)]
+    assert sorted(ids) == sorted(one.encode() for one in made)
 
 
 @pytest.mark.parametrize("reason", [HOSTILE, "\n\n", "", "x" * 5000, "550", "é" * 200, "a\x00b", "@ @@ 1@2"])

@@ -31,7 +31,7 @@ _MAIL_ERASED = event("mail.erased")
 KIND = "mail.erase"
 _BATCH = 16
 """Payloads per MGET: at most 4 MiB with the longest payload allowed, which Redis copies in about 2 ms."""
-_KEPT = ("message_id", "date", "stream", "account")
+_KEPT = ("message_id", "date", "stream", "account", "template")
 _SCRIPT = Script(read_script(Path(__file__).parent / "scripts", "erase"))
 
 

@@ -25,11 +25,11 @@ _REQUIRED: tuple[tuple[str, tuple[type, ...]], ...] = (
 )
 _OPTIONAL = (
     *("stream", "account", "unsubscribe", "thread", "headers", "attachments"),
-    *("cc", "bcc", "alternatives", "calendar"),
+    *("cc", "bcc", "alternatives", "calendar", "template"),
 )
 _NEVER_NULL = ("message_id", "date", "to", "subject")
 _REQUIRED_NAMES = frozenset(name for name, _ in _REQUIRED)
-_USUAL_NAMES = _REQUIRED_NAMES | {"stream", "account", "unsubscribe", "thread", "calendar"}
+_USUAL_NAMES = _REQUIRED_NAMES | {"stream", "account", "unsubscribe", "thread", "calendar", "template"}
 _USUAL_TYPES = frozenset(_TEXT_OR_NULL)
 _KINDS: Mapping[type, str] = {
     str: "text",

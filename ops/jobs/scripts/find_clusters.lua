@@ -3,11 +3,13 @@
 -- KEYS[1]  momentus:{group}:dead:<lane>  ZSET  job id -> when it was given up (ms)
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2], ARGV[3]  the first and the last place, counted from the latest
--- ARGV[4]  "" for all groups, or the key of one: kind, domain, code and error, with a line break between each two
+-- ARGV[4]  "" for all groups, or the key of one: kind, domain, code, template and error, with a line break between each two
+-- ARGV[5]  the end of the day for the trend (ms)
 --
 -- Also reads, with the same tag: arq:job:<id>, momentus:{group}:history:<id>.
 --
--- Returns  four per group: its key, how many, the earliest and the latest death (ms); or the ids of the one group
+-- Returns  five per group: its key, how many, the earliest and the latest death (ms), and "<hours ago>:<deaths>" with blanks
+--          between for each hour of the day before ARGV[5] with deaths; or the ids of the one group
 --
 -- The error is the reason without its attempt and its SMTP code, of at most 160 bytes; a word has `#` for its digits, unless
 -- it is an enhanced status code (RFC 3463), and one with an @ is left out.
@@ -18,11 +20,12 @@ local HEAD, ERROR = 383, 160
 local tag, first, last, wanted = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local histories = 'momentus:' .. tag .. ':history:'
 
-local function kind_and_domain(id)
+local function payload_words(id)
   local head = redis.pcall('GETRANGE', 'arq:job:' .. id, 0, HEAD)
   if type(head) ~= 'string' then
-    return '', ''
+    return '', '', ''
   end
+  local template = string.match(head, '"template":%s*"([^"\\]*)"') or ''
   local kind = string.match(head, '"f":%s*"([^"\\]*)"') or ''
   local at = string.find(head, '"to":', 1, true)
   local address = at and string.match(string.sub(head, at + 5), '^[^"]*"([^"]*)"')
@@ -30,7 +33,7 @@ local function kind_and_domain(id)
   if at and not domain then
     domain = string.match(string.sub(head, at + 5), '^%[{"address":"[^"@]*@([^"@]*)"')
   end
-  return kind, domain or ''
+  return kind, domain or '', template
 end
 
 local function reason_of(id)
@@ -58,9 +61,24 @@ local function code_and_error(reason)
 end
 
 local function key_of(id)
-  local kind, domain = kind_and_domain(id)
+  local kind, domain, template = payload_words(id)
   local code, error = code_and_error(reason_of(id))
-  return table.concat({kind, domain, code, error}, '\n')
+  return table.concat({kind, domain, code, template, error}, '\n')
+end
+
+local function count_hour(hours, score)
+  local ago = math.floor((tonumber(ARGV[5]) - score) / 3600000)
+  if ago >= 0 and ago < 24 then
+    hours[ago] = (hours[ago] or 0) + 1
+  end
+end
+
+local function write_hours(hours)
+  local parts = {}
+  for ago = 0, 23 do
+    parts[#parts + 1] = hours[ago] and string.format('%d:%d', ago, hours[ago]) or nil
+  end
+  return table.concat(parts, ' ')
 end
 
 local groups, order, ids = {}, {}, {}
@@ -74,8 +92,10 @@ for at = 1, #found, 2 do
     end
   elseif group then
     group[1], group[2], group[3] = group[1] + 1, math.min(group[2], score), math.max(group[3], score)
+    count_hour(group[4], score)
   else
-    groups[key], order[#order + 1] = {1, score, score}, key
+    groups[key], order[#order + 1] = {1, score, score, {}}, key
+    count_hour(groups[key][4], score)
   end
 end
 if wanted ~= '' then
@@ -85,5 +105,6 @@ local reply = {}
 for _, key in ipairs(order) do
   local n, group = #reply, groups[key]
   reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = key, group[1], group[2], group[3]
+  reply[n + 5] = write_hours(group[4])
 end
 return reply
