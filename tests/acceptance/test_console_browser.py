@@ -193,7 +193,7 @@ async def test_a_queue_is_seen_to_fill_and_to_drain(
         await walk.shows("Something is wrong")
         await producer.send(Mail(to="ana@example.com", subject="s", text="done"))
         await tab.shows(f"{ready} === '1'")
-        await tab.shows("document.querySelectorAll('#charts svg path').length === 5")
+        await tab.shows("document.querySelectorAll('#charts svg path').length === 7")
         await make_jobs(valkey_url, redis, producer)
         await tab.shows(f"{ready} === '0'")
 
