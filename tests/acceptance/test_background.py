@@ -134,7 +134,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
         for file, function in call_sites("start_task", "keep_running")
         if file.startswith("worker/")
     }
-    prober = ("worker/__main__.py", "_refresher")  # with mails beside, it is in a process of its own
+    prober = ("worker/reports/duties.py", "_refresher")  # with mails beside, it is in a process of its own
     await eventually(lambda: failing.sites >= wanted - {prober})
     await stopped(worker)
     assert set(background.FAULTS.values()) == {1}

@@ -1,18 +1,49 @@
 """Duties of a worker for a backend's own kinds: functions, lanes and crons, in the engine's terms."""
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from jobs.fields import write_fields
 from jobs.lanes import OWN, own_lane
+from settings import Settings
+from worker.duties import WorkerDuties
 from worker.engine import Cron, LaneSlots
 from worker.engine.handler import Handler, handler
+from worker.events import emit, event
 from worker.own_jobs.attempt import in_loop
 from worker.own_jobs.load import OwnJobs
 from worker.own_jobs.processes import Processes
 from worker.own_jobs.threads import Threads
 
+_LANE_UNSERVED = event("worker.lane_unserved")
 _EXAMPLE_SLOTS = 10
+
+
+def add_own_jobs(duties: WorkerDuties, stack: AsyncExitStack, settings: Settings, own: OwnJobs) -> None:
+    """Add the backend's own kinds; the stack ends their threads and processes.
+
+    Raises:
+        ValueError: a lane of the settings is given twice.
+    """
+    threads = Threads()
+    stack.callback(threads.close)
+    size = settings.worker.processes or os.cpu_count() or 1
+    processes = Processes(
+        size,
+        [",".join(own.modules), settings.log_format, settings.log_level],
+        settings.worker.jobs_folder,
+        jobs_each=settings.worker.process_jobs,
+    )
+    stack.push_async_callback(processes.close)
+    duties.functions += functions_of(own, threads, processes)
+    duties.lanes += own_lanes(settings.worker.lanes, settings.worker.jobs_slots)
+    for one in unserved_lanes(own, duties.lanes, text=settings.worker.lanes):
+        emit(_LANE_UNSERVED, lane=one.lane, kinds=one.kinds, setting=one.setting)
+    duties.crons += crons_of(own)
+    duties.limits += own.limits
+    duties.policies |= {kind: handler.job.policy for kind, handler in own.handlers.items()}
 
 
 def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[Handler]:
