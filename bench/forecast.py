@@ -27,7 +27,8 @@ from bench.drains.scenarios import LANE, DrainJob, Scenario, scenarios
 from bench.queue_peers.conditions import machine
 from local.embedded.valkey import Valkey
 from local.supervisor.supervisor import Supervisor
-from ops.depth.forecast import DrainFacts, forecast_drain
+from ops.depth.drain_facts import DrainFacts
+from ops.depth.forecast import forecast_drain
 from ops.depth.read import read_depth
 from ops.depth.texts import drain_text
 from producers import Producer

@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ops.depth.drain_facts import DrainFacts, LimitFacts
 from ops.depth.flow import FlowNote
-from ops.depth.forecast import DrainFacts, LimitFacts
 from ops.limits.budget import BucketBudget, LimitBudget
 from producers.limits import Rate
 

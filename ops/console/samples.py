@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from ops.depth.read import Depth, wait_quantile
+from metrics.histogram import LONG, quantile
+from ops.depth.live_workers import sum_waits
+from ops.depth.read import Depth
 
 EVERY_S = 5.0
 KEPT = 720
@@ -43,7 +45,7 @@ class QueueSample:
 
 def sample_of(depth: Depth) -> QueueSample:
     """Return the sample that a depth gives."""
-    lanes = depth.lanes
+    lanes, waits = depth.lanes, sum_waits(depth.workers)
     return QueueSample(
         at_s=depth.at.timestamp(),
         waiting=sum(one.ready + one.scheduled for one in lanes),
@@ -51,8 +53,8 @@ def sample_of(depth: Depth) -> QueueSample:
         entering=sum(one.in_per_minute for one in lanes),
         leaving=sum(one.out_per_minute for one in lanes),
         oldest_s=max((one.oldest_ms or 0 for one in lanes), default=0) / 1000,
-        wait_p50_s=wait_quantile(depth.workers, 0.5) or 0.0,
-        wait_p95_s=wait_quantile(depth.workers, 0.95) or 0.0,
+        wait_p50_s=quantile(LONG, waits, 0.5) or 0.0,
+        wait_p95_s=quantile(LONG, waits, 0.95) or 0.0,
         versions=frozenset(one.version for one in depth.workers if one.version),
     )
 

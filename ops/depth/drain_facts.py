@@ -1,16 +1,115 @@
 """Facts of a lane's forecast, out of what the depth's query read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
+from typing import Final
 
 from ops.depth.counts import Counts
 from ops.depth.drain import MINUTE_MS
 from ops.depth.flow import FlowNote, read_notes
-from ops.depth.forecast import DUE_WITHIN_S, DrainFacts, LimitFacts
 from ops.depth.lane_limits import LaneLimits
 from ops.lanes.hold import Hold
 from ops.limits.budget import LimitBudget
 from producers.limits.limits import LimitState
+
+DUE_WITHIN_S: Final = (2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 600, 1800, 3600, 14_400, 86_400, 604_800)
+"""Times, in seconds, for which the jobs that come due within them are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitFacts:
+    """A limit as a forecast needs it.
+
+    Attributes:
+        blocked: jobs that name it and wait for it.
+        running: jobs that hold a place, if it has places.
+        places: jobs that may run at once under it; None: any number.
+        is_used_up: True if no job may begin under it now.
+    """
+
+    key: str
+    budget: LimitBudget
+    blocked: int = 0
+    running: int = 0
+    places: int | None = None
+    is_used_up: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainFacts:
+    """All that a forecast of one lane is made of.
+
+    Attributes:
+        ready, leased, delayed: jobs that are due, that run, and that are due later.
+        retrying, parked, held_back: waiting jobs that failed before, that no worker may take, and that a limit of
+            their own holds back. Parked and held back jobs are among the delayed ones.
+        due_within: pairs of a time in seconds, ascending, and the number of delayed jobs that come due within it.
+        last_due_s: until the last of the delayed jobs is due.
+        slots: of live workers that serve the lane.
+        is_held: True if an operator holds the lane.
+        held_s: until that hold ends; None: until it is released.
+        notes: of its flow, the oldest first, the present instant last.
+        in_per_minute, out_per_minute: counts of the last minute, for a lane whose workers note no flow.
+        needed: the limits of which its jobs need one.
+        named: the limits that hold back jobs that name them.
+        ahead: jobs of more urgent lanes that need the same limits.
+    """
+
+    ready: int
+    leased: int = 0
+    delayed: int = 0
+    retrying: int = 0
+    parked: int = 0
+    held_back: int = 0
+    due_within: Sequence[tuple[float, int]] = ()
+    last_due_s: float = 0.0
+    slots: int = 0
+    is_held: bool = False
+    held_s: float | None = None
+    notes: Sequence[FlowNote] = ()
+    in_per_minute: float = 0.0
+    out_per_minute: float = 0.0
+    needed: Sequence[LimitFacts] = field(default=())
+    named: Sequence[LimitFacts] = field(default=())
+    ahead: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that could run, if there were room for them."""
+        return self.ready + self.held_back
+
+    @property
+    def later(self) -> int:
+        """Delayed jobs that become due by themselves."""
+        return max(0, self.delayed - self.parked - self.held_back)
+
+    @property
+    def to_retry(self) -> int:
+        """Those of them that failed before."""
+        return min(self.retrying, self.later)
+
+    def due_in(self, seconds: float) -> float:
+        """Return how many of the later jobs come due within a time, those that failed before left out."""
+        count = float(self.due_within[-1][1]) if self.due_within else 0.0
+        for (start, before), (end, within) in pairwise([(0.0, 0), *self.due_within]):
+            if seconds < end:
+                count = before + (within - before) * max(0.0, seconds - start) / (end - start)
+                break
+        return max(0.0, min(count, self.later) - self.to_retry)
+
+    @property
+    def retry_s(self) -> float:
+        """Time until the last job that failed before is due; they count as the first of the later ones."""
+        if not self.to_retry:
+            return 0.0
+        if self.to_retry == self.delayed:
+            return self.last_due_s
+        for (start, before), (end, within) in pairwise([(0.0, 0), *self.due_within]):
+            if within >= self.to_retry:
+                return start + (end - start) * (self.to_retry - before) / max(1, within - before)
+        return self.last_due_s
 
 
 def drain_facts(

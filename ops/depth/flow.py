@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median_low
-from typing import Final
+from typing import Final, NamedTuple
 
 LONGEST_S: Final = 60.0
 """Length of the past from which a pace is measured."""
@@ -30,8 +30,7 @@ _BURST: Final = 3
 _DEVIATIONS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class FlowNote:
+class FlowNote(NamedTuple):
     """State of a lane at an instant.
 
     Attributes:
@@ -47,8 +46,7 @@ class FlowNote:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlowInterval:
+class FlowInterval(NamedTuple):
     """Flow between two notes.
 
     Attributes:

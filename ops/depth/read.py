@@ -26,10 +26,10 @@ Errors: the caller reports a Redis that does not answer. A heartbeat or a report
 the rest. This module writes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,11 @@ from clocks import BOUND, moment
 from metrics.histogram import LONG, quantile
 from ops.depth.counts import Counts
 from ops.depth.drain import MINUTE_MS, Reason, reason_at_ceiling, wait_reason
-from ops.depth.drain_facts import drain_facts
-from ops.depth.forecast import DUE_WITHIN_S, Drain, DrainFacts, forecast_drain
+from ops.depth.drain_facts import DUE_WITHIN_S, DrainFacts, drain_facts
+from ops.depth.forecast import Drain, forecast_drain
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.ledger import LedgerDepth, read_ledger
+from ops.depth.live_workers import LiveWorker, Slots, read_workers, sum_waits
 from ops.depth.promises import PromiseState, read_promise_states
 from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
@@ -55,75 +56,6 @@ from producers.keys import LaneKeys, group_of
 
 _TIMES = orjson.dumps([seconds * 1000 for seconds in DUE_WITHIN_S])
 _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slots:
-    """Slots of a lane in a worker: in use and in all.
-
-    Attributes:
-        left_behind: number of handlers that were told to stop and still run; they take no slots.
-    """
-
-    busy: int
-    total: int
-    left_behind: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerTrouble:
-    """Part of a worker that does not work, the reason, and for how many seconds; see `worker/troubles.py`."""
-
-    part: str
-    error: str
-    for_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveWorker:
-    """A live worker as of its last report.
-
-    Attributes:
-        seen_ms: the age of that report.
-        lanes: the slots of each of its lanes.
-        faults: the number of failures of each background task since the worker's start; each failed task was
-            restarted.
-        troubles: its parts that do not work at present.
-        room: further jobs that it may run in all lanes together; None: as many as their slots.
-        state: ``runs``; ``quiet``: an operator lets it claim no new jobs; ``stops``; "" of an earlier version.
-        version: of its build, "" if unknown.
-        loop_lag_ms: by how much its event loop answered late, by the last report; None: unknown.
-        lease_lag_ms: by how much the renewal of its leases was late; None: unknown.
-        parent: of a worker's process for reports, the process that starts it again; else None.
-        waits: of each lane in which attempts ended in the last minute, their number by the buckets of
-            `metrics.histogram.LONG`.
-    """
-
-    id: str
-    host: str
-    pid: int
-    seen_ms: int
-    lanes: Mapping[str, Slots]
-    faults: Mapping[str, int] = field(default_factory=dict)
-    troubles: tuple[WorkerTrouble, ...] = ()
-    room: int | None = None
-    state: str = ""
-    version: str = ""
-    loop_lag_ms: int | None = None
-    lease_lag_ms: int | None = None
-    parent: int | None = None
-    waits: Mapping[str, Sequence[int]] = field(default_factory=dict)
-
-    @property
-    def claims(self) -> bool:
-        """True if it may claim jobs."""
-        return self.state not in {"quiet", "stops"}
-
-    def free_slots(self, lane: str) -> int:
-        """Return the number of jobs of a lane that it could claim now."""
-        slots = self.lanes[lane] if self.claims else Slots(busy=0, total=0)
-        free = max(0, slots.total - slots.busy)
-        return free if self.room is None else min(free, self.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +223,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
     """
     groups = [await _read_group(redis, lanes) for lanes in _groups(await known_lanes(redis))]
     now_us = groups[-1].now_us
-    workers = _joined(worker for group in groups for worker in group.workers)
+    workers = read_workers((group.now_us // 1000, group.heartbeats) for group in groups)
     return Depth(
         at=moment(now_us),
         lanes=tuple(
@@ -307,12 +239,6 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
     )
 
 
-def _merge_reports(first: LiveWorker, second: LiveWorker) -> LiveWorker:
-    lanes, waits = {**first.lanes, **second.lanes}, {**first.waits, **second.waits}
-    return replace(second, lanes=lanes, waits=waits)
-
-
-_NUMBERS = ("loop_lag_ms", "lease_lag_ms", "parent")
 _FIELDS = tuple(Counts.__dataclass_fields__)
 _TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fields__)
 
@@ -322,7 +248,7 @@ class _GroupReply:
     """Reply of the script for one lane group."""
 
     now_us: int
-    workers: Sequence[LiveWorker]
+    heartbeats: Sequence[Any]
     counts: Mapping[str, Counts]
     limits: Mapping[str, LaneLimits]
     loss: DataLoss | None
@@ -345,58 +271,11 @@ async def _read_group(redis: Redis, lanes: list[str]) -> _GroupReply:
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
     held_back = {lane: one.held_back for lane, one in counts.items()}
     limits = await read_lane_limits(redis, all_keys, held_back, now_ms=now_us // 1000)
-    workers = _workers(reported, now_us // 1000)
-    return _GroupReply(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
+    return _GroupReply(now_us, reported, counts, limits, _loss(all_keys[0].tag, *losses))
 
 
 def _loss(group: str, times: int, lost_ms: int, jobs: int) -> DataLoss | None:
     return DataLoss(group=group, times=times, at=moment(lost_ms * 1000), jobs=jobs) if times else None
-
-
-def _workers(reported: list[Any], now_ms: int) -> list[LiveWorker]:
-    triples = zip(reported[::3], reported[1::3], reported[2::3], strict=True)
-    seen = (_worker(worker_id, now_ms - int(at_ms), facts) for worker_id, at_ms, facts in triples)
-    return [worker for worker in seen if worker is not None]
-
-
-def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
-    """Read a worker's heartbeat; None if it cannot be read."""
-    try:
-        report = orjson.loads(facts)
-        lanes = {
-            str(lane): Slots(
-                busy=int(slots["busy"]), total=int(slots["slots"]), left_behind=int(slots.get("left_behind", 0))
-            )
-            for lane, slots in report["lanes"].items()
-        }
-        return LiveWorker(
-            id=worker_id.decode(errors="replace"),
-            host=str(report["host"]),
-            pid=int(report["pid"]),
-            seen_ms=max(0, seen_ms),
-            lanes=lanes,
-            faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
-            room=int(report["room"]) if "room" in report else None,
-            waits={str(lane): [*map(int, counts)] for lane, counts in report.get("waits", {}).items()},
-            troubles=tuple(
-                WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
-                for part, it in report.get("troubles", {}).items()
-            ),
-            state=str(report.get("state", "")),
-            version=str(report.get("version", "")),
-            **{name: int(report[name]) for name in _NUMBERS if name in report},
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _joined(workers: Iterable[LiveWorker]) -> tuple[LiveWorker, ...]:
-    """Merge the reports of a worker to several groups, so that each worker appears once with all its lanes."""
-    known: dict[str, LiveWorker] = {}
-    for worker in workers:
-        other = known.get(worker.id)
-        known[worker.id] = worker if other is None else _merge_reports(other, worker)
-    return tuple(known[worker_id] for worker_id in sorted(known))
 
 
 def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveWorker]) -> LaneDepth:
@@ -418,7 +297,7 @@ def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveW
         held=held is not None,
         limits_used_up=limits.used_up,
     )
-    ahead = _jobs_ahead(lane, group)
+    ahead, waits = _jobs_ahead(lane, group), sum_waits(having, lane)
     facts = drain_facts(counts, limits, at=moment(group.now_us), slots=slots.total, held=held, ahead=ahead)
     return LaneDepth(
         lane=lane,
@@ -426,8 +305,8 @@ def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveW
         oldest_ms=oldest_ms,
         in_per_minute=round(entering, 1),
         out_per_minute=round(leaving, 1),
-        wait_p50_s=wait_quantile(workers, 0.5, lane),
-        wait_p95_s=wait_quantile(workers, 0.95, lane),
+        wait_p50_s=quantile(LONG, waits, 0.5),
+        wait_p95_s=quantile(LONG, waits, 0.95),
         workers=len(serving),
         slots=slots,
         held=held,
@@ -437,12 +316,6 @@ def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveW
         facts=facts,
         unaccounted=counts.unaccounted,
     )
-
-
-def wait_quantile(workers: Iterable[LiveWorker], part: float, lane: str | None = None) -> float | None:
-    """Return the wait that a part of the last minute's attempts did not exceed, in one lane or in all."""
-    waits = (counts for worker in workers for name, counts in worker.waits.items() if lane in {None, name})
-    return quantile(LONG, [sum(bucket) for bucket in zip_longest(*waits, fillvalue=0)], part)
 
 
 def _jobs_ahead(lane: str, group: _GroupReply) -> int:

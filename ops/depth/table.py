@@ -5,8 +5,9 @@ Texts from elsewhere (hosts, database errors) lose their control characters, so 
 
 from collections.abc import Iterator
 
+from ops.depth.live_workers import LiveWorker
 from ops.depth.promises import PromiseState
-from ops.depth.read import Depth, LaneDepth, LiveWorker
+from ops.depth.read import Depth, LaneDepth
 from ops.depth.report_freshness import ReportFreshness
 from ops.depth.table_texts import LANE_HEADS, REPORT_HEADS, STATES, WORDS, WORKER_HEADS
 from ops.depth.texts import drain_text, loss_text, why_text

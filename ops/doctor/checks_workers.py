@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from ops.depth.read import LiveWorker, WorkerTrouble
+from ops.depth.live_workers import LiveWorker, WorkerTrouble
 from ops.doctor.finding import DoctorFinding, warning, wrong
 from ops.durations import duration_text
 from ops.reports.remedies import remedy_of

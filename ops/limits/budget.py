@@ -147,9 +147,11 @@ def time_within(jobs: float, budgets: Sequence[LimitBudget], *, arriving: float 
         wanted = jobs + arriving * seconds - 1e-6
         return sum(one.capacity_within(timedelta(seconds=seconds)) for one in budgets) >= wanted
 
-    lowest, highest = 0, round(_LONGEST.total_seconds())
-    if not enough(highest):
-        return None
+    lowest, highest, longest = 0, 64, round(_LONGEST.total_seconds())
+    while not enough(highest):
+        if highest == longest:
+            return None
+        lowest, highest = highest + 1, min(2 * highest, longest)
     while lowest < highest:
         middle = (lowest + highest) // 2
         lowest, highest = (lowest, middle) if enough(middle) else (middle + 1, highest)

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from functools import partial
 
 from ops.command import Act, Command, CommandResult, Group, Tools
-from ops.depth.read import LiveWorker, read_depth
+from ops.depth.live_workers import LiveWorker
+from ops.depth.read import read_depth
 from ops.durations import duration_text
 from ops.language import Language
 from ops.table import table

@@ -19,7 +19,8 @@ from local.embedded.ports import free_port
 from ops.console.exchange import PageRequest
 from ops.console.page import ConsolePage
 from ops.depth.forecast import Drain
-from ops.depth.read import Depth, LaneDepth, LiveWorker, read_depth
+from ops.depth.live_workers import LiveWorker
+from ops.depth.read import Depth, LaneDepth, read_depth
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
 from reports.keys import snapshot

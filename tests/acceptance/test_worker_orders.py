@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.audit.log import list_entries
-from ops.depth.read import LiveWorker, read_depth
+from ops.depth.live_workers import LiveWorker
+from ops.depth.read import read_depth
 from ops.workers.order import WorkerOrder, order_worker
 from producers import Producer
 from producers.keys import LaneKeys

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from metrics.histogram import LONG, quantile
 from ops.console.chart import HEIGHT, WIDTH, deploy_marks, draw_charts, line_path
 from ops.console.samples import EVERY_S, QueueSample
-from ops.depth.read import LiveWorker, wait_quantile
+from ops.depth.live_workers import LiveWorker, sum_waits
 
 
 def sample(at_s: float, waiting: float) -> QueueSample:
@@ -48,10 +48,9 @@ def test_waits_of_all_workers_and_lanes_are_put_together() -> None:
         LiveWorker(id=str(number), host="h", pid=1, seen_ms=0, lanes={}, waits=waits)
         for number, waits in enumerate([{"mail.bulk": [0, 60]}, {"mail.bulk": [40], "reports": [0, 0, 100]}, {}])
     ]
-    assert wait_quantile(workers, 0.4, "mail.bulk") == LONG[0]
-    assert wait_quantile(workers, 1.0, "mail.bulk") == LONG[1]
-    assert wait_quantile(workers, 0.5) == LONG[1]
-    assert wait_quantile(workers, 0.5, "mail.urgent") is None
+    assert sum_waits(workers, "mail.bulk") == [40, 60]
+    assert sum_waits(workers) == [40, 60, 100]
+    assert sum_waits(workers, "mail.urgent") == []
 
 
 @given(st.lists(st.integers(0, 1000), max_size=len(LONG) + 1), st.floats(0.01, 1))

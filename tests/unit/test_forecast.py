@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bench.drains.recording import RecordedDrain
+from ops.depth.drain_facts import DUE_WITHIN_S, DrainFacts, LimitFacts
 from ops.depth.flow import (
     FlowInterval,
     FlowNote,
@@ -23,7 +24,7 @@ from ops.depth.flow import (
     read_notes,
     usual_rate,
 )
-from ops.depth.forecast import DUE_WITHIN_S, Drain, DrainFacts, DrainState, LimitFacts, forecast_drain
+from ops.depth.forecast import Drain, DrainState, forecast_drain
 from ops.depth.read import drains_at
 from ops.depth.texts import drain_text
 from ops.limits.budget import BucketBudget, LimitBudget
