@@ -192,6 +192,26 @@ def test_a_pace_that_changed_counts_from_the_change() -> None:
     assert forecast(flow).seconds == pytest.approx(50)
 
 
+def test_the_pace_of_a_lane_that_had_little_to_do_is_not_that_of_its_workers() -> None:
+    idle = [FlowNote(5000 * number, 5 * number, 0, 0) for number in range(12)]
+    batch = [FlowNote(60_000 + 5000 * number, 55 + 100 * number, 500 - 100 * number, 400) for number in range(2)]
+    rate = leaving_rate(read_intervals([*idle, *batch]), running=10)
+    assert rate is not None
+    assert rate.per_second == pytest.approx(20)
+
+
+def test_jobs_that_all_end_at_once_are_no_change_of_the_pace() -> None:
+    rate = leaving_rate(read_intervals(notes(*[(20, 0), (0, 0), (0, 0)] * 4, size=500)), running=20)
+    assert rate is not None
+    assert rate.per_second == pytest.approx(20 / 15)
+
+
+def test_a_difference_that_may_be_chance_is_no_end() -> None:
+    assert forecast(notes(*[(100, 98)] * 12, size=500)).state == "level"
+    assert forecast(notes(*[(100, 90)] * 12, size=500)).state == "in"
+    assert forecast(notes(*[(98, 100)] * 12, size=500)).state == "level"
+
+
 def test_arrivals_that_go_on_count_and_those_that_stopped_do_not() -> None:
     going = forecast(notes(*[(100, 50)] * 6, size=500))
     assert going.state == "in"
@@ -289,6 +309,13 @@ def test_places_of_a_limit_that_are_all_in_use_are_what_the_lane_waits_for() -> 
     drain = forecast(notes(*[(50, 0)] * 6, size=100), needed=[places])
     assert drain.seconds == pytest.approx(10)
     assert (drain.constraint, drain.limit) == ("limit", "account:main")
+
+
+def test_places_that_are_all_in_use_count_although_the_rate_of_the_limit_has_room() -> None:
+    both = limit(budget=bucket(6000, tokens=5000), places=4, running=4, is_used_up=True)
+    drain = forecast(notes(*[(50, 0)] * 6, size=100), needed=[both])
+    assert drain.seconds == pytest.approx(10)
+    assert drain.limit == "account:main"
 
 
 def test_of_limits_that_jobs_name_the_last_one_to_be_done_decides() -> None:
