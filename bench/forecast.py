@@ -156,7 +156,8 @@ async def _look(redis: Redis) -> tuple[int, DrainFacts]:
     lane = depth.lane(LANE)
     if lane is None:
         raise RuntimeError(f"no lane {LANE}")
-    return round(depth.at.timestamp() * 1000), lane.facts
+    facts = lane.facts
+    return facts.notes[-1].at_ms if facts.notes else round(depth.at.timestamp() * 1000), facts
 
 
 def _recording(

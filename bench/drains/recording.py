@@ -1,6 +1,6 @@
 """Recorded drains as files: the facts of some instants, and when the lane was really empty.
 
-The notes of the flow stand once in a file; each look has those that there were at its instant.
+The notes of the flow stand once in a file; each look has those that there were at its instant, and its own.
 """
 
 import json
@@ -15,8 +15,8 @@ from ops.depth.flow import FlowNote
 from ops.limits.budget import BucketBudget, LimitBudget
 from producers.limits import Rate
 
-_NOTES = 61
-"""Those that workers keep, and the instant itself."""
+_NOTES = 60
+"""Those that workers keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +48,11 @@ class RecordedDrain:
 
     def write(self, file: Path) -> None:
         """Write a file, a line for each look."""
-        notes = {one.at_ms: one for facts in self.looks.values() for one in facts.notes}
+        notes = {one.at_ms: one for facts in self.looks.values() for one in facts.notes[:-1]}
         head = {
             name: getattr(self, name) for name in ("made", "told", "began_ms", "done_ms", "ended_ms", "killed_ms")
         }
-        flow = json.dumps([_numbers(notes[at]) for at in sorted(notes)])
+        flow = json.dumps([notes[at] for at in sorted(notes)])
         looks = ",\n".join(json.dumps({"at_ms": at, **_plain(facts)}) for at, facts in self.looks.items())
         file.write_text(f'{json.dumps(head)[:-1]},\n"notes": {flow},\n"looks": [\n{looks}\n]}}\n', "utf-8")
 
@@ -69,13 +69,9 @@ def _until(notes: Sequence[FlowNote], at_ms: int) -> tuple[FlowNote, ...]:
     return tuple(one for one in notes if one.at_ms <= at_ms)[-_NOTES:]
 
 
-def _numbers(note: FlowNote) -> tuple[int, ...]:
-    return (note.at_ms, note.left, note.size, note.waiting)
-
-
 def _plain(facts: DrainFacts) -> dict[str, Any]:
     fields = asdict(facts)
-    del fields["notes"]
+    fields["now"] = fields.pop("notes")[-1:]
     for name in ("needed", "named"):
         fields[name] = [_plain_limit(one) for one in getattr(facts, name)]
     return fields
@@ -100,7 +96,8 @@ def _plain_limit(limit: LimitFacts) -> dict[str, Any]:
 
 def _facts(stored: dict[str, Any], notes: tuple[FlowNote, ...]) -> DrainFacts:
     needed, named = (tuple(map(_limit, stored.pop(name))) for name in ("needed", "named"))
-    return DrainFacts(**stored, needed=needed, named=named, notes=notes)
+    now = tuple(FlowNote(*numbers) for numbers in stored.pop("now"))
+    return DrainFacts(**stored, needed=needed, named=named, notes=(*notes, *now) if now else ())
 
 
 def _limit(stored: dict[str, Any]) -> LimitFacts:

@@ -42,6 +42,9 @@ Constraint = Literal["workers", "limit", "hold", "delayed"]
 
 STUCK_S: Final = 60.0
 _STUCK_TIMES: Final = 5
+_LATE_S: Final = 10.0
+_LATE_TIMES: Final = 2
+"""A lane in which nothing has finished for that long, and for that many times as long as usual, has no pace."""
 _NEARLY: Final = 0.9
 _NEGLIGIBLE: Final = 0.02
 _ROUNDS: Final = 5
@@ -120,8 +123,12 @@ def _drain_at_pace(facts: DrainFacts) -> Drain:
     idle = idle_seconds(intervals)
     binding = _binding_limit(facts)
     may_rest = binding is not None or not facts.ready  # a limit may give nothing for long
-    if (facts.leased or not may_rest) and _is_stuck(facts, intervals, idle):
-        return Drain(state="stuck", constraint="workers", idle_s=idle)
+    if facts.leased or not may_rest:
+        unlike = idle / _usual_time(facts, intervals)
+        if idle >= STUCK_S and unlike >= _STUCK_TIMES:
+            return Drain(state="stuck", constraint="workers", idle_s=idle)
+        if idle >= _LATE_S and unlike >= _LATE_TIMES:
+            return Drain(state="unknown", constraint="workers", idle_s=idle)
     work, due = float(facts.waiting + facts.leased), 0.0
     for _ in range(_ROUNDS):
         found = _end_of(facts, work + due, leaving, arriving, binding)
@@ -143,11 +150,10 @@ def _rates(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> tuple[FlowRa
     return leaving, FlowRate(facts.in_per_minute / 60, 0.0)
 
 
-def _is_stuck(facts: DrainFacts, intervals: Sequence[FlowInterval], idle: float) -> bool:
-    """Return True if none has finished for a minute, and for five times as long as a job usually takes."""
+def _usual_time(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> float:
+    """Return the seconds that a job took while jobs finished, by Little's law; next to nothing if unknown."""
     usual = usual_rate(intervals)
-    takes = max(1, facts.leased) / usual if usual else 0.0  # Little's law
-    return idle >= max(STUCK_S, _STUCK_TIMES * takes)
+    return max(1, facts.leased) / usual if usual else 1e-3
 
 
 def _binding_limit(facts: DrainFacts) -> LimitFacts | None:

@@ -47,13 +47,12 @@ async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:
         RedisError, OSError: Redis did not answer.
     """
     found: list[LedgerDepth] = []
-    async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
-        for group in LEDGER_GROUPS:
-            pipeline.hlen(LaneKeys(group).ledger)
-            pipeline.hlen(LaneKeys(group).ended)
-        lengths = await pipeline.execute()
-    for group, live, unrecorded in zip(LEDGER_GROUPS, lengths[::2], lengths[1::2], strict=True):
+    for group in LEDGER_GROUPS:  # on a cluster each has a primary of its own
         keys = LaneKeys(group)
+        async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
+            pipeline.hlen(keys.ledger)
+            pipeline.hlen(keys.ended)
+            live, unrecorded = await pipeline.execute()
         if live or unrecorded:
             ended_ms = await _oldest_end(redis, keys.ended) if unrecorded else None
             waited_ms = None if ended_ms is None else max(0, now_ms - ended_ms)

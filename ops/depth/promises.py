@@ -52,12 +52,9 @@ async def read_promise_states(redis: Redis, *, now_us: int) -> tuple[PromiseStat
     """Read all promises, by their names. Raises RedisError, OSError."""
     minute = now_us // 60_000_000
     found: list[PromiseState] = []
-    states = [f"momentus:{{{group}}}:promises" for group in GROUPS]
-    async with redis.pipeline(transaction=False) as pipe:
-        for state in states:
-            pipe.hgetall(state)
-        stored = await pipe.execute()
-    for state, facts in zip(states, map(_decoded, stored), strict=True):
+    for group in GROUPS:
+        state = f"momentus:{{{group}}}:promises"
+        facts = _decoded(await redis.hgetall(state))  # type: ignore[misc]  # typed for both clients
         if not facts:
             continue
         async with redis.pipeline(transaction=False) as pipe:
@@ -67,8 +64,8 @@ async def read_promise_states(redis: Redis, *, now_us: int) -> tuple[PromiseStat
                 pipe.hgetall(f"{state}:d{day}")
             buckets = [_decoded(one) for one in await pipe.execute()]
         names = sorted(field.removesuffix(":limit") for field in facts if field.endswith(":limit"))
-        known = (read_promise_state(name, facts, buckets[:_HOURS], buckets[_HOURS:], minute) for name in names)
-        found += [one for one in known if one is not None]
+        states = (read_promise_state(name, facts, buckets[:_HOURS], buckets[_HOURS:], minute) for name in names)
+        found += [one for one in states if one is not None]
     return tuple(found)
 
 

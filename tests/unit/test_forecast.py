@@ -96,10 +96,10 @@ def test_a_recorded_lane_whose_jobs_hang_is_stuck_and_nothing_else() -> None:
     assert drain.done_ms is None
     forecasts = {at: forecast_drain(facts) for at, facts in drain.looks.items()}
     last = max(at for at, facts in drain.looks.items() if facts.notes[-1].left < 600)
-    after = [found.state for at, found in forecasts.items() if at > last + 75_000]
-    assert after
-    assert set(after) == {"stuck"}
-    assert "stuck" not in {found.state for at, found in forecasts.items() if at <= last + 55_000}
+    after = {at - last: found.state for at, found in forecasts.items()}
+    assert {state for ms, state in after.items() if ms > 70_000} == {"stuck"}
+    assert {state for ms, state in after.items() if 16_000 < ms < 55_000} == {"unknown"}
+    assert {state for ms, state in after.items() if -20_000 < ms <= 0} == {"in"}
 
 
 def test_a_recorded_lane_grows_while_more_arrives_and_then_drains_in_the_time_that_is_told() -> None:
