@@ -1,7 +1,7 @@
 """Views of changes of many jobs: the count to confirm, the run and its progress, and failures as clusters.
 
     GET /bulk/new?ACTION&FILTER   how many jobs match, with a form      POST /bulk          begins it
-    GET /bulk, /bulk/N            the runs of this console, one of them POST /bulk/N/stop   stops it
+    GET /bulk, /bulk/N            runs, one of this console             POST /bulk/N/stop   stops it
     GET /failures                 clusters of dead jobs                 POST /canary        replays one by canary
 
 A form has the confirmed number: if more jobs match by then, it is refused, and shows the new number.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import cast, get_args
 
-from ops.audit.log import AuditEntry, begin_entry, note_entry
+from ops.audit.log import AuditEntry, begin_entry, list_entries, note_entry
 from ops.command import CommandRefused, Tools
 from ops.console.actions import reason_of
 from ops.console.change import end_entry
@@ -31,6 +31,10 @@ from ops.lanes.known import lane_argument
 from ops.table import printable
 
 _CLUSTERS_SHOWN = 200
+_ENTRIES_READ = 1000
+_OTHERS_SHOWN = 50
+RUN_ACTIONS = frozenset({"canary", *(f"bulk-{action}" for action in get_args(BulkAction))})
+"""Actions of the audit log that are changes of many jobs."""
 _TARGET_LIMIT = 300
 
 
@@ -137,9 +141,13 @@ async def stop_run(visit: ConsoleVisit, tools: Tools, run: BulkRun) -> PageRespo
     return redirect(f"/bulk/{run.entry.number}")
 
 
-def show_runs(visit: ConsoleVisit, runs: BulkRuns) -> PageResponse:
-    """Return the runs of this console."""
-    return render_page("runs.html", visit, runs=runs.list())
+async def show_runs(visit: ConsoleVisit, tools: Tools, runs: BulkRuns) -> PageResponse:
+    """Return the runs of this console, and earlier ones and those of others by the audit log."""
+    here = runs.list()
+    known = {one.entry.number for one in here}
+    entries = await list_entries(tools.redis, limit=_ENTRIES_READ)
+    others = [one for one in entries if one.action in RUN_ACTIONS and one.number not in known]
+    return render_page("runs.html", visit, runs=here, others=others[:_OTHERS_SHOWN])
 
 
 def show_run(visit: ConsoleVisit, run: BulkRun) -> PageResponse:

@@ -134,7 +134,7 @@ class ConsolePage:
         if path.startswith("/language/"):
             return choose_language(visit)
         if path == "/bulk" or _RUN.fullmatch(path):
-            return _denial(visit, "view") or self._shown_run(visit)
+            return _denial(visit, "view") or await self._shown_run(visit, tools)
         if path == "/":
             return _denial(visit, "view") or await views.show_overview(visit, tools, self._samples)
         for pattern, (role, view) in _VIEWS.items():
@@ -154,12 +154,13 @@ class ConsolePage:
             return await _changed(visit, tools, fields)
         return _denial(visit, "operate") or await self._changed_many(visit, tools, fields)
 
-    def _shown_run(self, visit: ConsoleVisit) -> PageResponse:
+    async def _shown_run(self, visit: ConsoleVisit, tools: Tools) -> PageResponse:
         match = _RUN.fullmatch(visit.request.path)
         if match is None:
-            return bulk_views.show_runs(visit, self._runs)
-        run = self._runs.find(match[1])
-        return views.show_nothing(visit) if run is None else bulk_views.show_run(visit, run)
+            return await bulk_views.show_runs(visit, tools, self._runs)
+        if run := self._runs.find(match[1]):
+            return bulk_views.show_run(visit, run)
+        return await views.show_entry(visit, tools, match)  # of an earlier console, or of another one
 
     async def _changed_many(self, visit: ConsoleVisit, tools: Tools, fields: Mapping[str, str]) -> PageResponse:
         if visit.request.path == "/bulk":

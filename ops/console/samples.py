@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
@@ -69,6 +70,11 @@ class SampleLog:
     def samples(self) -> Sequence[QueueSample]:
         """All samples, the oldest first."""
         return tuple(self._samples)
+
+    @property
+    def since(self) -> datetime | None:
+        """The instant of the first sample; None before it."""
+        return datetime.fromtimestamp(self._samples[0].at_s, UTC) if self._samples else None
 
     def add(self, sample: QueueSample) -> None:
         """Keep a sample."""

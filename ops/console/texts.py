@@ -74,6 +74,8 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "deploys": "Versiones nuevas (línea vertical)",
         "highest": "máximo",
         "last_hour": "la última hora",
+        "charts_since": "Las gráficas son de esta consola, desde {since} UTC; al reiniciarla empiezan de nuevo.",
+        "charts_none": "Las gráficas empiezan con las primeras muestras de esta consola.",
         "refresh": "Se actualiza cada {seconds} s.",
     },
     "en": {
@@ -144,6 +146,8 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "deploys": "New versions (vertical line)",
         "highest": "highest",
         "last_hour": "the last hour",
+        "charts_since": "The charts are this console's, since {since} UTC; they begin again when it starts again.",
+        "charts_none": "The charts begin with the first samples of this console.",
         "refresh": "Refreshes every {seconds} s.",
     },
 }

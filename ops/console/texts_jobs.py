@@ -133,6 +133,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "dealt_with": "{done} de {total}",
         "step": "paso {step} de 3",
         "failed_again": "Volvió a fallar:",
+        "other_runs": "Anteriores y de otras consolas",
+        "other_runs_how": "Según la auditoría. Uno sin resultado se cortó con su consola: lo que cambió sigue "
+        "cambiado; repítalo para hacer el resto.",
         "no_runs": "Esta consola no ha cambiado trabajos en bloque desde que arrancó.",
         "bulk_revived": "Revividos",
         "bulk_staged": "Entregados de nuevo",
@@ -275,6 +278,9 @@ WORDS: dict[Language, dict[str, str]] = {
         "dealt_with": "{done} of {total}",
         "step": "step {step} of 3",
         "failed_again": "Failed again:",
+        "other_runs": "Earlier ones, and those of other consoles",
+        "other_runs_how": "By the audit log. One without an outcome was cut off with its console: what it "
+        "changed stays changed; repeat it to do the rest.",
         "no_runs": "This console has changed no jobs in bulk since it started.",
         "bulk_revived": "Revived",
         "bulk_staged": "Handed over again",

@@ -27,6 +27,7 @@ async def show_overview(visit: ConsoleVisit, tools: Tools, samples: SampleLog) -
         depth=depth,
         verdict=judge_queue(depth, visit.language),
         charts=draw_charts(samples.samples),
+        since=samples.since,
     )
 
 

@@ -53,6 +53,13 @@ async def test_the_overview_shows_every_lane_in_the_readers_language(
     assert words["conserved"] in page.text
 
 
+async def test_the_charts_say_since_when_they_are(console: Running) -> None:
+    async def says() -> bool:
+        return "The charts are this console's, since " in (await console.get()).words()
+
+    await eventually(says)
+
+
 async def test_both_languages_have_the_same_words() -> None:
     assert WORDS["es"].keys() == WORDS["en"].keys()
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.mail.seal import KeyRing
-from ops.audit.log import list_entries
+from ops.audit.log import begin_entry, list_entries, note_entry
 from ops.console.visit import address
 from ops.jobs.bulk import BulkProgress, BulkTools, change_jobs, replay_jobs
 from ops.jobs.clusters import jobs_of_cluster, list_clusters
@@ -22,6 +22,7 @@ from ops.lanes.hold import hold_lane, release_lane
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.suppression import suppress
+from tests.console_inside import inside
 from tests.console_process import Reply, Running, running as console_of
 from tests.jobs_in_states import HOSTILE, LANE, MailOrder, make_jobs, obedient_worker
 from tests.notes import running
@@ -248,6 +249,25 @@ async def test_what_is_no_change_of_many_is_refused(
 async def test_an_unknown_run_is_a_page_that_says_so(console: Running) -> None:
     assert (await console.get("/bulk/0123456789abcdef")).status == 404
     assert (await console.post("/bulk/0123456789abcdef/stop", {}, page=f"/lanes/{LANE}")).status == 404
+
+
+async def test_runs_of_an_earlier_console_are_listed_by_the_audit_log(console: Running, redis: Redis) -> None:
+    await write_dead(redis, 2)
+    cut_off = begin_entry(
+        who="eva", way="token", role="admin", action="bulk-revive", target="9 jobs: state=dead", why="back"
+    )
+    await note_entry(redis, cut_off)
+    await begin(console, action="discard", state="dead")
+    await shows(console, await latest_run(console), "ended: 2 of 2")
+    other = inside(redis)
+    words = (await other.get("/bulk")).words()
+    assert "9 jobs: state=dead eva outcome unknown" in words
+    assert "Discard in bulk" in words
+    assert "ended: 2 of 2, gone 2" in words
+    page = await other.get(f"/bulk/{cut_off.number}")
+    assert (page.status, "Revive in bulk: outcome unknown" in page.words()) == (200, True)
+    listed = (await console.get("/bulk")).words()
+    assert listed.count("2 jobs: state=dead") == 1
 
 
 # Clusters and canaries
