@@ -602,13 +602,43 @@ async def test_a_job_of_ones_own_that_has_ended_is_suppressed_and_keeps_its_end(
     assert (await ledger.ends())[job_id][0] == "done"
 
 
+@pytest.mark.parametrize("lane", ["jobs", "jobs.sums"])
+async def test_a_job_of_ones_own_waits_uncharged_while_the_ledger_takes_no_mark(
+    valkey_url: str, ledger: Ledger, lane: str
+) -> None:
+    """It has one try, and is carried out by the worker that has the ledger."""
+    kinds: dict[str, Any] = {"jobs": _InLoop, "jobs.sums": _InThread}
+
+    @handles(_InLoop)
+    async def take(_: _InLoop, run: Run) -> None:
+        await run.begin_effect()
+
+    @handles(_InThread)
+    def take_in_thread(_: _InThread, run: Run) -> None:
+        run.begin_effect()
+
+    job_id = await ledger.connection.fetchval("SELECT momentus_ledger.stage($1, '{}', $2)", kinds[lane].kind, lane)
+    await ledger.relay.move_batch()
+    own, lanes = of_functions(take, take_in_thread), [LaneSlots(lane, 4)]
+    async with own_working(valkey_url, own, lanes=lanes):
+        await eventually(lambda: ledger.redis.llen(LaneKeys(lane).history(job_id)))
+    async with own_working(valkey_url, own, lanes=lanes, ledger_marks=LedgerMarks(ledger.tables)):
+        await eventually(lambda: ledger.redis.hlen(LaneKeys(lane).ended))
+    await ledger.recorder.record_all()
+    (end,) = await ledger.connection.fetch("SELECT state, attempt FROM momentus_ledger.ends")
+    assert tuple(end) == ("done", 1)
+
+
+ONE_TRY = Policy(tries=1, first_wait=timedelta(milliseconds=20), longest_wait=timedelta(milliseconds=20))
+
+
 @dataclass(frozen=True)
-class _InLoop(Job, kind="loop.take", policy=Policy(tries=1)):
+class _InLoop(Job, kind="loop.take", policy=ONE_TRY):
     """Its effect is a coroutine's."""
 
 
 @dataclass(frozen=True)
-class _InThread(Job, kind="thread.take", lane="sums", policy=Policy(tries=1)):
+class _InThread(Job, kind="thread.take", lane="sums", policy=ONE_TRY):
     """Its effect is a plain function's."""
 
 

@@ -16,6 +16,7 @@ import orjson
 from arq.worker import Function
 
 from jobs import Policy
+from jobs.decisions import HandlerDecision, TryLater
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
 from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerMarking, LedgerRefusal
@@ -97,7 +98,7 @@ class Effect:
         mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
     """
 
-    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun", "ended")
+    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun", "refusal")
     # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
     # whenever 700 more are alive, and then costs a quarter of an attempt.
 
@@ -106,8 +107,8 @@ class Effect:
         self._ledger: tuple[int, LedgerMarking | None] | None = None
         self._may_be_marked = False
         self.begun = False
-        self.ended: JobHasEnded | None = None
-        """Raised because the job has ended, as only the ledger knows."""
+        self.refusal: LedgerRefusal | None = None
+        """Raised because the ledger took no mark: the job has ended, as only it knows, or it cannot be asked."""
 
     def mark_in_ledger(self, day: int, marks: LedgerMarking | None) -> None:
         """Let the mark be stored in the ledger too, since the job is one of it.
@@ -146,20 +147,23 @@ class Effect:
         return bool(made)
 
     async def _begin_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
+        try:
+            await self._store_in_ledger(day, marks, note)
+        except EarlierEffect:
+            self.begun, self._may_be_marked = True, False
+            raise
+        except LedgerRefusal as refusal:
+            self.refusal = refusal
+            raise
+
+    async def _store_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
         if marks is None:
             raise LedgerRefusal(
                 "MOMENTUS_POSTGRES_DSN: is not set, and a job of the ledger needs it; set it for this worker"
             )
         self._may_be_marked = True
-        try:
-            claim = self._claim
-            await marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
-        except EarlierEffect:
-            self.begun, self._may_be_marked = True, False
-            raise
-        except JobHasEnded as error:
-            self.ended = error
-            raise
+        claim = self._claim
+        await marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
 
     async def release(self) -> None:
         """Remove the mark from the ledger, which keeps the doubt if that fails: the effect did not happen."""
@@ -317,9 +321,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         value = await function.coroutine(context, *envelope.arguments, **admitted.payload)
     except BaseException as raised:  # noqa: BLE001  every exception of a handler is its outcome
         _reraise_close(raised, attempt)
-        error = attempt.recorded_error(raised)
-        if attempt.effect.ended:
-            error = Suppress({"state": "ended", "reason": str(attempt.effect.ended)})
+        error = _explain_by_refusal(attempt.recorded_error(raised), attempt.effect)
     finally:
         attempt.hold_time()
     outcome = DONE if error is None else _decide(error, attempt, envelope, handlers)
@@ -332,6 +334,16 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
     elif outcome.kind.endswith("+"):
         await attempt.effect.count()
     return _conclude(attempt, envelope, handlers, outcome, error=error, value=value)
+
+
+def _explain_by_refusal(error: BaseException, effect: Effect) -> BaseException:
+    """Return the failure of an attempt, or what a refusal of the ledger made of it: no fault of the job's."""
+    refusal = effect.refusal
+    if isinstance(refusal, JobHasEnded):
+        return Suppress({"state": "ended", "reason": str(refusal)})
+    if refusal is None or effect.begun or not isinstance(error, Exception) or isinstance(error, HandlerDecision):
+        return error
+    return TryLater(f"the ledger: {refusal}", charged=False, bounded=True)
 
 
 def _reraise_close(raised: BaseException, attempt: Attempt) -> None:
