@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from producers.link.script import Script, read_script
 from tests.ledger_model.lab import Lab
-from tests.ledger_model.machine import LedgerMachine
+from tests.ledger_model.machine import LedgerMachine, Step
 from worker.ledger import push, reconcile, recorder, relay, tables_postgres
 from worker.ledger.push import SCRIPTS
 
@@ -26,7 +26,7 @@ _ALIKE = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-settings.register_profile("ledger model", _ALIKE, max_examples=10, stateful_step_count=50)
+settings.register_profile("ledger model", _ALIKE, max_examples=7, stateful_step_count=50)
 settings.register_profile("ledger model, long", _ALIKE, max_examples=250, stateful_step_count=80)
 settings.register_profile(
     "ledger model, broken", _ALIKE, max_examples=400, stateful_step_count=60, phases=(Phase.generate,)
@@ -166,3 +166,41 @@ async def test_the_machine_notices_a_broken_part(
     BROKEN[what](monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)):  # a second run may be luckier
         await asyncio.to_thread(_run_the_machine, database, valkey_url, "ledger model, broken")
+
+
+# What single steps seldom come to
+
+_ONE = Step(
+    "stage", {"number": 0, "jobs": [("mail.normal", None, 0, 0)], "by": "many", "old": False, "commit": True}
+)
+_ENDED = [
+    _ONE,
+    Step("relay", {"number": 0, "fuse": None}),
+    Step("claim", {"number": 0, "lane": "mail.normal", "count": 1}),
+    Step("finish", {"number": 0, "place": 0, "how": "done", "unknown": False, "delay": 0, "fuse": None}),
+]
+_HARD = {
+    "a recorder waits for no relay": ([_ONE], ("relay", 3), True, ("run", "record", "empty")),
+    "a recorder asks for no lock": (_ENDED, ("record", 6), False, ("empty", "search", "relay")),
+    "a push queues what Redis knows": ([_ONE], ("relay", 3), True, ("cancel", "relay")),
+}
+
+
+def _play(dsn: str, url: str, what: str) -> None:
+    before, rests, dies, meanwhile = _HARD[what]
+    drawn = {"number": 0, "rests": rests, "dies": dies, "meanwhile": meanwhile}
+    with Lab(dsn, url) as lab:
+        machine = LedgerMachine(lab)
+        for step in [*before, Step("while_one_rests", drawn)]:
+            machine.take(step)
+        machine.teardown()
+
+
+@pytest.mark.parametrize("what", _HARD)
+async def test_a_part_that_rests_while_others_go_on_is_noticed_where_it_is_broken_and_only_there(
+    database: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await asyncio.to_thread(_play, database, valkey_url, what)
+    BROKEN[what](monkeypatch)
+    with pytest.raises(AssertionError):
+        await asyncio.to_thread(_play, database, valkey_url, what)
