@@ -17,6 +17,7 @@ envelope of about 1 KiB, by asyncpg, on uvloop. Medians of the rounds (smallest-
     wal        bytes that a job writes to Postgres' log, from staging to the record of its end
     emptied    FLUSHALL with --rows live jobs, until the queue has all of them again, by such a process
     redis      `send` at level `redis`, and with --beside by another checkout in turn; the least of two turns
+    peers      PgQueuer, Procrastinate and Oban for Python beside level `ledger`, see bench/ledger_peers
 
 Processor time is the kernel's account: `client` is this process, Postgres the backends of its connections
 (without its writers of WAL and checkpoints), Redis all of the server. Of a `send`, `adds` is what is above an
@@ -33,6 +34,7 @@ from asyncio.subprocess import PIPE
 from collections import defaultdict
 from pathlib import Path
 
+from bench.ledger_peers.peers import measure_peers
 from bench.queue_peers.conditions import machine
 from bench.queue_peers.figures import markdown, summary
 from local.embedded.postgres import Postgres
@@ -40,10 +42,12 @@ from local.embedded.valkey import Valkey
 from local.supervisor.supervisor import Supervisor
 
 _MEASURE = Path(__file__).parent / "ledger_costs" / "measure.py"
-_PARTS = ("send", "writers", "bulk", "relay", "claimable", "wal", "emptied", "redis")
+_PARTS = ("send", "writers", "bulk", "relay", "claimable", "wal", "emptied", "redis", "peers")
 
 
 async def _measure(dsn: str, url: str, part: str, asked: argparse.Namespace) -> dict[str, float]:
+    if part == "peers":
+        return await measure_peers(dsn, url, asked.jobs)
     program = [sys.executable, "-P", str(_MEASURE), dsn, url, part]
     numbers = map(str, (asked.rows, asked.jobs, asked.looks, asked.days))
     beside = ["--beside", str(asked.beside.resolve())] if asked.beside else []
