@@ -13,7 +13,7 @@ from jobs.lanes import GROUPS
 from ops.audit.log import AuditEntry
 from ops.jobs.undo import undo_key
 from ops.mail.undo import removed_key
-from producers.keys import LaneKeys
+from producers.keys import LaneKeys, tag_of
 
 UNDOABLE = frozenset({"discard", "bulk-discard", "unsuppress"})
 """Actions of the audit log."""
@@ -26,14 +26,14 @@ async def find_undoable(redis: Redis, entries: Sequence[AuditEntry]) -> frozense
         RedisError, OSError: Redis did not answer.
     """
     numbers = [one.number for one in entries if one.action in UNDOABLE]
-    async with redis.pipeline(transaction=False) as pipe:
-        for number in numbers:
-            for key in _keys(number):
+    keeping = [(number, undo_key(LaneKeys(group).tag, number)) for group in GROUPS for number in numbers]
+    keeping += [(number, removed_key(number)) for number in numbers]
+    found = set[str]()
+    for tag in {tag_of(key) for _, key in keeping}:  # on a cluster each has a primary of its own
+        some = [(number, key) for number, key in keeping if tag_of(key) == tag]
+        async with redis.pipeline(transaction=False) as pipe:
+            for _, key in some:
                 pipe.exists(key)
-        found = await pipe.execute()
-    each = len(_keys(""))
-    return frozenset(number for at, number in enumerate(numbers) if any(found[at * each : (at + 1) * each]))
-
-
-def _keys(number: str) -> list[str]:
-    return [*(undo_key(LaneKeys(group).tag, number) for group in GROUPS), removed_key(number)]
+            there = await pipe.execute()
+        found |= {number for (number, _), exists in zip(some, there, strict=True) if exists}
+    return frozenset(found)

@@ -25,6 +25,8 @@ from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.fleet_keys import schedules_key
 
+pytestmark = pytest.mark.on_cluster_too
+
 KEYS = LaneKeys(LANE)
 YEARLY = Schedule(month=1, day=1, hour=3, minute=30, zone="Europe/Madrid")
 CLOSING = Cron(name="year.close", schedule=YEARLY, kind=Note.kind, lane=LANE, payload={"text": "close"})

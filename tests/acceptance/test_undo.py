@@ -27,6 +27,8 @@ from tests.notes import running
 from tests.support import eventually
 from worker.ledger.push import StagedJob, push_jobs
 
+pytestmark = pytest.mark.on_cluster_too
+
 KEYS = LaneKeys(LANE)
 NUMBER = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -283,17 +285,12 @@ async def test_reasons_of_many_return(redis: Redis, valkey_url: str) -> None:
     }
 
 
-async def test_a_reason_that_is_over_does_not_return(redis: Redis) -> None:
+async def test_a_reason_that_is_over_does_not_return(redis: Redis, valkey_url: str) -> None:
     entry = {"domain": "example.com", "reasons": {"manual all": {"at_ms": 1, "until_ms": 2, "by": "x"}, "x y": 3}}
     await redis.hset(removed_key(NUMBER), mapping={"d": json.dumps(entry), "broken": "no JSON"})
-    result = await run_ops("undo", NUMBER, "--json", REDIS_URL=_url(redis))
+    result = await run_ops("undo", NUMBER, "--json", REDIS_URL=valkey_url)
     assert (result[0], json.loads(result[1])["left"]) == (1, 2)
     assert await redis.hlen(MAIL_SUPPRESSION) == 0
-
-
-def _url(redis: Redis) -> str:
-    known = redis.connection_pool.connection_kwargs
-    return f"redis://{known['host']}:{known['port']}/0"
 
 
 async def test_what_is_kept_of_a_forgotten_person_is_erased(redis: Redis, producer: Producer) -> None:

@@ -26,6 +26,8 @@ from worker.engine.handler import handler
 from worker.engine.orders import LoopProbe
 from worker.fleet_keys import order_key
 
+pytestmark = pytest.mark.on_cluster_too
+
 KEYS = LaneKeys(LANE)
 NOBODY = "0123456789abcdef"
 
