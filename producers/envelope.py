@@ -58,9 +58,9 @@ class Envelope:
     """Version of the payload's shape; the handler's upcasters convert an older one."""
     ledger_day: int | None = None
     """Of a job of the ledger, the day of its row, in days since 1970."""
-    traceparent: str = ""
-    tracestate: str = ""
-    """The span that sent it, as it was written; nothing of them has been checked."""
+    traceparent: object = None
+    tracestate: object = None
+    """The span that sent it, unchecked."""
 
 
 def write_envelope(
@@ -150,7 +150,7 @@ def _read(content: Mapping[str, Any]) -> Envelope:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UnreadableEnvelope("pv: the payload's version is not a whole number from 1")
     enqueued, delay = _within_calendar("et", content["et"]), _within_calendar("d", content.get("d", 0))
-    return Envelope(
+    envelope = Envelope(
         kind,
         list(content["a"]),
         dict(content["k"]),
@@ -160,9 +160,10 @@ def _read(content: Mapping[str, Any]) -> Envelope:
         None if expires is None else _within_calendar("x", expires),
         version,
         None if (day := content.get("l")) is None else int(day),
-        content["tp"] if isinstance(content.get("tp"), str) else "",
-        content["ts"] if isinstance(content.get("ts"), str) else "",
     )
+    if "tp" in content:
+        envelope.traceparent, envelope.tracestate = content["tp"], content.get("ts")
+    return envelope
 
 
 def _within_calendar(field: str, milliseconds: Any) -> int:  # noqa: ANN401  any value of JSON

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeGuard
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
@@ -109,16 +109,16 @@ class SpanRecorder:
         return trace.format_trace_id(context.trace_id) if context.is_valid else ""
 
 
-def read_context(parent: str, state: str) -> Context | None:
+def read_context(parent: object, state: object) -> Context | None:
     """Return the context of a traceparent; None if it is none. A tracestate that is none is left out."""
-    if not parent or len(parent) > _LONGEST_PARENT:
+    if not isinstance(parent, str) or len(parent) > _LONGEST_PARENT:
         return None
     carrier = {"traceparent": parent, "tracestate": state} if _is_state(state) else {"traceparent": parent}
     return _FORMAT.extract(carrier) or None  # an empty one if it is no traceparent
 
 
-def _is_state(state: str) -> bool:
-    if not state or len(state) > LONGEST_STATE:
+def _is_state(state: object) -> TypeGuard[str]:
+    if not isinstance(state, str) or len(state) > LONGEST_STATE:
         return False
     members = state.split(",")
     return len(members) <= _MOST_MEMBERS and all(_MEMBER.fullmatch(member) for member in members)

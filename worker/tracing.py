@@ -141,5 +141,5 @@ def continued_trace(fields: Mapping[str, str]) -> AbstractContextManager[object]
         return nullcontext()
     from worker.span_recorder import read_context  # noqa: PLC0415  as above
 
-    context = read_context(fields.get("tp", ""), fields.get("ts", ""))
+    context = read_context(fields.get("tp"), fields.get("ts"))
     return nullcontext() if context is None else trace.use_span(trace.get_current_span(context))

@@ -34,7 +34,7 @@ from worker.engine.outcome import (
 from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
 from worker.events import EventName, bind_fields, emit, event
-from worker.tracing import attempt_span, conclude_attempt_span, current_trace_id, is_on
+from worker.tracing import attempt_span, conclude_attempt_span, current_trace_id
 
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
@@ -267,22 +267,22 @@ async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     admitted = admit_claim(claim, handlers.functions)
     attempt.kind = admitted.envelope.kind if admitted.envelope else ""
     bind_fields(job_id=claim.id, kind=attempt.kind, lane=claim.lane, attempt=claim.attempt)
-    if not is_on():
-        return await _carry_out(attempt, admitted, handlers)
-    with attempt_span(claim, admitted.envelope) as stage:
-        bind_fields(trace_id=current_trace_id())
-        ended = await _carry_out(attempt, admitted, handlers)
-        conclude_attempt_span(stage, ended.outcome.kind, attempt.cause, stopped=attempt.stopped or "")
-        return ended
-
-
-async def _carry_out(attempt: Attempt, admitted: AdmittedJob | Rejection, handlers: Handlers) -> AttemptResult:
     if isinstance(admitted, Rejection):
-        return _reject(admitted, attempt.claim, handlers)
+        return _reject(admitted, claim, handlers)
     try:
         return await _run(attempt, admitted, handlers)
     finally:
         attempt.progress.close()
+
+
+async def run_traced_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
+    """Run a claimed job as :func:`run_attempt` does, in a span."""
+    admitted = admit_claim(attempt.claim, handlers.functions)  # twice: so the other way costs nothing
+    with attempt_span(attempt.claim, admitted.envelope) as stage:
+        bind_fields(trace_id=current_trace_id())
+        ended = await run_attempt(attempt, handlers)
+        conclude_attempt_span(stage, ended.outcome.kind, attempt.cause, stopped=attempt.stopped or "")
+        return ended
 
 
 def conclude_attempt(attempt: Attempt, handlers: Handlers, error: BaseException) -> AttemptResult:

@@ -19,7 +19,16 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from worker.engine.attempt import Attempt, AttemptResult, Handlers, StopReason, conclude_attempt, run_attempt
+from worker import tracing
+from worker.engine.attempt import (
+    Attempt,
+    AttemptResult,
+    Handlers,
+    StopReason,
+    conclude_attempt,
+    run_attempt,
+    run_traced_attempt,
+)
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome, TimedOut, plain_text
 from worker.events import emit, event
@@ -123,7 +132,8 @@ class Runner:
 
     async def _run(self, attempt: Attempt) -> None:
         if attempt.older is None or await self._has_ended(attempt.older):
-            ended = await run_attempt(attempt, self._handlers)
+            run = run_traced_attempt if tracing.is_on() else run_attempt
+            ended = await run(attempt, self._handlers)
         else:
             ended = conclude_attempt(attempt, self._handlers, StillRunning())
         self._settle(attempt, ended)
