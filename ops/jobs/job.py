@@ -15,6 +15,7 @@
 Of a payload this module returns only the kind and the names of the fields; the values are private.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from ops.jobs.group import groups_of, run_script, script_keys
 from ops.jobs.parked import ParkReason, read_parking
 from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
+
+_TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 State = Literal[
     "staged",
@@ -94,6 +97,7 @@ class JobState:
         fields: the names of its payload's fields.
         worker: the worker that runs it, "" for none.
         stopping: it runs, and its sender or an operator has asked to stop it.
+        trace: id of the trace that its sender was in; "" for none.
     """
 
     id: str
@@ -112,6 +116,7 @@ class JobState:
     parking: ParkReason | None = None
     progress: JobProgress | None = None
     history: tuple[HistoryEvent, ...] = ()
+    trace: str = ""
 
 
 async def read_job(redis: Redis, job_id: str) -> JobState:
@@ -158,7 +163,18 @@ def _job(job_id: str, reply: list[Any]) -> JobState:
         parking=parking,
         progress=_progress(progress, attempt) if state == b"leased" else None,
         history=events,
+        trace=_trace_id(envelope.traceparent),
     )
+
+
+def _trace_id(traceparent: object) -> str:
+    """Return the id in a context of W3C Trace Context.
+
+    >>> _trace_id("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    '0af7651916cd43dd8448eb211c80319c'
+    """
+    found = _TRACEPARENT.fullmatch(traceparent) if isinstance(traceparent, str) else None
+    return found[1] if found else ""
 
 
 def _attempt(state: str, running: str, failed: int, history: Sequence[HistoryEvent]) -> int:

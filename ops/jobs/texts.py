@@ -99,6 +99,8 @@ def _facts(job: JobState, language: Language) -> Iterator[str]:
         yield f"  {SINCE[language][job.state]:<10} {_time(job.since)}"
     if job.expires is not None:
         yield _line("expires", _time(job.expires), language)
+    if job.trace:
+        yield _line("trace", job.trace, language)
     if job.progress is not None:
         yield _line("progress", _progress_text(job.progress, language), language)
 

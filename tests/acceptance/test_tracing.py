@@ -19,6 +19,7 @@ from local.sink.smtp import MailSink, SinkFaults
 from producers import Producer, SyncProducer
 from producers.keys import LaneKeys
 from tests.boards import report, shop
+from tests.command_line import run_ops
 from tests.counts import counts
 from tests.delivering import delivering
 from tests.ledgers import ledger_of
@@ -123,6 +124,18 @@ async def test_no_span_says_an_address_a_subject_or_what_a_server_said(
     failed = spans.named("send")[-1]
     assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, None)
     assert attributes(failed)["error.type"] == "InvalidAddress"
+
+
+async def test_why_shows_the_trace_of_a_job_that_has_one(
+    valkey_url: str, producer: Producer, redis: Redis, spans: Spans
+) -> None:
+    receipt = await producer.send(Note("one"))
+    _, out, _ = await run_ops("why", receipt.id, REDIS_URL=valkey_url)
+    assert f"\n  trace      {trace_of(spans.only('send')):032x}" in out
+    for name, damaged in DAMAGED.items():
+        await queue(redis, name, tp=damaged)
+        _, out, _ = await run_ops("why", f"{{mail}}{name}", REDIS_URL=valkey_url)
+        assert "\n  trace" not in out
 
 
 async def test_each_attempt_is_a_span_of_its_own_in_the_same_trace(
