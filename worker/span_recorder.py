@@ -4,9 +4,7 @@ It is loaded with the first provider, so that a worker that does not trace loads
 """
 
 import re
-import time
 from collections.abc import Mapping
-from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeGuard
 
@@ -76,12 +74,15 @@ class SpanRecorder:
         self._tracer = provider.get_tracer("momentus", schema_url=SCHEMA)
 
     def stage_span(
-        self, name: str, attributes: Attributes | None, *, is_call: bool, age: timedelta
+        self,
+        name: str,
+        attributes: Attributes | None,
+        is_call: bool,  # noqa: FBT001  called from one place
+        began_ns: int | None,
     ) -> RecordedSpan:
         """See :func:`worker.tracing.stage_span`."""
         kind = trace.SpanKind.CLIENT if is_call else trace.SpanKind.INTERNAL
-        began = time.time_ns() - round(age.total_seconds() * 1e9) if age else None
-        return RecordedSpan(self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=began))
+        return RecordedSpan(self._tracer.start_span(name, kind=kind, attributes=attributes, start_time=began_ns))
 
     def attempt_span(self, claim: "Claim", envelope: "Envelope | None") -> RecordedSpan:
         """See :func:`worker.tracing.attempt_span`."""

@@ -17,7 +17,6 @@ them.
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ Attributes = Mapping[str, str | int | float]
 _FAILURES: Final = frozenset({"retry", "dead", "defer", "park"})
 _OTHER: Final = "_OTHER"
 """``error.type`` of a failure without a class."""
-_NO_AGE: Final = timedelta(0)
 
 
 class Stage(Protocol):
@@ -87,19 +85,19 @@ def is_on() -> bool:
 
 
 def stage_span(
-    name: str, attributes: Attributes | None = None, *, is_call: bool = False, age: timedelta = _NO_AGE
+    name: str, attributes: Attributes | None = None, *, is_call: bool = False, began_ns: int | None = None
 ) -> AbstractContextManager[Stage]:
     """Return the span of a step of the current attempt. An exception that leaves it is its failure.
 
     Args:
         is_call: True for a request to another server, which the attributes name.
-        age: time since its begin, for something that was noticed later.
+        began_ns: its begin, in nanoseconds since 1970, if it was noticed later.
 
     Example:
         with stage_span("smtp dot", place, is_call=True) as stage:
             stage.set_attribute("momentus.smtp.code", 250)
     """
-    return _UNTRACED if _recorder is None else _recorder.stage_span(name, attributes, is_call=is_call, age=age)
+    return _UNTRACED if _recorder is None else _recorder.stage_span(name, attributes, is_call, began_ns)
 
 
 def report_span(step: str, report: str) -> AbstractContextManager[Stage]:

@@ -64,10 +64,10 @@ class ProbeRound:
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """Reason of a request, and the age of the change that is the reason; zero if none is."""
+    """Reason of a request, and the instant of the change that is the reason, in nanoseconds since 1970."""
 
     why: str
-    age: timedelta = timedelta(0)
+    began_ns: int | None = None
 
 
 _BLIND = _Reason("database is down")
@@ -163,6 +163,7 @@ class Prober:
         mine = self._refresher.reports.keys() if mine is None else mine
         try:
             seen = await self._outbox.probe_database()
+            heard_ns = time.time_ns()
             found = await self._outbox.catalogue()
         except DATABASE_FAULTS:
             await self._ask_blind(mine)
@@ -188,7 +189,7 @@ class Prober:
             await store.record_proof(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at and name not in waiting]
         reasons = {
-            name: _reason(decisions[name], self._boards[name], seen, self._refresher.tenant) for name in due
+            name: _reason(decisions[name], seen, board_key(self._refresher.tenant, name), heard_ns) for name in due
         }
         return ProbeRound(seen.at, decisions, await self._ask(due, mine, reasons))
 
@@ -217,7 +218,9 @@ class Prober:
         asked = [name for job_id, name in jobs.items() if job_id not in running]
         for name in asked:
             reason = reasons.get(name, _BLIND)
-            with stage_span("report due", {"momentus.board": name, "momentus.why": reason.why}, age=reason.age):
+            with stage_span(
+                "report due", {"momentus.board": name, "momentus.why": reason.why}, began_ns=reason.began_ns
+            ):
                 await self._request(self._boards[name], mine)
         return tuple(boards)
 
@@ -276,10 +279,17 @@ class Prober:
                 )
 
 
-def _reason(decision: Decision, board: Board, seen: Probe, tenant: str) -> _Reason:
-    """Return why a board is due, and since when its first mark waits; a trace begins there."""
-    marks = seen.marks.get(board_key(tenant, board.name))
-    return _Reason(decision.why, timedelta(0) if marks is None else max(timedelta(0), seen.at - marks.first))
+def _reason(decision: Decision, seen: Probe, board: str, heard_ns: int) -> _Reason:
+    """Return why a board is due, and since when its first mark waits; a trace begins there.
+
+    Args:
+        board: key of the board's marks.
+        heard_ns: this machine's time when the probe was heard; marks have the database's.
+    """
+    marks = seen.marks.get(board)
+    if marks is None:
+        return _Reason(decision.why)
+    return _Reason(decision.why, heard_ns - max(0, round((seen.at - marks.first).total_seconds() * 1e9)))
 
 
 def _is_due_blind(known: KnownSet, report: Report, now: datetime) -> bool:
