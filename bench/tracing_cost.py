@@ -3,9 +3,9 @@
 Run: ./run bench tracing_cost [--rounds 5] [--jobs 20000] [--mails 2000] [--before CHECKOUT]
 
 Everything is real and private to the run: Valkey, the mail sink, one worker process for each turn. `off` is a
-worker as it is installed. `on` makes and batches all spans, which an exporter then drops. `before` is the worker
-of another checkout, to see what the code for tracing costs a worker that does not trace. Each round takes all of
-them, each time with another one first. Printed: jobs a second from the first outcome to the last, and the worker's
+worker as it is installed. `on` makes and batches all spans, which an exporter then drops; `sampled out` has a
+sampler that keeps no trace. `before` is the worker of another checkout, to see what the code for tracing costs a
+worker that does not trace. Each round takes all of them, each time with another one first. Printed: jobs a second from the first outcome to the last, and the worker's
 own processor time for a job, both as ratios to `off`, the median of the rounds with the smallest and the largest.
 """
 
@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.queue_peers.conditions import machine
 from bench.worker_turns import DRAIN, ROOT, Site, Turn, measuring_site, spread, take_turn
@@ -41,6 +42,15 @@ sys.exit(main())
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way to run the worker: its command, further variables, and the checkout."""
+
+    words: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,9 +63,14 @@ def main() -> None:
 
 
 async def _measure(rounds: int, jobs: int, mails: int, before: Path | None) -> None:
-    variants = {"off": (_WORKER, ROOT), "on": ((sys.executable, "-c", _ON), ROOT)}
+    tracing = (sys.executable, "-c", _ON)
+    variants = {
+        "off": Variant(_WORKER),
+        "on": Variant(tracing),
+        "sampled out": Variant(tracing, {"OTEL_TRACES_SAMPLER": "always_off"}),
+    }
     if before is not None:
-        variants["before"] = (_WORKER, before)
+        variants["before"] = Variant(_WORKER, root=before)
     async with measuring_site() as site:
         for name, count, settings in (("drain", jobs, DRAIN), ("mail", mails, site.mail)):
             turns = [await _round(site, count, settings, variants, first=number) for number in range(rounds)]
@@ -66,7 +81,7 @@ async def _round(
     site: Site,
     count: int,
     settings: Mapping[str, str],
-    variants: Mapping[str, tuple[Sequence[str], Path]],
+    variants: Mapping[str, Variant],
     *,
     first: int,
 ) -> dict[str, Turn]:
@@ -74,8 +89,8 @@ async def _round(
     names = [*variants][first % len(variants) :] + [*variants][: first % len(variants)]
     turns = {}
     for name in names:
-        words, root = variants[name]
-        turns[name] = await take_turn(site, count, settings, words, root=root)
+        one = variants[name]
+        turns[name] = await take_turn(site, count, {**settings, **one.environment}, one.words, root=one.root)
     return turns
 
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from jobs import Digest, Mail, Policy
 from local.sink.smtp import MailSink, SinkFaults
-from producers import Producer, SyncProducer
+from producers import KeyConflict, Producer, SyncProducer
 from producers.keys import LaneKeys
 from tests.boards import report, shop
 from tests.command_line import run_ops
@@ -112,6 +112,8 @@ async def test_no_span_says_an_address_a_subject_or_what_a_server_said(
         await producer.send(ANA, key="ana@example.com")
         with pytest.raises(ValueError, match="to:"):
             await producer.send(Mail(to="ana@@example.com", subject="Cierre secreto", text="Buenos días"))
+        with pytest.raises(KeyConflict, match=r"ana@example\.com"):
+            await producer.send(Note("another"), key="ana@example.com")
         await eventually(counts(redis, LANE, "dead"))
     for private in ("ana", "secreto", "Buenos", "who"):
         assert private not in spans.said()
@@ -121,9 +123,10 @@ async def test_no_span_says_an_address_a_subject_or_what_a_server_said(
     assert attempt.status.status_code == StatusCode.ERROR
     assert attributes(attempt)["error.type"] == "MailRefused"
     assert attributes(attempt)["messaging.momentus.outcome"] == "dead"
-    failed = spans.named("send")[-1]
-    assert (failed.status.status_code, failed.status.description) == (StatusCode.ERROR, None)
-    assert attributes(failed)["error.type"] == "InvalidAddress"
+    failed = spans.named("send")[-2:]
+    assert [attributes(span)["error.type"] for span in failed] == ["InvalidAddress", "KeyConflict"]
+    for span in failed:
+        assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, None)
 
 
 async def test_why_shows_the_trace_of_a_job_that_has_one(

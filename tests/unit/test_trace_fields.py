@@ -79,3 +79,4 @@ def test_two_sends_of_one_content_in_two_traces_have_one_fingerprint() -> None:
         second = Composer("default").entry(job, key="note:1")
     assert first.fingerprint == second.fingerprint
     assert first.payload != second.payload
+    assert b'"ts"' not in second.payload, "it has none"
