@@ -58,8 +58,8 @@ class Envelope:
     """Version of the payload's shape; the handler's upcasters convert an older one."""
     ledger_day: int | None = None
     """Of a job of the ledger, the day of its row, in days since 1970."""
-    traceparent: object = None
-    tracestate: object = None
+    traceparent: object = field(default=None, repr=False)
+    tracestate: object = field(default=None, repr=False)
     """The span that sent it, unchecked."""
 
 
