@@ -3,6 +3,7 @@
     waiting mails to the address          cancelled, with its other recipients
     running ones                          stopped, unless they were sent by then
     dead ones                             discarded
+    what `ops undo` could bring back      removed: copies of discarded mails, entries of the suppression list
     results and journals of sent ones     removed, for the time that notes of sent mails are kept
     counts of failures, suppression       removed; with --suppress: suppressed for ever, as a digest
     records of the ledger, if any         emptied of content, digest and replies, once their mails have ended

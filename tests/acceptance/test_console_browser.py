@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
+from jobs.schedule import Schedule
 from ops.audit.log import list_entries
 from ops.console.visit import address
 from ops.lanes.hold import hold_lane
@@ -26,6 +27,9 @@ from reports.keys import snapshot
 from tests.chromium import Chromium, Tab, chromium, tab as open_tab
 from tests.console_process import Running, running as console_of
 from tests.jobs_in_states import LANE, MailOrder, make_jobs
+from worker.crons import Cron, write_crons
+from worker.fleet_keys import schedules_key
+from worker.mail.erase import erase_cron
 
 KEYS = LaneKeys(LANE)
 TOKEN = "t" * 32
@@ -229,6 +233,17 @@ async def scene(url: str, redis: Redis, producer: Producer) -> str:
     await hold_lane(redis, LANE, lasting=None, reason=LONG_REASON)
     await hold_lane(redis, "mail.bulk", lasting=None, reason="x" * 200)
     await producer.send(Mail(to="ana@example.com", subject="s", text="t"))
+    worker = "0123456789abcdef"
+    lanes = {name: {"busy": 3, "slots": 20} for name in ("mail.urgent", "mail.normal", "mail.bulk", "reports")}
+    facts = {"host": "application-worker-7." + "x" * 40, "pid": 4711, "lanes": lanes, "state": "quiet"}
+    trouble = {"reports": {"error": "the database does not answer " + "y" * 60, "for_s": 90}}
+    facts |= {"version": "1.2.3", "loop_lag_ms": 1500, "lease_lag_ms": 0, "troubles": trouble}
+    await redis.zadd(KEYS.workers, {worker: 2e12})
+    await redis.set(KEYS.worker(worker), json.dumps(facts))
+    often = Schedule(minute=range(0, 60, 5), weekday=range(5), zone="America/Argentina/Buenos_Aires")
+    cron = Cron(name="n" * 60, schedule=often, kind="invoice.send", lane=LANE, payload={}, overlap=True)
+    await redis.set(schedules_key(KEYS, worker), write_crons([cron, erase_cron()]))
+    await redis.hset(KEYS.crons, "former", "1780000000000")
     rates = (Rate.within(30, timedelta(minutes=1)), Window(2000, timedelta(days=1)))
     limits = Limits(redis, KEYS.tag)
     await limits.define(Limit("customer:" + "c" * 40, rates, concurrency=5, reserve=0.2))
