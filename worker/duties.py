@@ -28,7 +28,7 @@ class WorkerDuties:
     """The functions, lanes, crons and limits that this process takes on."""
 
     functions: list[Function] = field(default_factory=list)
-    context: dict[object, object] = field(default_factory=dict)
+    context: dict[object, object] = field(default_factory=dict, repr=False)
     lanes: list[LaneSlots] = field(default_factory=list)
     crons: list[Cron] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
