@@ -35,7 +35,7 @@ class WorkerDuties:
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     ledger_marks: "LedgerMarking | None" = None
-    facts: dict[str, object] = field(default_factory=lambda: {"version": read_version()})
+    facts: dict[str, object] = field(default_factory=lambda: {"version": read_version()}, repr=False)
 
 
 def sends_mails(settings: Settings) -> bool:

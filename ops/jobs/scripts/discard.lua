@@ -85,7 +85,7 @@ local function discard(id)
   for at = 4, 3 + lanes do
     arguments[at] = ARGV[at]
   end
-  local what, lane = unpack(take_out(KEYS, arguments))
+  local what, lane = unpack(take_out({unpack(KEYS, 1, 7)}, arguments))
   if what == 'gone' and facts then
     redis.call('RPUSH', aside, cjson.encode(facts))
     redis.call('PEXPIRE', aside, life)
