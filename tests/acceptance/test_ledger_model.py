@@ -27,7 +27,7 @@ _ALIKE = settings(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile("ledger model", _ALIKE, max_examples=7, stateful_step_count=50)
-settings.register_profile("ledger model, long", _ALIKE, max_examples=250, stateful_step_count=80)
+settings.register_profile("ledger model, long", _ALIKE, max_examples=130, stateful_step_count=80)
 settings.register_profile(
     "ledger model, broken", _ALIKE, max_examples=400, stateful_step_count=60, phases=(Phase.generate,)
 )
