@@ -237,14 +237,15 @@ class QueueModel:
     def _may_run(self, now: int, job: Job, look: Look) -> bool:
         """Whether a due job is to be leased: it may end here, wait for its limit, or run at a stock arq worker."""
         if job.payload is not None and not job.stopping:
-            if self._waits(job, look):
+            waits_for_suspect, later = self._waits_for_suspect(job), now + _SUSPECT_PAUSE
+            if not (waits_for_suspect and look.scores.get(job.id) == later) and self._waits(job, look):
                 self._hold_back(job, look)
                 return False
             assert job.id not in look.taken or self._has_room(job), (
                 f"{job.id} was claimed from a limit without room"
             )
-            if self._waits_for_suspect(job):
-                job.due = job.deadline = now + _SUSPECT_PAUSE
+            if waits_for_suspect:
+                job.due = job.deadline = later
                 return False
             if job.id in self.tokens:
                 look.passed_over += 1
