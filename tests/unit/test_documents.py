@@ -8,7 +8,7 @@ import argparse
 import fnmatch
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,8 @@ import pytest
 from jobs import LANES
 from jobs.mail.attachment import INLINE_LIMIT, MESSAGE_LIMIT
 from jobs.mail.parts import BODY_LIMIT
-from ops import __main__ as ops
+from ops import __main__ as ops, help_es
+from ops.translator import Translator
 from producers.compose import BUDGET
 from producers.envelope import SIZE_LIMIT
 from reader.connection import DEADLINE as READER_DEADLINE
@@ -157,18 +158,29 @@ def test_the_example_of_a_command_is_a_command_line_of_it(words: str) -> None:
     ops._parser().parse_args(shlex.split(re.split(r" [>|] ", example)[0]))
 
 
-def command_table() -> str:
-    """The table of docs/operations.md, "All commands"."""
-    rows = (f"| `{words}` | {_about(parser)} |" for words, parser in sorted(commands().items()))
-    return "\n".join(["| `./run ops` | does |", "|---|---|", *rows])
+def command_table(does: str, translator: Translator) -> str:
+    """The table of docs/operations.md, "All commands", or of the Spanish page."""
+    rows = (f"| `{words}` | {_about(parser, translator)} |" for words, parser in sorted(commands().items()))
+    return "\n".join([f"| `./run ops` | {does} |", "|---|---|", *rows])
 
 
-def _about(parser: argparse.ArgumentParser) -> str:
-    return str(parser.description).rstrip(".").replace("|", "\\|")
+def _about(parser: argparse.ArgumentParser, translator: Translator) -> str:
+    return translator.translate(str(parser.description)).rstrip(".").replace("|", "\\|")
 
 
-def test_every_command_stands_in_the_table_of_all_commands() -> None:
-    assert command_table() in section("docs/operations.md", "All commands"), command_table()
+@pytest.mark.parametrize(
+    ("page", "heading", "does", "catalogue"),
+    [
+        ("docs/operations.md", "All commands", "does", {}),
+        ("docs/es/operations.md", "Todas las órdenes <!-- All commands -->", "hace", help_es.SPANISH),
+    ],
+    ids=["en", "es"],
+)
+def test_every_command_stands_in_the_table_of_all_commands_as_its_help_says_it(
+    page: str, heading: str, does: str, catalogue: Mapping[str, str]
+) -> None:
+    table = command_table(does, Translator(catalogue))
+    assert table in section(page, heading), table
 
 
 @pytest.mark.parametrize("document", NOW, ids=lambda path: path.name)

@@ -9,8 +9,13 @@ English fails here until the Spanish page has followed, and so does a name, a ro
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from ops.depth.drain import Reason
+from ops.depth.table_texts import LANE_HEADS
+from ops.depth.texts import reason_text
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
@@ -18,7 +23,7 @@ ENGLISH = {"README.md": ROOT / "README.md"}
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
 ASKED = {
     *("README.md", "alerts.md", "guide.md", "mail.md", "managers_page.md", "producers.md", "promises.md"),
-    *("findings.md", "reader.md", "reports.md", "sessions.md"),
+    *("findings.md", "operations.md", "reader.md", "reports.md", "sessions.md"),
 }
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
@@ -102,3 +107,13 @@ def test_a_spanish_section_names_all_that_the_english_one_names_in_as_many_rows(
 def test_code_is_the_same_in_both_languages_but_for_its_comments(page: Path) -> None:
     pairs = zip(sections(page, english=False), sections(english_of(page), english=True), strict=True)
     assert not [english.title for spanish, english in pairs if english.blocks != spanish.blocks]
+
+
+def test_operators_find_the_columns_and_reasons_of_depth_as_their_terminal_shows_them() -> None:
+    manual = {one.title: "\n".join(one.lines) for one in sections(ROOT / "docs/es/operations.md", english=False)}
+    lane, *columns = LANE_HEADS["es"]
+    assert lane == "CARRIL"
+    assert not [column for column in columns if column not in manual["Reading depth"]]
+    texts = [reason_text(reason, slots=7, language="es") or "" for reason in get_args(Reason)]
+    shown = [re.split(r" \(|: ", text.replace("los 7", "los N"))[0] for text in texts]
+    assert not [text for text in shown if text not in manual["A lane does not move"]]
