@@ -14,6 +14,8 @@ _HEAD: Final = """\
 Every process counts in plain numbers of its own and writes a page for Prometheus when it is asked. The default is
 off, but for the reader and the console, which serve theirs beside everything else.
 
+*En español: `docs/es/metrics.md`.*
+
 | what | where | parts of the table below |
 |---|---|---|
 | a worker | `MOMENTUS_METRICS__WORKER=9310` | process, worker, mail, reports |

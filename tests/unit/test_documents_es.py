@@ -23,8 +23,8 @@ ENGLISH = {"README.md": ROOT / "README.md"}
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
 ASKED = {
     *("README.md", "alerts.md", "console.md", "deploying.md", "findings.md", "guide.md", "ledger.md", "mail.md"),
-    *("managers_page.md", "operations.md", "producers.md", "promises.md", "reader.md", "reports.md"),
-    *("sessions.md", "tracing.md"),
+    *("managers_page.md", "metrics.md", "operations.md", "producers.md", "promises.md", "reader.md"),
+    *("reports.md", "sessions.md", "tracing.md"),
 }
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
@@ -118,3 +118,13 @@ def test_operators_find_the_columns_and_reasons_of_depth_as_their_terminal_shows
     texts = [reason_text(reason, slots=7, language="es") or "" for reason in get_args(Reason)]
     shown = [re.split(r" \(|: ", text.replace("los 7", "los N"))[0] for text in texts]
     assert not [text for text in shown if text not in manual["A lane does not move"]]
+
+
+def test_each_metric_has_its_type_and_its_labels_in_both_languages() -> None:
+    row = re.compile(r"^\| `(momentus_\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)
+    english, spanish = (
+        row.findall((ROOT / page).read_text(encoding="utf-8"))
+        for page in ("docs/metrics.md", "docs/es/metrics.md")
+    )
+    assert spanish == english
+    assert len(english) > 50
