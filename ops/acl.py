@@ -47,7 +47,7 @@ _AUDIT = "~momentus:{ops}:audit"
 _SETS_OF_REPORTS = " ".join(
     f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
 )
-_KEPT_ASIDE = f"~arq:job:* {_each('history:*', 'undo:*')}"
+_KEPT_ASIDE = f"~arq:job:* ~arq:result:* {_each('history:*', 'undo:*')}"
 _CHANGED = "&momentus:{reports}:changed:*"
 
 _STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"

@@ -138,7 +138,7 @@ async def _forget_aside(redis: Redis, digest: str, ring: KeyRing | None, counts:
         recipients = _recipients(await redis.get(key), job_id, ring)
         counts["unopened"] += recipients is None
         if digest in map(digest_of, recipients or ()):
-            removed += await redis.delete(key, f"{name}:history:{job_id}") > 0
+            removed += await redis.delete(key, *(f"{name}:{what}:{job_id}" for what in ("history", "result"))) > 0
     async for key in redis.scan_iter(match=_UNSUPPRESSED, count=_BATCH):
         await redis.hdel(key, digest)  # type: ignore[misc]  # typed for both clients
     return removed

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import orjson
 from redis.asyncio import Redis
 
 from ops.jobs.undo import LIFE, undo_key
@@ -13,7 +15,7 @@ _RESUPPRESS = (Path(__file__).parent / "scripts" / "resuppress.lua").read_text(e
 
 
 def removed_key(number: str) -> str:
-    """Return the key of the HASH of entries before a change, digest to JSON."""
+    """Return the key of the HASH of the removed reasons of a change: digest to JSON, see `suppress.lua`."""
     return f"{undo_key('{mail}', number)}:suppression"
 
 
@@ -23,11 +25,30 @@ async def read_entry(redis: Redis, digest: str) -> bytes | None:
     return entry
 
 
-async def keep_entry(redis: Redis, number: str, digest: str, entry: bytes | None) -> None:
-    """Keep an entry aside after its reasons were removed. Raises RedisError, OSError."""
-    if entry is not None:
-        await redis.hset(removed_key(number), mapping={digest: entry})  # type: ignore[misc]  # typed for both clients
-        await redis.pexpire(removed_key(number), round(LIFE / timedelta(milliseconds=1)))
+async def keep_removed(redis: Redis, number: str, digest: str, before: bytes | None, after: bytes | None) -> None:
+    """Keep aside the reasons that an entry has lost, beside those that this change removed from it earlier.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    entry, left = _read(before), _read(after)["reasons"]
+    removed = {name: one for name, one in entry["reasons"].items() if name not in left}
+    if not removed:
+        return
+    key = removed_key(number)
+    earlier: bytes | None = await redis.hget(key, digest)  # type: ignore[misc]  # typed for both clients
+    kept = orjson.dumps({**entry, "reasons": {**_read(earlier)["reasons"], **removed}})
+    await redis.hset(key, mapping={digest: kept})  # type: ignore[misc]  # typed for both clients
+    await redis.pexpire(key, round(LIFE / timedelta(milliseconds=1)))
+
+
+def _read(stored: bytes | None) -> dict[str, Any]:
+    """Return an entry; one without reasons for none, and for one that cannot be read."""
+    try:
+        entry: dict[str, Any] = orjson.loads(stored or b"")
+        return {**entry, "reasons": dict(entry["reasons"])}
+    except (ValueError, TypeError, KeyError):
+        return {"reasons": {}}
 
 
 async def restore_reasons(redis: Redis, number: str, *, by: str) -> tuple[int, int]:

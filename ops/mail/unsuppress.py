@@ -21,7 +21,7 @@ from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.language import Language
 from ops.mail.suppression import add_operator, digest_or_refused, is_digest, list_suppressed
-from ops.mail.undo import keep_entry, read_entry
+from ops.mail.undo import keep_removed, read_entry
 from ops.mail.words import MATCH_HEADS, SUPPRESSION
 from ops.table import table
 from ops.undo.texts import UNDO
@@ -94,11 +94,11 @@ async def remove_entries(
 
 
 async def _remove(redis: Redis, digest: str, *, by: str, reason: str, scope: str, number: str) -> int:
-    """Remove reasons against an address, and keep its entry aside; return how many were removed."""
+    """Remove reasons against an address, and keep them aside; return how many were removed."""
     before = await read_entry(redis, digest)
     removed = await unsuppress(redis.execute_command, digest, by=by, reason=reason, scope=scope)
     if removed:
-        await keep_entry(redis, number, digest, before)
+        await keep_removed(redis, number, digest, before, await read_entry(redis, digest))
     return removed
 
 

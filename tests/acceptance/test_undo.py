@@ -124,7 +124,7 @@ async def test_a_discarded_job_returns_as_it_was(
     after = await dump(redis)
     if make is lapsed:  # its discard has counted the effect, which stays known
         assert after.pop("momentus:{mail}:uncertain")
-    assert after == {name: value for name, value in before.items() if not name.startswith("arq:result:")}
+    assert after == before
     assert await histories(redis, job_id) == [*past, "restored"]
     assert await conserved(redis)
     assert await redis.keys("momentus:{mail}:undo:*") == []
@@ -157,6 +157,22 @@ async def test_a_restored_job_can_be_done(valkey_url: str, redis: Redis, produce
     assert await conserved(redis)
     counts = [f"{event}:{LANE}" for event in ("accepted", "discarded", "done")]
     assert await redis.hmget(KEYS.counters, counts) == [b"2", b"1", b"1"]
+
+
+async def test_the_result_of_a_dead_job_returns_with_its_life(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    job_id = await dead(valkey_url, redis, producer)
+    result = await producer.result(job_id)
+    ends = await redis.pexpiretime(f"arq:result:{job_id}")
+    await discard_job(redis, job_id, number=NUMBER)
+    await redis.set(f"arq:result:{job_id}", "of another run under the same id")
+    await restore_jobs(redis, NUMBER)
+    assert (result.state, await producer.result(job_id)) == ("dead", result)
+    assert abs(await redis.pexpiretime(f"arq:result:{job_id}") - ends) <= 1
+    await redis.set(f"arq:result:{job_id}", "x", px=LIFE_MS // 2)
+    await discard_job(redis, job_id, number=OTHER)
+    assert await redis.pttl(f"{undo_key('{mail}', OTHER)}:result:{job_id}") <= LIFE_MS // 2
 
 
 async def test_a_restored_dead_job_can_be_revived(valkey_url: str, redis: Redis, producer: Producer) -> None:
@@ -285,6 +301,19 @@ async def test_reasons_of_many_return(redis: Redis, valkey_url: str) -> None:
     }
 
 
+async def test_all_removed_reasons_of_an_address_return_and_no_others(redis: Redis, valkey_url: str) -> None:
+    call, digest = redis.execute_command, digest_of(ADDRESS)
+    for reason in ("hard_bounce", "soft_bounce", "complaint"):
+        await suppress(call, ADDRESS, reason, by="worker")
+    words = ("mail", "unsuppress", "--domain", "example.com", "--yes", "--json")
+    _, out, _ = await run_ops(*words, REDIS_URL=valkey_url)
+    assert [one.reason for one in await reasons_of(call, digest)] == ["complaint"]
+    await run_ops("mail", "unsuppress", ADDRESS, REDIS_URL=valkey_url)  # another change
+    code, out, _ = await run_ops("undo", json.loads(out)["number"], "--json", REDIS_URL=valkey_url)
+    assert (code, json.loads(out)["back"], json.loads(out)["left"]) == (0, 2, 0)
+    assert {one.reason for one in await reasons_of(call, digest)} == {"hard_bounce", "soft_bounce"}
+
+
 async def test_a_reason_that_is_over_does_not_return(redis: Redis, valkey_url: str) -> None:
     entry = {"domain": "example.com", "reasons": {"manual all": {"at_ms": 1, "until_ms": 2, "by": "x"}, "x y": 3}}
     await redis.hset(removed_key(NUMBER), mapping={"d": json.dumps(entry), "broken": "no JSON"})
@@ -296,9 +325,11 @@ async def test_a_reason_that_is_over_does_not_return(redis: Redis, valkey_url: s
 async def test_what_is_kept_of_a_forgotten_person_is_erased(redis: Redis, producer: Producer) -> None:
     kept = (await producer.send(Mail(to="b@example.com", subject="s", text="t"))).id
     for job_id in ((await producer.send(Mail(to=ADDRESS, subject="s", text="t"))).id, kept):
+        await redis.set(f"arq:result:{job_id}", "its reason may quote the address")
         await discard_job(redis, job_id, number=NUMBER)
     await redis.hset(removed_key(NUMBER), mapping={digest_of(ADDRESS): "{}", "other": "{}"})
     await forget_address(redis, ADDRESS, ring=None)
+    assert await redis.keys("*:result:*") == [f"{undo_key('{mail}', NUMBER)}:result:{kept}".encode()]
     assert await redis.hkeys(removed_key(NUMBER)) == [b"other"]
     assert await restore_jobs(redis, NUMBER) == {"vanished": 1, "restored": 1}
     assert await redis.zrange(KEYS.queue, 0, -1) == [kept.encode()]
@@ -319,7 +350,7 @@ async def test_a_discard_is_undone_from_the_audit_log(
     assert 'action="/actions/undo"' not in (await inside(redis, "view").get("/audit")).text
     (entry,) = await list_entries(redis, limit=5)
     undone = await console.post("/actions/undo", {"number": entry.number, "why": "no, once"}, page="/audit")
-    assert "1 jobs are back as they were" in undone.words()
+    assert "Jobs that are back as they were: 1." in undone.words()
     assert await redis.zscore(KEYS.dead, job_id)
     audit = await console.get("/audit", accept_language="es")
     assert ("Deshacer" in audit.words(), 'action="/actions/undo"' in audit.text) == (True, False)
@@ -346,7 +377,7 @@ async def test_a_bulk_discard_is_undone_from_its_entry(redis: Redis, producer: P
     await eventually(ended)
     (entry,) = await list_entries(redis, limit=1)
     undone = await console.post("/actions/undo", {"number": entry.number}, page=f"/audit/{entry.number}")
-    assert "7 jobs are back as they were" in undone.words()
+    assert "Jobs that are back as they were: 7." in undone.words()
     assert await redis.zcard(KEYS.queue) == 7
 
 
@@ -371,6 +402,6 @@ async def test_a_discard_on_the_command_line_says_how_to_undo_it(
     assert (code, "./run ops undo " in out) == (0, True)
     number = out.split("./run ops undo ")[1].strip()
     code, out, _ = await run_ops("undo", number, REDIS_URL=valkey_url)
-    assert (code, "1 jobs are back" in out) == (0, True)
+    assert (code, "Jobs that are back as they were: 1." in out) == (0, True)
     assert await redis.zcard(KEYS.queue) == 1
     assert (await run_ops("undo", "x", REDIS_URL=valkey_url))[0] == 2

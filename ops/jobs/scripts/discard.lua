@@ -11,11 +11,11 @@
 -- ARGV[3]  how many lanes
 -- ARGV[4…] the lanes, then the ids
 --
--- Also touches, with the same tag, what take_out.lua does; momentus:{group}:undo:<number>:job:<id>, a copy of the payload,
--- and momentus:{group}:undo:<number>:history:<id>, one of the history.
+-- Also touches, with the same tag, what take_out.lua does; and copies of payload, history and result,
+-- momentus:{group}:undo:<number>:<what>:<id>, what being job, history and result.
 --
 -- The JSON: {id, lane, dead or due (ms), parked, retrying, attempts, lapses, effect, limit, keyed, keys: {key: value},
--- adopted, ledger}; what a job does not have is left out.
+-- result_until (ms), adopted, ledger}; what a job does not have is left out.
 --
 -- Returns  two per id: what take_out.lua returns
 --
@@ -24,6 +24,8 @@
 
 local tag, life, lanes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local aside = KEYS[8]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function of_group(what)
   return 'momentus:' .. tag .. ':' .. what
@@ -40,6 +42,11 @@ local function keys_of(keyed)
     found[key] = text('GET', of_group('unique:' .. key))
   end
   return next(found) and found or nil
+end
+
+local function result_end(id)
+  local left = redis.call('PTTL', 'arq:result:' .. id)
+  return left > 0 and now + left or nil
 end
 
 local function find(id)
@@ -69,6 +76,7 @@ local function facts_of(id)
     effect = text('HGET', of_group('effects'), id),
     limit = text('HGET', of_group('limited'), id),
     keyed = keyed, keys = keys_of(keyed),
+    result_until = result_end(id),
     adopted = (head ~= '{"v":' or string.sub(id, 1, #tag) ~= tag) or nil,
     ledger = string.match(tail, '"l":%d+[%w,":]*}$') and true or nil,
   }
@@ -76,10 +84,11 @@ end
 
 local function discard(id)
   local facts = facts_of(id)
-  local job, history = aside .. ':job:' .. id, aside .. ':history:' .. id
+  local job, history, result = aside .. ':job:' .. id, aside .. ':history:' .. id, aside .. ':result:' .. id
   if facts and not facts.ledger then
     redis.call('COPY', 'arq:job:' .. id, job)
     redis.call('COPY', of_group('history:' .. id), history)
+    redis.call('COPY', 'arq:result:' .. id, result)
   end
   local arguments = {tag, id, 'discarded'}
   for at = 4, 3 + lanes do
@@ -91,8 +100,9 @@ local function discard(id)
     redis.call('PEXPIRE', aside, life)
     redis.call('PEXPIRE', job, life)
     redis.call('PEXPIRE', history, life)
+    redis.call('PEXPIRE', result, math.min(life, facts.result_until and facts.result_until - now or life))
   else
-    redis.call('DEL', job, history)
+    redis.call('DEL', job, history, result)
   end
   return what, lane
 end

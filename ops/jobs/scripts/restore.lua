@@ -10,7 +10,8 @@
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2]  how many at most
 --
--- Also touches, with the same tag: arq:job:<id>, arq:retry:<id>, momentus:{group}:history:<id>, momentus:{group}:unique:<key>,
+-- Also touches, with the same tag: arq:job:<id>, arq:retry:<id>, arq:result:<id>, momentus:{group}:history:<id>,
+-- momentus:{group}:unique:<key>,
 -- momentus:{group}:lapses, momentus:{group}:effects, and of each lane arq:queue:{group}:<lane> and
 -- momentus:{group}:<what>:<lane>, what being dead, parked, retrying and wake.
 --
@@ -46,6 +47,16 @@ local function move(from, to)
   if redis.call('EXISTS', from) == 1 then
     redis.call('RENAME', from, to)
     redis.call('PERSIST', to)
+  end
+end
+
+local function give_back_result(it, result)
+  redis.call('DEL', 'arq:result:' .. it.id) -- of another run under the same id, that has ended
+  if redis.call('EXISTS', result) == 1 then
+    move(result, 'arq:result:' .. it.id)
+    if it.result_until then
+      redis.call('PEXPIREAT', 'arq:result:' .. it.id, it.result_until)
+    end
   end
 end
 
@@ -89,16 +100,18 @@ end
 
 local function restore(it)
   local job, past, history = aside .. ':job:' .. it.id, aside .. ':history:' .. it.id, of_group('history:' .. it.id)
+  local result = aside .. ':result:' .. it.id
   if it.ledger then
     return 'ledger'
   elseif redis.call('EXISTS', job) == 0 then
     return 'vanished'
   elseif is_taken(it) then
-    redis.call('DEL', job, past)
+    redis.call('DEL', job, past, result)
     return 'taken'
   end
   move(job, 'arq:job:' .. it.id)
   move(past, history)
+  give_back_result(it, result)
   give_back_keys(it)
   give_back_notes(it)
   place(it)

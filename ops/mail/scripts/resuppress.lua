@@ -2,7 +2,7 @@
 -- Put back the reasons that a change has removed from the suppression list, where they are not on it again.
 -- Also runs at the memory limit: no mail may go out because memory is full.
 --
--- KEYS[1]  momentus:{mail}:undo:<number>:suppression  HASH  digest of an address -> its entry before the change
+-- KEYS[1]  momentus:{mail}:undo:<number>:suppression  HASH  digest of an address -> its entry with the removed reasons
 -- KEYS[2]  momentus:{mail}:suppression                HASH  digest -> JSON, see suppress.lua
 -- KEYS[3]  momentus:{mail}:suppression:log            LIST  JSON, newest last
 -- ARGV[1]  who does it
