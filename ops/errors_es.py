@@ -270,6 +270,12 @@ OPS: Mapping[str, str] = {
     "{0} is not a schedule's name; give one of ./run ops schedules list": (
         "{0} no es el nombre de un horario; dé uno de ./run ops schedules list"
     ),
+    "NAME: no live worker has a schedule {0}; see ./run ops schedules list": (
+        "NAME: ningún worker vivo tiene un horario {0}; véase ./run ops schedules list"
+    ),
+    "NAME: several groups have a schedule {0}; give --group, one of {1}": (
+        "NAME: varios grupos tienen un horario {0}; dé --group, uno de {1}"
+    ),
     "NAME: no live worker has a schedule {0} in the group {1}; see ./run ops schedules list": (
         "NAME: ningún worker vivo tiene un horario {0} en el grupo {1}; véase ./run ops schedules list"
     ),

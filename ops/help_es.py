@@ -68,7 +68,9 @@ SPANISH: Mapping[str, str] = {
         "poner en la cola el trabajo de un horario ahora, una vez, como a su hora"
     ),
     "a schedule, as schedules list shows it": "un horario, como lo da schedules list",
-    "its lane group (default mail)": "su grupo de carriles (por defecto mail)",
+    "its lane group, if several have a schedule of this name": (
+        "su grupo de carriles, si varios tienen un horario de este nombre"
+    ),
     # Workers
     "list the live workers; quiet, resume or stop one": "listar los workers vivos; pausar, reanudar o parar uno",
     "list the live workers: state, version, slots, and how late loop and leases are": (

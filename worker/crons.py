@@ -72,9 +72,16 @@ def write_crons(crons: Sequence[Cron]) -> bytes:
 def read_crons(declared: bytes) -> list[Cron]:
     """Read a declaration; one that cannot be read, by hand or of a later version, has no crons."""
     try:
-        return [Cron(**{**one, "schedule": Schedule(**one["schedule"])}) for one in orjson.loads(declared)]
+        crons = [Cron(**{**one, "schedule": Schedule(**one["schedule"])}) for one in orjson.loads(declared)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
+    return crons if all(_is_whole(one) for one in crons) else []
+
+
+def _is_whole(cron: Cron) -> bool:
+    """Return True if the fields have their types, which no constructor checks."""
+    texts = (cron.name, cron.kind, cron.lane)
+    return all(isinstance(one, str) for one in texts) and isinstance(cron.payload, dict)
 
 
 def declare_crons(crons: Sequence[Cron]) -> dict[str, bytes]:

@@ -12,10 +12,10 @@ from datetime import datetime
 from jobs.lanes import GROUPS
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.language import Language
-from ops.schedules.known import KnownSchedule, find_schedule, list_schedules, read_now
+from ops.schedules.known import KnownSchedule, list_schedules, read_now
 from ops.schedules.texts import HEADS, RUNS, schedule_text
 from ops.table import table
-from worker.crons import queue_tick
+from worker.crons import Cron, queue_tick
 
 _OUTCOMES = {1: "queued", 0: "known", -1: "unfinished"}
 _NAME_LIMIT = 200
@@ -55,18 +55,35 @@ def _instant(at: datetime | None) -> str:
 
 
 async def _run(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    found = await find_schedule(tools.redis, args.group, args.name)
-    if found is None or found.cron is None:
+    group, cron = await _find_cron(tools, args)
+    now = await read_now(tools.redis)
+    tick = now.replace(second=0, microsecond=0)
+    what = _OUTCOMES[await queue_tick(tools.redis.execute_command, cron, tick)]
+    text = RUNS[tools.language][what].format(name=args.name)
+    facts = {"name": args.name, "group": group, "what": what, "tick": tick}
+    return CommandResult(text, facts, done=what == "queued")
+
+
+async def _find_cron(tools: Tools, args: argparse.Namespace) -> tuple[str, Cron]:
+    """Return the group and the cron of a schedule. Raises CommandRefused: none has the name, or several groups."""
+    found = [
+        (one.group, one.cron)
+        for one in await list_schedules(tools.redis)
+        if one.name == args.name and one.cron is not None and args.group in {None, one.group}
+    ]
+    if not found:
+        if args.group is None:
+            raise CommandRefused(
+                f"NAME: no live worker has a schedule {args.name!r}; see ./run ops schedules list"
+            )
         raise CommandRefused(
             f"NAME: no live worker has a schedule {args.name!r} in the group {args.group}; see ./run ops "
             "schedules list"
         )
-    now = await read_now(tools.redis)
-    tick = now.replace(second=0, microsecond=0)
-    what = _OUTCOMES[await queue_tick(tools.redis.execute_command, found.cron, tick)]
-    text = RUNS[tools.language][what].format(name=args.name)
-    facts = {"name": args.name, "group": args.group, "what": what, "tick": tick}
-    return CommandResult(text, facts, done=what == "queued")
+    if len(found) > 1:
+        groups = ", ".join(group for group, _ in found)
+        raise CommandRefused(f"NAME: several groups have a schedule {args.name!r}; give --group, one of {groups}")
+    return found[0]
 
 
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:
@@ -75,7 +92,7 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", type=_name, metavar="NAME", help="a schedule, as schedules list shows it")
-    parser.add_argument("--group", choices=GROUPS, default=GROUPS[0], help=f"its lane group (default {GROUPS[0]})")
+    parser.add_argument("--group", choices=GROUPS, help="its lane group, if several have a schedule of this name")
 
 
 def _name(text: str) -> str:

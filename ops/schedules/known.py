@@ -50,11 +50,6 @@ async def list_schedules(redis: Redis) -> list[KnownSchedule]:
     return [one for group in GROUPS for one in await _list_group(redis, group)]
 
 
-async def find_schedule(redis: Redis, group: str, name: str) -> KnownSchedule | None:
-    """Return one schedule. Raises RedisError, OSError."""
-    return next((one for one in await _list_group(redis, group) if one.name == name), None)
-
-
 async def read_now(redis: Redis) -> datetime:
     """Return the time of Redis's clock, by which workers tick. Raises RedisError, OSError."""
     seconds, microseconds = await redis.time()

@@ -35,10 +35,11 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "month": "in {months}",
         "daily": "every day",
         "at": "at {times}",
-        "hours": "hour {hours}",
-        "minutes": "minute {minutes}",
         "minutely": "every minute",
-        "seconds": "second {seconds}",
+        "minutely_in": "every minute of hour {hours}",
+        "hourly": "at minute {minutes} of every hour",
+        "hourly_in": "at minute {minutes} of hour {hours}",
+        "seconds": "at second {seconds}",
     },
     "es": {
         "days": "lun mar mié jue vie sáb dom",
@@ -48,10 +49,11 @@ _WORDS: Mapping[Language, Mapping[str, str]] = {
         "month": "en {months}",
         "daily": "cada día",
         "at": "a las {times}",
-        "hours": "hora {hours}",
-        "minutes": "minuto {minutes}",
         "minutely": "cada minuto",
-        "seconds": "segundo {seconds}",
+        "minutely_in": "cada minuto de la hora {hours}",
+        "hourly": "en el minuto {minutes} de cada hora",
+        "hourly_in": "en el minuto {minutes} de la hora {hours}",
+        "seconds": "en el segundo {seconds}",
     },
 }
 _MOST_TIMES = 6
@@ -63,10 +65,13 @@ def schedule_text(schedule: Schedule, language: Language = "en") -> str:
     >>> schedule_text(Schedule(hour=2, minute=30, weekday=(0, 2), zone="Europe/Madrid"))
     'on Mon, Wed at 02:30 (Europe/Madrid)'
     >>> schedule_text(Schedule(minute=(0, 30))), schedule_text(Schedule(day=1, month=1, hour=0, minute=0), "es")
-    ('every day minute 0, 30 (UTC)', 'el día 1 en ene a las 00:00 (UTC)')
+    ('at minute 0, 30 of every hour (UTC)', 'el día 1 en ene a las 00:00 (UTC)')
+    >>> schedule_text(Schedule(weekday=0, second=(0, 30))), schedule_text(Schedule(hour=range(8), minute=5))
+    ('on Mon every minute at second 0, 30 (UTC)', 'every day at minute 5 of hour 0, 1, 2, 3, 4, 5, 6, 7 (UTC)')
     """
     words = _WORDS[language]
-    return f"{_date_text(schedule, words)} {_time_text(schedule, words)} ({schedule.zone})"
+    parts = [_date_text(schedule, words), _time_text(schedule, words), f"({schedule.zone})"]
+    return " ".join(part for part in parts if part)
 
 
 def _date_text(schedule: Schedule, words: Mapping[str, str]) -> str:
@@ -78,7 +83,9 @@ def _date_text(schedule: Schedule, words: Mapping[str, str]) -> str:
         parts.append(words["day"].format(days=_list(schedule.day)))
     if schedule.month is not None:
         parts.append(words["month"].format(months=", ".join(months[one - 1] for one in _values(schedule.month))))
-    return " ".join(parts) or words["daily"]
+    if not parts and schedule.hour is not None:
+        parts.append(words["daily"])
+    return " ".join(parts)
 
 
 def _time_text(schedule: Schedule, words: Mapping[str, str]) -> str:
@@ -87,10 +94,11 @@ def _time_text(schedule: Schedule, words: Mapping[str, str]) -> str:
         times = [f"{hour:02}:{minute:02}" for hour, minute in product(_values(hours), _values(minutes))]
         if len(times) <= _MOST_TIMES:
             return words["at"].format(times=", ".join(times))
-    parts = [words["hours"].format(hours=_list(hours))] if hours is not None else []
-    parts.append(words["minutely"] if minutes is None else words["minutes"].format(minutes=_list(minutes)))
-    parts += [words["seconds"].format(seconds=_list(seconds))] if seconds != [0] else []
-    return " ".join(parts)
+    name = ("minutely" if minutes is None else "hourly") + ("" if hours is None else "_in")
+    text = words[name].format(
+        minutes="" if minutes is None else _list(minutes), hours="" if hours is None else _list(hours)
+    )
+    return text if seconds == [0] else f"{text} {words['seconds'].format(seconds=_list(seconds))}"
 
 
 def _values(field: int | Collection[int]) -> list[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from argparse import Namespace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from ops.audit.log import list_entries
 from ops.command import CommandRefused, Tools
 from ops.depth.read import read_depth
 from ops.schedules.commands import SCHEDULES
-from ops.schedules.known import KnownSchedule, find_schedule, list_schedules, read_now
+from ops.schedules.known import KnownSchedule, list_schedules, read_now
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.console_inside import Inside, inside
@@ -58,12 +59,11 @@ def console(redis: Redis) -> Inside:
 
 
 async def known(redis: Redis, name: str) -> KnownSchedule:
-    found = await find_schedule(redis, "mail", name)
-    assert found is not None
+    (found,) = [one for one in await list_schedules(redis) if (one.group, one.name) == ("mail", name)]
     return found
 
 
-async def run_now(redis: Redis, name: str, group: str = "mail") -> str:
+async def run_now(redis: Redis, name: str, group: str | None = "mail") -> str:
     command = next(one for one in SCHEDULES.commands if one.word == "run")
     result = await command.act(Tools(redis=redis, redis_url=""), Namespace(name=name, group=group))
     return str(result.facts["what"])
@@ -118,6 +118,25 @@ async def test_a_declaration_is_read_as_it_was_written() -> None:
     assert (read.name, read.payload, read.overlap, read.version) == ("n", {"a": [1]}, False, 1)
     for wrong in (b"", b"{}", b"[1]", b'[{"name": "n"}]', b'[{"schedule": {"hour": 99}}]', b"\xff", b"null"):
         assert read_crons(wrong) == []
+    for field, value in {"name": 5, "kind": None, "lane": [LANE], "payload": "x"}.items():
+        (declared,) = json.loads(write_crons([cron]))
+        assert read_crons(json.dumps([{**declared, field: value}]).encode()) == []
+
+
+async def test_a_name_is_found_in_the_group_that_has_it(redis: Redis) -> None:
+    keys, other = (
+        LaneKeys("reports"),
+        Cron(name="report.close", schedule=YEARLY, kind=Note.kind, lane="reports", payload={}),
+    )
+    await declare(redis, NOBODY, WATCHING)
+    await redis.zadd(keys.workers, {NOBODY: 1})
+    await redis.set(schedules_key(keys, NOBODY), write_crons([other, replace(WATCHING, lane="reports")]))
+    assert await run_now(redis, "report.close", group=None) == "queued"
+    assert await redis.zcard(keys.queue) == 1
+    with pytest.raises(CommandRefused, match=r"several groups have a schedule 'watch'; .* one of mail, reports"):
+        await run_now(redis, "watch", group=None)
+    with pytest.raises(CommandRefused, match="no live worker has a schedule 'none'; see"):
+        await run_now(redis, "none", group=None)
 
 
 async def test_what_no_live_worker_has_shows_its_last_run_alone(redis: Redis, console: Inside) -> None:
