@@ -27,6 +27,8 @@ ASKED = {
     *("reports.md", "sessions.md", "tracing.md"),
 }
 """Pages that must exist in Spanish."""
+AS_ON_SCREEN = {"arrendamiento": "arriendo", "concesi": "arriendo", "fichero": "archivo", "trabajador": "worker"}
+"""Other words for the same thing, with the one that commands and console use."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
 SPAN = re.compile(r"`([^`]+)`")
 
@@ -108,6 +110,12 @@ def test_a_spanish_section_names_all_that_the_english_one_names_in_as_many_rows(
 def test_code_is_the_same_in_both_languages_but_for_its_comments(page: Path) -> None:
     pairs = zip(sections(page, english=False), sections(english_of(page), english=True), strict=True)
     assert not [english.title for spanish, english in pairs if english.blocks != spanish.blocks]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_spanish_page_calls_things_as_commands_and_console_do(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").lower()
+    assert not {other: word for other, word in AS_ON_SCREEN.items() if other in text}
 
 
 def test_operators_find_the_columns_and_reasons_of_depth_as_their_terminal_shows_them() -> None:
