@@ -6,7 +6,7 @@ from ops.language import Language
 
 HEADS: Mapping[Language, tuple[str, ...]] = {
     "en": ("WORKER", "HOST", "STATE", "VERSION", "SEEN", "LOOP LAG", "LEASE LAG", "BUSY"),
-    "es": ("WORKER", "MÁQUINA", "ESTADO", "VERSIÓN", "VISTO", "RETRASO BUCLE", "RETRASO LEASE", "OCUPADOS"),
+    "es": ("WORKER", "MÁQUINA", "ESTADO", "VERSIÓN", "VISTO", "RETRASO BUCLE", "RETRASO ARRIENDOS", "OCUPADOS"),
 }
 STATES: Mapping[Language, Mapping[str, str]] = {
     "en": {"runs": "runs", "quiet": "quiet", "stops": "stops", "": "older version"},

@@ -16,6 +16,7 @@ import pytest
 from ops.depth.drain import Reason
 from ops.depth.table_texts import LANE_HEADS
 from ops.depth.texts import reason_text
+from ops.workers.texts import HEADS as WORKER_HEADS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
@@ -118,11 +119,12 @@ def test_a_spanish_page_calls_things_as_commands_and_console_do(page: Path) -> N
     assert not {other: word for other, word in AS_ON_SCREEN.items() if other in text}
 
 
-def test_operators_find_the_columns_and_reasons_of_depth_as_their_terminal_shows_them() -> None:
+def test_operators_find_columns_and_reasons_as_their_terminal_shows_them() -> None:
     manual = {one.title: "\n".join(one.lines) for one in sections(ROOT / "docs/es/operations.md", english=False)}
     lane, *columns = LANE_HEADS["es"]
     assert lane == "CARRIL"
     assert not [column for column in columns if column not in manual["Reading depth"]]
+    assert not [lag for lag in WORKER_HEADS["es"] if "RETRASO" in lag and lag not in manual["One worker"]]
     texts = [reason_text(reason, slots=7, language="es") or "" for reason in get_args(Reason)]
     shown = [re.split(r" \(|: ", text.replace("los 7", "los N"))[0] for text in texts]
     assert not [text for text in shown if text not in manual["A lane does not move"]]
