@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
 from urllib.parse import unquote
 
 _BODIES = ("plain", "html")
@@ -65,7 +66,14 @@ def read_contents(raw: bytes) -> MailContents:
         >>> read_contents(b"Subject: Hi\r\n\r\nHello").plain
         'Hello'
     """
-    message = email.message_from_bytes(raw, policy=email.policy.default)
+    try:
+        return _contents(email.message_from_bytes(raw, policy=email.policy.default))
+    except Exception:  # noqa: BLE001  the parser raises any exception on malformed mail, RecursionError on a deep one
+        header = BytesHeaderParser(policy=email.policy.default).parsebytes(raw)
+        return MailContents(header=tuple(_fields(header)), plain=None, html=None, attachments=())
+
+
+def _contents(message: Message) -> MailContents:
     bodies = {kind: _body(message, kind) for kind in _BODIES}
     plain, html = (None if part is None else _text(part) for part in bodies.values())
     others = (part for part in _leaves(message) if all(part is not body for body in bodies.values()))
@@ -81,7 +89,7 @@ def _body(message: Message, kind: str) -> EmailMessage | None:
     try:
         body = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
         return body if isinstance(body, EmailMessage) else None
-    except Exception:  # noqa: BLE001  the parser raises any exception on malformed mail
+    except Exception:  # noqa: BLE001  as above
         return None
 
 

@@ -102,6 +102,23 @@ def test_a_malformed_mail_is_kept_and_shown_all_the_same(raw: bytes) -> None:
 # Faults
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"Subject: Capas\r\n" + b"Content-Type: message/rfc822\r\n\r\n" * 1200,
+        b"Subject: Capas\r\nContent-Type: text/plain; charset*=\x00''x\r\n\r\nx",
+    ],
+    ids=["nested", "null"],
+)
+def test_a_mail_that_cannot_be_read_shows_its_header_and_spoils_no_search(raw: bytes) -> None:
+    mailbox = Mailbox()
+    mailbox.keep_mail(MARIA, [JOSE], raw)
+    mailbox.keep_mail(MARIA, [JOSE], message("Otra").as_bytes())
+    assert read_contents(raw).header[0] == ("Subject", "Capas")
+    assert [one.number for one in mailbox.find_mails("capas")] == [1]
+    assert [one.number for one in mailbox.find_mails("hola")] == [2]
+
+
 async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: MailSink) -> None:
     smtp_sink.faults = SinkFaults(delay_min=timedelta(hours=1))
     sending = asyncio.create_task(send(smtp_sink.port))
