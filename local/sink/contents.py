@@ -69,7 +69,7 @@ def read_contents(raw: bytes) -> MailContents:
     try:
         return _contents(email.message_from_bytes(raw, policy=email.policy.default))
     except Exception:  # noqa: BLE001  the parser raises any exception on malformed mail, RecursionError on a deep one
-        header = BytesHeaderParser(policy=email.policy.default).parsebytes(raw)
+        header = BytesHeaderParser().parsebytes(raw)  # of the old policy, which interprets no field
         return MailContents(header=tuple(_fields(header)), plain=None, html=None, attachments=())
 
 
