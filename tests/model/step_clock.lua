@@ -29,6 +29,12 @@ local function leading_number(entry)
   return string.format('%d', due - past) .. rest
 end
 
+local function each_entry(key, change)
+  for at, entry in ipairs(redis.call('LRANGE', key, 0, -1)) do
+    redis.call('LSET', key, at - 1, change(entry))
+  end
+end
+
 local function bucket(entry)
   assert(not string.find(entry, '@', 1, true), 'the parts of a window cannot be moved')
   return leading_number(entry)
@@ -56,6 +62,7 @@ local TIMES = {
   {'^momentus:{%w+}:buckets$', function(key) each_field(key, bucket) end},
   {'^momentus:{%w+}:keyed$', function(key) each_field(key, leading_number) end},
   {'^momentus:{%w+}:dataset$', nothing},
+  {'^momentus:{%w+}:flow:', function(key) each_entry(key, leading_number) end},
   {'^momentus:{%w+}:workers$', scores},
   {'^momentus:{%w+}:worker:', nothing},
   {'^momentus:{%w+}:limits$', nothing},
