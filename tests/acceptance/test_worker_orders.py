@@ -23,7 +23,7 @@ from tests.notes import LANE, Note
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.engine.orders import LoopProbe
+from worker.engine.orders import LoopProbe, Order
 from worker.fleet_keys import order_key
 
 pytestmark = pytest.mark.on_cluster_too
@@ -264,3 +264,21 @@ async def test_who_may_look_alone_can_order_no_worker(valkey_url: str, redis: Re
         reply = await console.send("/actions/quiet-worker", b"worker=" + crew.id.encode())
         assert reply.status == 403
         assert not await redis.exists(order_key(KEYS, crew.id))
+
+
+async def test_orders_are_obeyed_while_the_log_cannot_be_written(
+    valkey_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    async with crew_of(valkey_url, redis, LANE) as crew:
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.engine.worker.emit", broken)
+            claiming = list[bool]()
+            orders: tuple[Order, ...] = ("quiet", "resume", "stop")
+            for order in orders:
+                with pytest.raises(BrokenPipeError):
+                    crew.worker.obey_order(order)
+                claiming += [shard.pump.claiming for shard in crew.worker.shards]
+        assert (claiming, crew.worker.work_state) == ([False, True, False], "stops")

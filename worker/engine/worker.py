@@ -277,14 +277,15 @@ class Worker(ArqWorker):
         """Stop claiming and let running jobs finish within the grace. A second signal has no effect."""
         if not self.allow_pick_jobs:
             return
-        emit(_WORKER_STOPPING, signal=signal.Signals(signum).name, running=len(self.runner))
-        send_notice(STOPPING)
         self.allow_pick_jobs = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
         self.loop.call_at(self._stop_at, self.runner.stop_all)
         for shard in self.shards:
             shard.pump.claiming = False
             shard.pump.end_rest()
+        send_notice(STOPPING)
+        # Last: a log that cannot be written, since its reader is gone, must not keep the worker from stopping.
+        emit(_WORKER_STOPPING, signal=signal.Signals(signum).name, running=len(self.runner))
 
     handle_sig_wait_for_completion = handle_sig
 
@@ -303,12 +304,12 @@ class Worker(ArqWorker):
             self._stop_in_order()
             return
         self._quiet = order == "quiet"
-        emit(_WORKER_QUIET if self._quiet else _WORKER_RESUMED, running=len(self.runner))
         for shard in self.shards:
             shard.pump.claiming = not self._quiet
             shard.pump.end_rest()
         for lane in self.lanes:
             lane.claimable = True  # what came meanwhile is looked at after a resume
+        emit(_WORKER_QUIET if self._quiet else _WORKER_RESUMED, running=len(self.runner))  # last, as above
 
     def _stop_in_order(self) -> None:
         """Stop as by SIGTERM, which the other parts of this process hear too."""
