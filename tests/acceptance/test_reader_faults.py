@@ -182,9 +182,16 @@ SAID_TO_S = 0.001
 
 @dataclass
 class Observed:
-    """Every answer with the moment its request left, on the clock that the worker stamps with."""
+    """Every answer with the moment its request left, on the clock that the worker stamps with.
+
+    Each node's document has an age of its own, so one may be refused while another still comes from memory.
+    """
 
     replies: list[tuple[float, Reply]] = field(default_factory=list)
+    refused: dict[int, float] = field(default_factory=dict)
+    """When a node's document was last refused for its age."""
+    back: list[tuple[float, Reply]] = field(default_factory=list)
+    """Documents that came after such a refusal, with its moment."""
 
     async def watch(self, client: Client, scope: int) -> None:
         while True:
@@ -198,6 +205,8 @@ class Observed:
         if reply.status == 503:
             assert reply.problem in {"too-stale", "redis-unreachable"}
             assert int(reply.headers["retry-after"]) > 0
+            if reply.problem == "too-stale":
+                self.refused[scope] = asked_at
             return
         assert reply.status == 200, reply
         assert json.loads(reply.body)["scope"] == scope
@@ -205,6 +214,8 @@ class Observed:
         assert age <= HARD_S + SAID_TO_S, "past the hard limit"
         if age > SOFT_S + SAID_TO_S or "redis-unreachable" in reply.headers["cache-status"]:
             assert reply.headers["freshness"] == "stale"
+        if scope in self.refused:
+            self.back.append((self.refused[scope], reply))
 
     def since(self, moment: float) -> list[Reply]:
         return [reply for asked_at, reply in self.replies if asked_at >= moment]
@@ -286,7 +297,8 @@ async def test_with_redis_dead_under_load_answers_are_labelled_then_refused_then
     first_refusal = while_away.index("too-stale")
     assert {"memory"} <= set(while_away[:first_refusal]) <= {"fresh", "stale", "memory", "redis-unreachable"}
     assert "fresh" not in while_away[while_away.index("memory") + 20 :], "known to be away, by all who ask"
-    after = [one for one in seen.since(refused) if one.status == 200]
+    after = [one for refused_at, one in seen.back if refused_at > died]
+    assert after
     assert all(one.as_of > died for one in after), "what was refused never comes back, not even from memory"
     assert {labelled(one) for one in seen.since(refused) if one.status != 200} <= {
         "too-stale",
