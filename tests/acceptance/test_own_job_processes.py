@@ -155,10 +155,11 @@ async def test_a_stopped_computation_is_killed_with_what_it_has_started(
 async def test_the_time_limit_begins_when_a_child_takes_the_job(
     valkey_url: str, redis: Redis, producer: Producer, busy: OwnJobs
 ) -> None:
-    async with working(valkey_url, busy, children=1, slots=8):
-        receipts = await producer.send_many([brief("rest", number=100 + one) for one in range(6)])
-        assert [(await ended(producer, one)).state for one in receipts] == ["done"] * 6
-        assert [await history(redis, one) for one in receipts] == [""] * 6
+    jobs = [NamedJob("work.patiently", {"word": "rest", "number": 100 + one}) for one in range(24)]
+    async with working(valkey_url, busy, children=1, slots=len(jobs)):
+        receipts = await producer.send_many(jobs)
+        assert [(await ended(producer, one)).state for one in receipts] == ["done"] * len(jobs)
+        assert [await history(redis, one) for one in receipts] == [""] * len(jobs)
 
 
 @pytest.mark.long
