@@ -22,7 +22,7 @@ from producers.entry import JobEntry
 from producers.keys import LaneKeys
 from producers.link.script import SCRIPTS, Script, read_script
 from tests.model.clock import step_clock
-from tests.model.machine import DAY, HOUR, LEASE, QueueMachine
+from tests.model.machine import DAY, HOUR, LEASE, QueueMachine, Step
 from tests.model.product import Product
 from tests.model.server import Server
 from tests.model.wire import OURS, Wire
@@ -69,6 +69,15 @@ async def _run_the_machine(own_valkey: Start, profile: str) -> Server:
 async def test_the_queue_does_what_its_model_says(own_valkey: Start) -> None:
     server = await _run_the_machine(own_valkey, "queue model")
     assert server.steps > 1_000
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_job_keeps_its_place_in_the_line_when_another_vanishes_in_the_same_claim(wire: Wire, place: int) -> None:
+    machine = QueueMachine(Server(wire, kill=lambda: None))
+    machine.take(Step("enqueue", {"lane": LANE.lane, "asked": [(0, "", 0, "customer:a")] * 6}))
+    machine.take(Step("claim", {"worker": 0, "lane": LANE.lane, "count": 2, "is_heard": True}))
+    machine.take(Step("lose_a_payload", {"place": place, "dead": False}))
+    machine.teardown()
 
 
 @pytest.mark.long

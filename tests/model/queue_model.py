@@ -36,6 +36,7 @@ class Look:
         taken: ids that the queue gave it.
         scores: where the lane's jobs stand after it.
         unsure: limits of which it may see more or fewer places free.
+        lines: limits to the ids that waited for them before it; one of those may vanish in it.
         held_back: ids that wait for their limit since.
         passed_over: how many run at a stock arq worker.
     """
@@ -43,6 +44,7 @@ class Look:
     taken: Iterable[str]
     scores: Mapping[str, int]
     unsure: set[str]
+    lines: Mapping[str, set[str]]
     held_back: set[str] = field(default_factory=set)
     passed_over: int = 0
 
@@ -221,7 +223,7 @@ class QueueModel:
             scores: where the lane's jobs stand now.
         """
         answer: list[Claimed] = []
-        look, wanted = Look(taken, scores, unsure=self._unsure()), count
+        look, wanted = Look(taken, scores, unsure=self._unsure(), lines=self._lines()), count
         while wanted and not self.held(now, lane):
             due = [job for job in self.due_jobs(now, lane) if job.id not in look.held_back]
             batch = due[look.passed_over :][:wanted]
@@ -291,11 +293,20 @@ class QueueModel:
 
     def _check_held_back(self, now: int, look: Look) -> None:
         """They are looked at in turn, in whatever order the claim put them into the line of their limit."""
+        lines = self._lines()
         for job in (self.jobs[job_id] for job_id in look.held_back):
-            line = [one for one in self.jobs.values() if one.limit == job.limit and one.waits_from]
+            line = lines.get(job.limit, set()) | look.lines.get(job.limit, set())
             assert now <= job.due <= now + 60_000 + 60 * len(line), (
                 f"{job.id} is held back until {job.due}, it is {now}"
             )
+
+    def _lines(self) -> dict[str, set[str]]:
+        """Who waits for each limit."""
+        lines: dict[str, set[str]] = {}
+        for job in self.jobs.values():
+            if job.waits_from is not None:
+                lines.setdefault(job.limit, set()).add(job.id)
+        return lines
 
     def bring_forward(self, scores: Mapping[str, int]) -> None:
         """Jobs that their limits hold back may be looked at sooner at any time."""
