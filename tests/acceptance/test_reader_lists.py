@@ -76,38 +76,38 @@ async def test_lists_of_text_ids_are_read_by_these_ids_and_begin_at_them(
     stored = document(top, [top], body(top, texts[top])) | document(north, [top, north], body(north, []))
     await redis.hset(REPORT, mapping=stored | meta(roots=[top]))
     await redis.hset(CATALOGUE, "general", json.dumps({"title": "Gerencia"}))
-    reply = await open_reader.get(f"/v1/reports/general?scopes={north},x,{top}")
+    reply = await open_reader.get_served(f"/v1/reports/general?scopes={north},x,{top}")
     assert (scopes_in(reply), json.loads(reply.body)["absent"]) == ([north, top], ["x"])
-    assert scopes_in(await open_reader.get(f"/v1/reports/general/{top}/children")) == [top, north]
-    assert json.loads((await open_reader.get("/v1/reports")).body)["roots"] == [top]
+    assert scopes_in(await open_reader.get_served(f"/v1/reports/general/{top}/children")) == [top, north]
+    assert json.loads((await open_reader.get_served("/v1/reports")).body)["roots"] == [top]
 
 
 @pytest.mark.usefixtures("reports")
 async def test_several_documents_come_as_they_are_stored_in_the_order_of_the_request(open_reader: Client) -> None:
-    reply = await open_reader.get("/v1/reports/general?scopes=5%2C99,1,5")
+    reply = await open_reader.get_served("/v1/reports/general?scopes=5%2C99,1,5")
     assert reply.status == 200
     assert reply.body.startswith(b'{"report":"general","documents":[%b,%b]' % (body(5, []), body(1, [4, 5])))
     assert json.loads(reply.body)["absent"] == ["99"]
-    single = await open_reader.get("/v1/reports/general/1")
+    single = await open_reader.get_served("/v1/reports/general/1")
     same = ("as-of", "freshness", "report-gen", "cache-control", "content-type", "vary")
     assert {name: reply.headers[name] for name in same} == {name: single.headers[name] for name in same}
 
 
 @pytest.mark.usefixtures("reports")
 async def test_a_node_comes_first_and_then_its_children_in_the_order_of_its_document(open_reader: Client) -> None:
-    assert scopes_in(await open_reader.get("/v1/reports/general/4/children")) == [4, 17, 18]
-    assert scopes_in(await open_reader.get("/v1/reports/general/17/children")) == [17]
+    assert scopes_in(await open_reader.get_served("/v1/reports/general/4/children")) == [4, 17, 18]
+    assert scopes_in(await open_reader.get_served("/v1/reports/general/17/children")) == [17]
 
 
 @pytest.mark.usefixtures("reports")
 async def test_nodes_that_a_session_may_not_read_are_absent_as_those_that_do_not_exist(manager: Client) -> None:
-    reply = await manager.get("/v1/reports/general?scopes=1,4,5,17,99")
+    reply = await manager.get_served("/v1/reports/general?scopes=1,4,5,17,99")
     assert scopes_in(reply) == [4, 17]
     assert json.loads(reply.body)["absent"] == ["1", "5", "99"]
-    hidden, missing = [await manager.get(f"/v1/reports/general/{scope}/children") for scope in (1, 99)]
+    hidden, missing = [await manager.get_served(f"/v1/reports/general/{scope}/children") for scope in (1, 99)]
     assert (hidden.status, hidden.body) == (missing.status, missing.body)
     assert hidden.problem == "not-found"
-    assert scopes_in(await manager.get("/v1/reports/general/4/children")) == [4, 17, 18]
+    assert scopes_in(await manager.get_served("/v1/reports/general/4/children")) == [4, 17, 18]
 
 
 @pytest.mark.usefixtures("reports")
@@ -119,28 +119,28 @@ async def test_without_a_session_there_is_no_list(valkey_url: str, lasting_reade
 
 async def test_a_removed_node_is_absent_from_a_list_and_gone_by_itself(reports: Redis, manager: Client) -> None:
     await reports.hset(REPORT, mapping={"gone:17": b"1"})
-    assert json.loads((await manager.get("/v1/reports/general?scopes=17,18")).body)["absent"] == ["17"]
-    assert (await manager.get("/v1/reports/general/17/children")).problem == "gone"
-    assert scopes_in(await manager.get("/v1/reports/general/4/children")) == [4, 18]
+    assert json.loads((await manager.get_served("/v1/reports/general?scopes=17,18")).body)["absent"] == ["17"]
+    assert (await manager.get_served("/v1/reports/general/17/children")).problem == "gone"
+    assert scopes_in(await manager.get_served("/v1/reports/general/4/children")) == [4, 18]
 
 
 @pytest.mark.usefixtures("reports")
 async def test_what_the_client_has_is_not_sent_again(reports: Redis, open_reader: Client) -> None:
-    first = await open_reader.get("/v1/reports/general/4/children")
-    again = await open_reader.get("/v1/reports/general/4/children", If_None_Match=first.headers["etag"])
+    first = await open_reader.get_served("/v1/reports/general/4/children")
+    again = await open_reader.get_served("/v1/reports/general/4/children", If_None_Match=first.headers["etag"])
     assert (again.status, again.body) == (304, b"")
     await reports.hset(REPORT, mapping=changed(18))
-    new = await open_reader.get("/v1/reports/general/4/children", If_None_Match=first.headers["etag"])
+    new = await open_reader.get_served("/v1/reports/general/4/children", If_None_Match=first.headers["etag"])
     assert (new.status, new.headers["etag"] == first.headers["etag"]) == (200, False)
 
 
 async def test_a_list_past_the_hard_limit_is_refused_whole(reports: Redis, open_reader: Client) -> None:
     await reports.hset(REPORT, mapping=meta(age_s=400))
-    assert (await open_reader.get("/v1/reports/general/4/children")).problem == "too-stale"
-    labelled = await open_reader.get("/v1/reports/general/4/children", Cache_Control="max-stale")
+    assert (await open_reader.get_served("/v1/reports/general/4/children")).problem == "too-stale"
+    labelled = await open_reader.get_served("/v1/reports/general/4/children", Cache_Control="max-stale")
     assert (labelled.status, labelled.headers["freshness"]) == (200, "stale")
-    assert (await open_reader.get("/v1/reports/waiting?scopes=1")).problem == "warming"
-    assert (await open_reader.get("/v1/reports/nowhere?scopes=1")).problem == "not-found"
+    assert (await open_reader.get_served("/v1/reports/waiting?scopes=1")).problem == "warming"
+    assert (await open_reader.get_served("/v1/reports/nowhere?scopes=1")).problem == "not-found"
 
 
 @pytest.mark.usefixtures("reports")
@@ -161,7 +161,7 @@ async def test_a_list_past_the_hard_limit_is_refused_whole(reports: Redis, open_
 async def test_a_list_that_cannot_be_read_is_refused_by_its_parameter(
     open_reader: Client, query: str, field: str
 ) -> None:
-    reply = await open_reader.get(f"/v1/reports/general{query}")
+    reply = await open_reader.get_served(f"/v1/reports/general{query}")
     assert reply.problem == "bad-request"
     assert field in json.loads(reply.body)["detail"]
 
@@ -174,14 +174,16 @@ async def test_what_is_beyond_the_limits_of_a_response_is_named_for_the_next_req
     for scope in many:
         stored |= document(scope, [1, scope], body(scope, []))
     await reports.hset(REPORT, mapping=stored)
-    reply = await open_reader.get("/v1/reports/general/1/children")
+    reply = await open_reader.get_served("/v1/reports/general/1/children")
     assert scopes_in(reply) == [1, *many[: SCOPES_LIMIT - 1]]
     left_out = json.loads(reply.body)["left_out"]
     assert left_out == [str(scope) for scope in many[SCOPES_LIMIT - 1 :]]
-    assert scopes_in(await open_reader.get(f"/v1/reports/general?scopes={','.join(left_out)}")) == many[199:]
+    assert (
+        scopes_in(await open_reader.get_served(f"/v1/reports/general?scopes={','.join(left_out)}")) == many[199:]
+    )
 
     await reports.hset(REPORT, mapping=tree("x" * (BYTES_LIMIT // 3)))
-    large = await open_reader.get("/v1/reports/general?scopes=1,4,5,17,18")
+    large = await open_reader.get_served("/v1/reports/general?scopes=1,4,5,17,18")
     assert json.loads(large.body)["left_out"] == ["17", "18"]
 
 
@@ -189,10 +191,10 @@ async def test_what_is_beyond_the_limits_of_a_response_is_named_for_the_next_req
 async def test_children_come_with_the_names_above_them_that_the_client_may_read(
     open_reader: Client, manager: Client
 ) -> None:
-    whole = json.loads((await open_reader.get("/v1/reports/general/17/children")).body)
+    whole = json.loads((await open_reader.get_served("/v1/reports/general/17/children")).body)
     assert [one["id"] for one in whole["path"]] == ["1", "4"]
     assert set(whole["path"][0]) == {"id", "name", "kind"}
-    part = json.loads((await manager.get("/v1/reports/general/17/children")).body)
+    part = json.loads((await manager.get_served("/v1/reports/general/17/children")).body)
     assert [one["id"] for one in part["path"]] == ["4"], "1 is not the manager's"
     assert "days" not in part
 
@@ -204,19 +206,19 @@ async def test_children_come_with_the_closed_days_of_their_node(reports: Redis, 
         await reports.hset(
             REPORT.replace("snapshot", "closed") + f":{day}", mapping=document(17, [1], b'{"x":0.10}')
         )
-    reply = await open_reader.get("/v1/reports/general/17/children?days=35")
+    reply = await open_reader.get_served("/v1/reports/general/17/children?days=35")
     assert reply.body.endswith(b'"days":{"%b":{"x":0.10},"%b":{"x":0.10}}}' % (days[1].encode(), days[0].encode()))
-    without = await open_reader.get("/v1/reports/general/17/children")
+    without = await open_reader.get_served("/v1/reports/general/17/children")
     assert without.headers["etag"] != reply.headers["etag"]
-    assert json.loads((await open_reader.get("/v1/reports/general/18/children?days=35")).body)["days"] == {}
+    assert json.loads((await open_reader.get_served("/v1/reports/general/18/children?days=35")).body)["days"] == {}
     for wrong in ("days=101", "days=x", "days=1&days=2"):
-        refused = await open_reader.get(f"/v1/reports/general/17/children?{wrong}")
+        refused = await open_reader.get_served(f"/v1/reports/general/17/children?{wrong}")
         assert (refused.problem, "days" in json.loads(refused.body)["detail"]) == ("bad-request", True)
 
 
 async def test_a_list_of_a_closed_day_is_refused_and_not_answered_with_that_of_today(open_reader: Client) -> None:
     for path in ("general?scopes=17&at=2026-11-20", "general/17/children?at=2026-11-20&days=3"):
-        refused = await open_reader.get(f"/v1/reports/{path}")
+        refused = await open_reader.get_served(f"/v1/reports/{path}")
         assert (refused.status, refused.problem) == (400, "bad-request")
         assert json.loads(refused.body)["detail"].startswith("at: only for one node")
 
@@ -254,14 +256,14 @@ async def test_a_node_and_its_children_are_of_one_set_though_another_was_stored_
 async def test_a_session_sees_which_reports_there_are_and_where_it_begins(
     manager: Client, open_reader: Client
 ) -> None:
-    listed = json.loads((await manager.get("/v1/reports")).body)
+    listed = json.loads((await manager.get_served("/v1/reports")).body)
     assert listed["roots"] == ["4"]
     assert [(one["name"], one["title"]) for one in listed["reports"]] == [
         ("general", "Gerencia"),
         ("waiting", "Later"),
     ]
     assert listed["reports"][0]["schema"] == {"type": "object"}
-    everything = await open_reader.get("/v1/reports")
+    everything = await open_reader.get_served("/v1/reports")
     assert json.loads(everything.body)["roots"] == ["1"]
     assert everything.headers["cache-control"] == "no-store"
 
@@ -269,7 +271,7 @@ async def test_a_session_sees_which_reports_there_are_and_where_it_begins(
 @pytest.mark.usefixtures("reports")
 async def test_lists_have_head_and_options_and_nothing_else(open_reader: Client) -> None:
     for path in ("/v1/reports", "/v1/reports/general?scopes=1", "/v1/reports/general/1/children"):
-        get = await open_reader.get(path)
+        get = await open_reader.get_served(path)
         reader, writer = await open_reader.connect()
         writer.write(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
