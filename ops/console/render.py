@@ -5,6 +5,7 @@ and styles are forbidden, so that a text that slips through does nothing.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import jinja2
@@ -28,6 +29,11 @@ def _shown_value(value: object) -> object:
     return visible_text(value) if type(value) is str else value
 
 
+def _instant(value: datetime | None) -> str:
+    """Return an instant for a page, to the second, in the zone that it has; a dash for none."""
+    return "\N{EN DASH}" if value is None else value.strftime("%Y-%m-%d %H:%M:%S")
+
+
 _PAGES = jinja2.Environment(
     finalize=_shown_value,
     loader=jinja2.FileSystemLoader(_FOLDER),
@@ -36,6 +42,7 @@ _PAGES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_PAGES.filters["instant"] = _instant
 _PAGES.globals |= {
     "address": address,
     "chart_value": chart_value,
