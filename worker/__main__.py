@@ -22,7 +22,7 @@ from metrics.promise import Promise, read_promises
 from metrics.service_manager import keep_notified
 from producers.link.address import read_address
 from settings import Settings, load_or_exit
-from worker.duties import WorkerDuties, read_reports, read_text, sends_mails
+from worker.duties import WorkerDuties, read_reports, reveal_secret, sends_mails
 from worker.engine import Worker
 from worker.engine.exit_deadline import run_to_its_end
 from worker.events import emit, event
@@ -124,7 +124,7 @@ async def _work(settings: Settings, own: OwnJobs) -> None:
     """Do all that the settings say, reports in a process of their own if there is anything else to do."""
     duties = WorkerDuties()
     async with AsyncExitStack() as stack:
-        url = read_text(settings.redis_url)
+        url = reveal_secret(settings.redis_url)
         if sends_mails(settings):
             await _add_mail(duties, stack, settings, url)
         else:
@@ -145,7 +145,7 @@ async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
     """Do what a worker's process for reports does."""
     duties = WorkerDuties()
     async with AsyncExitStack() as stack:
-        url = read_text(settings.redis_url)
+        url = reveal_secret(settings.redis_url)
         await _add_reports(duties, stack, settings, url)
         duties.facts["parent"] = os.getppid()  # the worker that starts it again when it ends
         stop_with_input(asyncio.get_running_loop())
@@ -254,7 +254,7 @@ async def _add_ledger(duties: WorkerDuties, stack: AsyncExitStack, settings: Set
         return
     from worker.ledger.service import run_ledger  # noqa: PLC0415  as said above
 
-    dsn = read_text(settings.postgres_dsn)
+    dsn = reveal_secret(settings.postgres_dsn)
     service = await stack.enter_async_context(run_ledger(dsn, url, relays=settings.ledger.relay == "on"))
     duties.ledger_marks = service.marks
 

@@ -54,7 +54,7 @@ def mail_lanes(settings: Settings) -> list[LaneSlots]:
     ]
 
 
-def read_text(value: SecretStr | None) -> str:
+def reveal_secret(value: SecretStr | None) -> str:
     """Return the text of a secret setting, "" without one."""
     return "" if value is None else value.get_secret_value()
 

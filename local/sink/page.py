@@ -195,7 +195,7 @@ def _delete_found(visit: _Visit) -> PageResponse:
 def _delete_by_form(visit: _Visit, chosen: Callable[[Mapping[str, str]], list[int]]) -> PageResponse:
     fields = read_form(visit.request)
     if not is_own_form(visit.request, fields, _OWNER):
-        return _render("refused.html", visit, status=403)
+        return _render("told.html", visit, status=403, told="refused")
     visit.mailbox.delete_mails(chosen(fields))
     return PageResponse(status=303, headers={"location": "/"})
 
@@ -284,7 +284,7 @@ def _script(_visit: _Visit) -> PageResponse:
 
 
 def _nothing(visit: _Visit) -> PageResponse:
-    return _render("nothing.html", visit, status=404)
+    return _render("told.html", visit, status=404, told="not_found")
 
 
 _View = Callable[..., PageResponse | None]

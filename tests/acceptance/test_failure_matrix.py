@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.long
-async def test_a_job_that_takes_all_memory_is_dead_alone(
+async def test_a_job_for_which_the_kernel_kills_its_worker_is_dead_alone(
     valkey_url: str, redis: Redis, producer: Producer, database: str, tmp_path: Path
 ) -> None:
     """F3: what runs beside it whenever it takes its worker down is carried out all the same, and mails arrive."""

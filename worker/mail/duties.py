@@ -15,7 +15,7 @@ from jobs.mail.seal import InvalidKeyRing, KeyRing
 from producers.limits.limit import LaneLimit
 from producers.link import Link
 from settings import MailSettings, Settings, read_secret
-from worker.duties import WorkerDuties, mail_lanes, read_text
+from worker.duties import WorkerDuties, mail_lanes, reveal_secret
 from worker.engine import LaneSlots
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import GateTimes, limit_key
@@ -98,7 +98,7 @@ def _mail_policies(mail: MailSettings, link: Link) -> MailPolicies:
         ValueError: a key cannot be read; the message names the setting.
     """
     try:
-        ring = KeyRing.optional(read_text(mail.seal_keys), decode=decode_base64url)
+        ring = KeyRing.optional(reveal_secret(mail.seal_keys), decode=decode_base64url)
     except InvalidKeyRing as error:
         raise ValueError(f"MOMENTUS_MAIL__SEAL_KEYS: {error.reason}") from None
     domains = (mail.allowed_domains or "").lower().replace(",", " ").split()
@@ -117,7 +117,7 @@ def _signer(mail: MailSettings) -> "Signer | None":
     Raises:
         ValueError: the key cannot be used; the message names the setting.
     """
-    if not (key := read_text(mail.dkim_key)):
+    if not (key := reveal_secret(mail.dkim_key)):
         return None
     from jobs.mail.dkim import load_signer  # noqa: PLC0415  with cryptography, for which others need not wait
 
@@ -137,7 +137,7 @@ def _accounts(mail: MailSettings, link: Link) -> AccountConfiguration:
                 mail.port,
                 mail.tls,
                 mail.username or "",
-                read_text(mail.password),
+                reveal_secret(mail.password),
                 ca_file=str(mail.ca_file or ""),
                 ehlo_name=mail.ehlo_name or "",
             )

@@ -15,7 +15,7 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from settings import Settings
-from worker.duties import WorkerDuties, read_reports, read_text
+from worker.duties import WorkerDuties, read_reports, reveal_secret
 from worker.engine import LaneSlots
 from worker.engine.handler import handler
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
@@ -50,7 +50,7 @@ async def add_reports(duties: WorkerDuties, stack: AsyncExitStack, settings: Set
 async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshContext]:
     reports = read_reports(settings)
     zone = ZoneInfo(settings.timezone)
-    dsn = read_text(settings.postgres_dsn)
+    dsn = reveal_secret(settings.postgres_dsn)
     slots = settings.worker.reports_slots
     source = Source(
         dsn,

@@ -33,33 +33,25 @@ def do(work: Work, run: Run) -> object:
 
 
 @dataclass(frozen=True)
-class Brief(Job, kind="work.briefly", policy=QUICK):
+class Brief(Work, kind="work.briefly", policy=QUICK):
     """As `Work`, with a time limit."""
-
-    word: str = ""
-    folder: str = ""
-    number: int = 0
 
 
 @handles(Brief, runs_in="process", timeout=timedelta(seconds=0.3))
 def do_briefly(brief: Brief, run: Run) -> object:
     """As `do`."""
-    return do(Work(brief.word, brief.folder, brief.number), run)
+    return do(brief, run)
 
 
 @dataclass(frozen=True)
-class Patient(Job, kind="work.patiently", policy=QUICK):
+class Patient(Work, kind="work.patiently", policy=QUICK):
     """As `Brief`, with a limit that one rest of a tenth of a second keeps on a busy machine, and twenty do not."""
-
-    word: str = ""
-    folder: str = ""
-    number: int = 0
 
 
 @handles(Patient, runs_in="process", timeout=timedelta(seconds=2))
 def do_patiently(patient: Patient, run: Run) -> object:
     """As `do`."""
-    return do(Work(patient.word, patient.folder, patient.number), run)
+    return do(patient, run)
 
 
 def _signal_oneself(work: Work, run: Run) -> object:
