@@ -118,17 +118,13 @@ async def _unsuppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _one(tools: Tools, args: argparse.Namespace) -> CommandResult:
     digest = args.address if is_digest(args.address) else digest_or_refused(args.address)
     call = tools.redis.execute_command
-    number, reason, scope = tools.number, args.reason or "", args.scope or ""
-    removed = await _remove(tools.redis, digest, by=args.by, reason=reason, scope=scope, number=number)
+    reason, scope = args.reason or "", args.scope or ""
+    removed = await _remove(tools.redis, digest, by=args.by, reason=reason, scope=scope, number=tools.number)
     left = await reasons_of(call, digest)
     what = ("some_left" if left else "removed") if removed else "no_reason"
     text = SUPPRESSION[tools.language][what].format(removed=removed, left=len(left))
     facts = {"digest": digest, "removed": removed, "left": len(left)}
-    if not removed:
-        return CommandResult(text, facts, done=False)
-    return CommandResult(
-        f"{text}\n{UNDO[tools.language]['how'].format(number=number)}", {**facts, "number": number}
-    )
+    return _result(tools, text, facts, removed)
 
 
 async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -140,16 +136,20 @@ async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
         scope=args.scope or EVERYTHING,
     )
     found = await find_entries(tools.redis, choice)
-    number, removed = tools.number, 0
+    removed = 0
     if args.yes:
-        removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope, number=number)
+        removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope, number=tools.number)
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
     text = _text(found, removed, tools.language, looking=not args.yes)
+    return _result(tools, text, facts, removed)
+
+
+def _result(tools: Tools, text: str, facts: dict[str, object], removed: int) -> CommandResult:
+    """Return what was done, and how it is undone."""
     if not removed:
         return CommandResult(text, facts, done=False)
-    return CommandResult(
-        f"{text}\n{UNDO[tools.language]['how'].format(number=number)}", {**facts, "number": number}
-    )
+    how = UNDO[tools.language]["how"].format(number=tools.number)
+    return CommandResult(f"{text}\n{how}", {**facts, "number": tools.number})
 
 
 async def _now(redis: Redis) -> datetime:
