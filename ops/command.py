@@ -19,6 +19,11 @@ from ops.language import Language
 from reports.bounds import DEFAULT, ReportBounds
 
 
+def new_number() -> str:
+    """Return a number for a change; random."""
+    return secrets.token_hex(8)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """Everything that a command may use; plain values, because only an entry reads the settings.
@@ -33,7 +38,8 @@ class Tools:
         clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
         language: of the terminal.
-        change: the number of the entry in the audit log under which a command runs; "" on the command line.
+        change: the number of this change, under which deletions are kept aside: that of its entry in the audit
+            log; on the command line, which has none, a number of its own.
     """
 
     redis: Redis
@@ -48,17 +54,7 @@ class Tools:
     clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
     language: Language = "en"
-    change: str = ""
-
-    @property
-    def number(self) -> str:
-        """The number under which deletions are kept aside: that of the change, or a new one."""
-        return self.change or new_number()
-
-
-def new_number() -> str:
-    """Return a number for a change; random."""
-    return secrets.token_hex(8)
+    change: str = field(default_factory=new_number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    number = tools.number
+    number = tools.change
     what, lane = await discard_job(tools.redis, args.id, number=number)
     text = TAKEN_OUT[tools.language][what].format(id=args.id, lane=lane, how=WORDS[tools.language]["discarded"])
     if what != "gone":

@@ -119,7 +119,7 @@ async def _one(tools: Tools, args: argparse.Namespace) -> CommandResult:
     digest = args.address if is_digest(args.address) else digest_or_refused(args.address)
     call = tools.redis.execute_command
     reason, scope = args.reason or "", args.scope or ""
-    removed = await _remove(tools.redis, digest, by=args.by, reason=reason, scope=scope, number=tools.number)
+    removed = await _remove(tools.redis, digest, by=args.by, reason=reason, scope=scope, number=tools.change)
     left = await reasons_of(call, digest)
     what = ("some_left" if left else "removed") if removed else "no_reason"
     text = SUPPRESSION[tools.language][what].format(removed=removed, left=len(left))
@@ -138,7 +138,7 @@ async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
     found = await find_entries(tools.redis, choice)
     removed = 0
     if args.yes:
-        removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope, number=tools.number)
+        removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope, number=tools.change)
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
     text = _text(found, removed, tools.language, looking=not args.yes)
     return _result(tools, text, facts, removed)
@@ -148,8 +148,8 @@ def _result(tools: Tools, text: str, facts: dict[str, object], removed: int) -> 
     """Return what was done, and how it is undone."""
     if not removed:
         return CommandResult(text, facts, done=False)
-    how = UNDO[tools.language]["how"].format(number=tools.number)
-    return CommandResult(f"{text}\n{how}", {**facts, "number": tools.number})
+    how = UNDO[tools.language]["how"].format(number=tools.change)
+    return CommandResult(f"{text}\n{how}", {**facts, "number": tools.change})
 
 
 async def _now(redis: Redis) -> datetime:
