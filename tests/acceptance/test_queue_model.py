@@ -7,7 +7,7 @@ from one run to the next.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from producers import operation
 from producers.entry import JobEntry
 from producers.keys import LaneKeys
 from producers.link.script import SCRIPTS, Script, read_script
+from tests.model import product
 from tests.model.clock import step_clock
 from tests.model.machine import DAY, HOUR, LEASE, QueueMachine, Step
 from tests.model.product import Product
@@ -120,7 +121,9 @@ async def test_the_machine_notices_a_broken_script(
             raise LookupError(f"{script}.lua has changed; break it at another place")
         return source.replace(code, instead)
 
-    monkeypatch.setattr(operation, "script_named", lambda name: Script(read_broken(SCRIPTS, name)))
+    script_named = cache(lambda name: Script(read_broken(SCRIPTS, name)))
+    for module in (operation, product):  # what operators do, and what the steps do
+        monkeypatch.setattr(module, "script_named", script_named)
     monkeypatch.setattr(store, "read_script", read_broken)
     with pytest.raises(AssertionError):
         await _run_the_machine(own_valkey, "queue model, broken")
