@@ -49,6 +49,10 @@ class Fuse:
     rests: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def is_resting(self) -> bool:
+        return self.rests.is_set() and not self.gate.is_set()
+
     async def pass_place(self, store: Store | None) -> None:
         is_counted = store is not None and self.of in ("", store)
         self.left -= is_counted

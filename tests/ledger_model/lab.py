@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import asyncpg
@@ -24,6 +25,8 @@ Told = Literal["done", "crash", "fault", "pause"]
 After = Callable[[Any], Awaitable[None]]
 _HANGS = 20.0
 """Seconds after which a step is given up: it waits for something that does not come."""
+_ENDS = 5.0
+"""Seconds for a step that hangs to end when it is cancelled."""
 _LOOK_SECONDS = 0.02
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
@@ -62,16 +65,22 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.do(self._close())
-        self._runner.__exit__(None, None, None)
+        try:
+            self.do(self._close())
+        finally:
+            self._runner.__exit__(None, None, None)
+            self._log_again()
+
+    def _log_again(self) -> None:
+        """Have later tests of this process log what they did before."""
         if self._logging is None:
             structlog.reset_defaults()
         else:
             structlog.configure(**self._logging)
-        events._cached_method.cache_clear()  # or later tests of this process would log nothing
+        events._cached_method.cache_clear()
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(asyncio.wait_for(work, _HANGS))
+        return self._runner.run(_with_limit(work))
 
     async def _open(self) -> None:
         self.connection = await asyncpg.connect(self.dsn)
@@ -125,16 +134,17 @@ class Lab:
     ) -> Told:
         """Take a step until it ends, or rests; if it waits for one that rests, that goes on."""
         task = asyncio.create_task(with_fuse(fuse, work))
-        rests = asyncio.create_task(fuse.rests.wait())
+        step = Resting(task, fuse, after, worker)
         try:
-            while not (task.done() or rests.done()):
-                await asyncio.wait({task, rests}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if self.resting and not task.done() and await self.connection.fetchval(_WAITING):
-                    await self.resume_all()
-        finally:
-            rests.cancel()
+            while not (task.done() or fuse.is_resting):
+                await self._wait_for(step)
+                if self.resting and not task.done() and await self._has_waiting():
+                    await self.resume_all(beside=fuse)
+        except BaseException:
+            self.resting.append(step)
+            raise
         if not task.done():
-            self.resting.append(Resting(task, fuse, after, worker))
+            self.resting.append(step)
             return "pause"
         try:
             await after(task.result())
@@ -144,10 +154,52 @@ class Lab:
             return "fault"
         return "done"
 
-    async def resume_all(self) -> None:
-        """Let all steps that rest go on to their ends."""
+    async def _wait_for(self, step: Resting) -> None:
+        """Wait a moment, and no longer than until the step ends or rests."""
+        rests = asyncio.create_task(step.fuse.rests.wait())
+        await asyncio.wait({step.task, rests}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        rests.cancel()
+
+    async def _has_waiting(self) -> bool:
+        return bool(await self.connection.fetchval(_WAITING))
+
+    async def resume_all(self, beside: Fuse | None = None) -> None:
+        """Let all steps that rest go on to their ends.
+
+        Args:
+            beside: of the step that waits for them; if one of them comes to wait for it in turn, it does not rest.
+        """
         resting, self.resting = self.resting, []
         for one in resting:
             one.fuse.gate.set()
+        while going := [one.task for one in resting if not one.task.done()]:
+            await asyncio.wait(going, timeout=_LOOK_SECONDS)
+            if beside and beside.is_resting and await self._has_waiting():
+                beside.gate.set()
         for one in resting:
             await one.after(await one.task)
+
+
+class Hung(Exception):
+    """A step waits for something that does not come; the text says where each task of the loop waits."""
+
+
+async def _with_limit(work: Coroutine[Any, Any, Any]) -> Any:
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait({task}, timeout=_HANGS)
+    if done:
+        return task.result()
+    waiting = "\n".join(_where(one) for one in asyncio.all_tasks() - {asyncio.current_task()})
+    task.cancel()
+    await asyncio.wait({task}, timeout=_ENDS)
+    raise Hung(f"nothing came for {_HANGS:g} s; the tasks wait at\n{waiting}")
+
+
+def _where(task: "asyncio.Task[Any]") -> str:
+    """A task's chain of awaits, outermost first."""
+    lines = []
+    waits: Any = task.get_coro()
+    while frame := getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None):
+        lines.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None)
+    return f"  {task.get_name()}: {' > '.join(lines)} > {waits!r}"

@@ -103,8 +103,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.made = 0
         self.agreed = False
         self.steps: list[Step] = []
-        lab.do(lab.clear())
-        lab.do(self._compare())
+        with self._keeping_failure():
+            lab.do(lab.clear())
+            lab.do(self._compare())
 
     @rule(step=_steps())
     def take(self, step: Step) -> None:
@@ -388,6 +389,8 @@ class LedgerMachine(RuleBasedStateMachine):
         async def note(what: str) -> None:
             if what == "gone":
                 self.oracle.take_out(job_id, "cancelled", self.stores)
+            elif what in ("stopping", "told"):
+                self.oracle.stop(job_id, self.stores)
 
         await self._take(cancel, fuse, note)
 

@@ -166,10 +166,17 @@ class Oracle:
         or is recorded as done.
         """
         self.end(job_id, state)
-        job = self.asked[job_id]
-        if job.is_direct and job_id not in stores.live | stores.unrecorded | stores.ends.keys():
-            job.over = -1
-            job.given.add("done")
+        if self._has_unseen_row(job_id, stores):
+            self.asked[job_id].over = -1
+            self.asked[job_id].given.add("done")
+
+    def stop(self, job_id: str, stores: Stores) -> None:
+        """Note that a running job is to be stopped; of one whose row no relay has seen, as above."""
+        if self._has_unseen_row(job_id, stores):
+            self.asked[job_id].given.add("done")
+
+    def _has_unseen_row(self, job_id: str, stores: Stores) -> bool:
+        return self.asked[job_id].is_direct and job_id not in stores.live | stores.unrecorded | stores.ends.keys()
 
     def revive(self, job_id: str) -> None:
         """Note that a dead job is live again: what is unknown of its effects was counted when it died.
