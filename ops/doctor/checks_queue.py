@@ -7,12 +7,12 @@ The exit codes of `depth` and of `doctor` follow from the same findings: 1 if on
 | ready jobs, no worker    | wrong after 15 s, the time for which a restarted worker may be away               |
 | other jobs, no worker    | to review: nothing is late yet                                                    |
 | ready jobs, free slots   | wrong after 30 s in which none finished: workers claim within a second            |
-| ready jobs, busy slots   | wrong after 5 min in which none finished: the handlers hang                       |
-| ready jobs that are late | to review after 5 min: more arrives than the slots or the limits let through      |
+| waiting jobs, none ends  | wrong once the forecast says `stuck` (`ops.depth.forecast`): the handlers hang    |
+| ready jobs that are late | to review after 5 min, with the forecast's reason: it grows, or it is only behind |
 | parked or dead jobs      | to review: an operator, or a newer worker, decides about them                     |
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from ops.depth.ledger import LedgerDepth
@@ -80,7 +80,7 @@ def _lane(lane: LaneDepth) -> Iterator[DoctorFinding]:
         yield warning("lane.held", lane.lane, reason=lane.held.reason)
     elif not lane.workers:
         yield from _unserved(lane)
-    elif lane.ready:
+    elif lane.ready or lane.limits.held_back:
         yield from _late(lane)
     if lane.retrying:
         yield warning("lane.retrying", lane.lane, retrying=lane.retrying)
@@ -102,14 +102,23 @@ def _unserved(lane: LaneDepth) -> Iterator[DoctorFinding]:
 
 
 def _late(lane: LaneDepth) -> Iterator[DoctorFinding]:
-    waited, stands = _waited(lane), not lane.out_per_minute
+    waited, drain = _waited(lane), lane.drain
     values = {"ready": lane.ready, "oldest": duration_text(waited.total_seconds())}
     if lane.why == "not_claiming" and waited >= _UNCLAIMED:
         yield wrong("lane.not_claiming", lane.lane, **values)
-    elif lane.why in {"slots_busy", "ceiling"} and stands and waited >= _LATE:
-        yield wrong("lane.stuck", lane.lane, slots=lane.slots.total, **values)
+    elif drain.state == "stuck":
+        waiting, idle = lane.ready + lane.limits.held_back, duration_text(drain.idle_s)
+        yield wrong("lane.stuck", lane.lane, idle=idle, leased=lane.leased, waiting=waiting)
+    elif drain.state == "growing" and waited >= _LATE:
+        yield _growing(lane, values)
     elif lane.why != "limits" and waited >= _LATE:
         yield warning("lane.late", lane.lane, **values)
+
+
+def _growing(lane: LaneDepth, values: Mapping[str, object]) -> DoctorFinding:
+    if lane.drain.limit:
+        return warning("lane.over_limit", lane.lane, limit=lane.drain.limit, growth=lane.drain.growth, **values)
+    return warning("lane.growing", lane.lane, growth=lane.drain.growth, **values)
 
 
 def _ledger(group: LedgerDepth) -> Iterator[DoctorFinding]:

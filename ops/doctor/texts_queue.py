@@ -59,11 +59,16 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "read the workers' log (redis.away, lane.broken); stop the worker: another takes its jobs within 10 s",
     ),
     "lane.stuck": (
-        (
-            "all {slots} slots are in use and nothing finished in the last minute; {ready} jobs wait, the oldest "
-            "for {oldest}"
-        ),
+        "nothing has finished for {idle}; {leased} jobs run and {waiting} wait",
         "see whether the mail server or the database answers; give handlers a time limit, or add slots",
+    ),
+    "lane.growing": (
+        "{ready} jobs are ready, the oldest for {oldest}, and {growth} more a minute arrive than leave",
+        "add workers or slots (MOMENTUS_WORKER__*_SLOTS), unless the arrivals are about to stop",
+    ),
+    "lane.over_limit": (
+        "{ready} jobs are ready, the oldest for {oldest}; {growth} more a minute arrive than limit {limit} allows",
+        "raise the limit if its provider allows more (./run ops limit set), or queue less",
     ),
     "lane.late": (
         "{ready} jobs are ready, the oldest for {oldest}",

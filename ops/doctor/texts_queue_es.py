@@ -65,14 +65,25 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "lea el registro de los workers (redis.away, lane.broken); pare el worker: otro toma sus trabajos en 10 s",
     ),
     "lane.stuck": (
-        (
-            "los {slots} puestos están ocupados y nada ha terminado en el último minuto; {ready} trabajos "
-            "esperan, el más antiguo desde hace {oldest}"
-        ),
+        "no termina nada desde hace {idle}; {leased} trabajos corren y {waiting} esperan",
         (
             "compruebe si el servidor de correo o la base de datos responde; dé un límite de tiempo a los "
             "manejadores, o añada puestos"
         ),
+    ),
+    "lane.growing": (
+        (
+            "{ready} trabajos están listos, el más antiguo desde hace {oldest}, y llegan {growth} más por minuto "
+            "de los que salen"
+        ),
+        "añada workers o puestos (MOMENTUS_WORKER__*_SLOTS), si no es que pronto dejarán de llegar",
+    ),
+    "lane.over_limit": (
+        (
+            "{ready} trabajos están listos, el más antiguo desde hace {oldest}; llegan {growth} más por minuto "
+            "de los que permite el límite {limit}"
+        ),
+        "suba el límite si su proveedor permite más (./run ops limit set), o encole menos",
     ),
     "lane.late": (
         "{ready} trabajos están listos, el más antiguo desde hace {oldest}",

@@ -1,10 +1,12 @@
 """The doctor on a queue with a fault, and on the same queue once the fault is mended; real servers and workers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import pytest
@@ -13,7 +15,7 @@ from redis.asyncio import Redis
 from ops.doctor.texts import LANGUAGES
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limits.limit import LaneLimit, Limit
+from producers.limits.limit import LaneLimit, Limit, Rate
 from producers.limits.limits import Limits
 from tests.acceptance.test_promises import BULK, STATE, keeper, now_ms
 from tests.command_line import run_ops
@@ -24,6 +26,7 @@ from worker.engine import GiveUp, LaneSlots, Worker
 from worker.engine.handler import handler
 
 KEYS = LaneKeys(LANE)
+FLOW = f"momentus:{KEYS.tag}:flow:{LANE}"
 MINUTE_MS = 60_000
 
 
@@ -64,6 +67,39 @@ async def says(code: str, severity: str | None, url: str) -> bool:
 async def aged(redis: Redis, job_id: str, *, by_ms: int) -> None:
     """Let a waiting job have been ready for so long."""
     await redis.zincrby(KEYS.queue, -by_ms, job_id)
+
+
+async def are_leased(redis: Redis, jobs: int) -> bool:
+    return bool(await redis.zcard(KEYS.leases) == jobs)
+
+
+async def noted(redis: Redis, left: Sequence[int], *, entered: Sequence[int] = (), size: int) -> None:
+    """Let the lane have had this flow: jobs that left and entered in each 5 s, after which `size` jobs wait."""
+    total, now = sum(left), await now_ms(redis)
+    counters, ended = KEYS.counters, int(await redis.hget(KEYS.counters, f"done:{LANE}") or 0)
+    for event in ("done", "accepted"):  # the counts and the notes tell the same
+        await redis.hincrby(counters, f"{event}:{LANE}", total - ended)
+    found = [f"{now - 100} {total} {size} {size}"]
+    for ago, (leaving, entering) in enumerate(reversed([*zip_longest(left, entered, fillvalue=0)]), 1):
+        total, size = total - leaving, size + leaving - entering
+        found.append(f"{now - 100 - 5000 * ago} {total} {size} {size}")
+    await redis.delete(FLOW)
+    await redis.rpush(FLOW, *found)
+
+
+async def forecast(url: str) -> str:
+    """The forecast of the lane as `depth` has it."""
+    _, out, _ = await run_ops("depth", "--json", REDIS_URL=url)
+    (state,) = [lane["drain"] for lane in json.loads(out)["lanes"] if lane["lane"] == LANE]
+    return str(state)
+
+
+async def used_up(redis: Redis, key: str) -> None:
+    """Let the lane need a limit of one job an hour, which has begun."""
+    limits = Limits(redis, KEYS.tag)
+    await limits.define(Limit(key, (Rate(1, timedelta(hours=1)),)))
+    await redis.hset(KEYS.buckets, f"{key}#1", str(await now_ms(redis) + 3_600_000))
+    await limits.bind(LANE, LaneLimit([key]))
 
 
 async def test_a_lane_without_a_worker_is_wrong_once_a_restart_would_be_over_and_right_with_one(
@@ -128,22 +164,44 @@ async def test_a_lane_whose_handlers_hang_is_wrong_and_one_that_is_only_behind_i
 ) -> None:
     async with working(valkey_url, slots=2) as go:
         await producer.send_many([Note("hang"), Note("hang")])
-
-        async def are_busy() -> bool:
-            return await redis.zcard(KEYS.leases) == 2
-
-        await eventually(are_busy)
+        await eventually(lambda: are_leased(redis, 2))
         waiting = await producer.send(Note("x"))
-        await aged(redis, waiting.id, by_ms=6 * MINUTE_MS)
+        await noted(redis, [10] * 4 + [0] * 11, size=3)
+        found = await findings(REDIS_URL=valkey_url)
+        assert not {"lane.stuck", "lane.late"} & found.keys(), "nothing has ended for less than a minute"
+        await noted(redis, [10] * 4 + [0] * 14, size=3)
         await eventually(lambda: says("lane.stuck", "wrong", valkey_url))
+        assert await forecast(valkey_url) == "stuck"
         assert await depth_code(REDIS_URL=valkey_url) == 1
-        (minute,) = await redis.keys("momentus:{mail}:minute:*") or [b""]
-        await redis.hincrby(minute, f"out:{LANE}", 5)  # some have finished meanwhile
+        await aged(redis, waiting.id, by_ms=6 * MINUTE_MS)
+        await noted(redis, [10] * 18, size=3)  # others have finished meanwhile
         found = await findings(REDIS_URL=valkey_url)
         assert ("lane.stuck" in found, found.get("lane.late")) == (False, "warning")
         assert await depth_code(REDIS_URL=valkey_url) == 0
         go.set()
         await eventually(lambda: says("lane.late", None, valkey_url))
+
+
+async def test_a_lane_that_has_been_late_while_more_arrives_than_leaves_is_told_to_grow_and_by_which_limit(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    async with working(valkey_url, slots=2):
+        await producer.send_many([Note("hang"), Note("hang")])
+        await eventually(lambda: are_leased(redis, 2))
+        waiting, *_ = await producer.send_many([Note("x") for _ in range(182)])
+        await noted(redis, [10] * 18, entered=[20] * 18, size=184)
+        assert await forecast(valkey_url) == "growing"
+        assert await says("lane.growing", None, valkey_url), "nothing is late yet"
+        await aged(redis, waiting.id, by_ms=6 * MINUTE_MS)
+        assert await says("lane.growing", "warning", valkey_url)
+        assert "120 more a minute arrive than leave" in await cause("lane.growing", REDIS_URL=valkey_url)
+        await used_up(redis, "account:one")
+        await noted(redis, [10] * 18, entered=[20] * 18, size=184)
+        assert await says("lane.growing", None, valkey_url)
+        assert "than limit account:one allows" in await cause("lane.over_limit", REDIS_URL=valkey_url)
+        assert await depth_code(REDIS_URL=valkey_url) == 0
+        await noted(redis, [10] * 18, size=184)
+        assert await says("lane.over_limit", None, valkey_url)
 
 
 async def test_parked_dead_and_held_jobs_are_told_of_until_they_are_dealt_with(

@@ -43,6 +43,7 @@ class Case:
 
 LANE = {"lane": "mail.bulk"}
 WAITS = 'momentus_lane_waits{lane="mail.bulk",reason="%s"}'
+DRAIN = 'momentus_lane_drain_state{lane="mail.bulk",state="%s"}'
 LAG = 'momentus_event_loop_delay_seconds_bucket{instance="w1",le="%s"}'
 ANSWERS = 'momentus_reader_requests_total{instance="r1",outcome="%s"}'
 LEASE = 'momentus_worker_lease_%s{instance="w1",shard="all"}'
@@ -61,10 +62,13 @@ CASES = {
         {WAITS % "not_claiming": ON}, {WAITS % "not_claiming": OFF}, LANE | {"reason": "not_claiming"}
     ),
     "MomentusLaneHeld": Case({WAITS % "held": ON}, {WAITS % "held": "0x75 1x25"}, LANE | {"reason": "held"}),
+    "MomentusLaneStuck": Case(
+        {DRAIN % "stuck": "0x87 1x20"}, {DRAIN % "stuck": OFF, DRAIN % "unknown": ON}, LANE | {"state": "stuck"}
+    ),
     "MomentusLaneGrows": Case(
-        {WAITS % "slots_busy": ON, 'momentus_lane_oldest_ready_seconds{lane="mail.bulk"}': "0+60x100"},
-        {WAITS % "slots_busy": ON, 'momentus_lane_oldest_ready_seconds{lane="mail.bulk"}': "900x100"},
-        LANE | {"reason": "slots_busy"},
+        {DRAIN % "growing": "0x50 1x8 0 1x8 0 1x40"},
+        {DRAIN % "growing": "0x75 1x25", DRAIN % "in": "1x75 0x25"},
+        LANE | {"state": "growing"},
     ),
     "MomentusJobsDie": Case(
         {'momentus_lane_jobs{lane="mail.bulk",state="dead"}': "0x82 3x20"},
