@@ -262,8 +262,16 @@ class QueueModel:
 
     def _waits(self, job: Job, look: Look) -> bool:
         """Whether the claim held it back, which it may only do when its limit has no room."""
-        may_wait = not self._has_room(job) or job.limit in look.unsure
+        unsure = job.limit in look.unsure and not self._is_other_taken(job, look)
+        may_wait = unsure or not self._has_room(job)
         return may_wait and job.id not in look.taken and look.scores.get(job.id, job.due) != job.due
+
+    def _is_other_taken(self, job: Job, look: Look) -> bool:
+        """Whether the claim came to another job of the limit later, for which there was room: so there was before."""
+        return any(
+            one.limit == job.limit and one.id in look.taken and not self.is_running(one)
+            for one in self.jobs.values()
+        )
 
     def _search_for_more(self, now: int, lane: str, look: Look) -> None:
         """A claim that held a job back may do so with others that it would not have come to."""
