@@ -267,7 +267,7 @@ class QueueModel:
         return may_wait and job.id not in look.taken and look.scores.get(job.id, job.due) != job.due
 
     def _is_other_taken(self, job: Job, look: Look) -> bool:
-        """Whether the claim came to another job of the limit later, for which there was room: so there was before."""
+        """Whether there was room for another job of the limit, to which the claim comes later: so there was."""
         return any(
             one.limit == job.limit and one.id in look.taken and not self.is_running(one)
             for one in self.jobs.values()
