@@ -131,6 +131,13 @@ async def test_a_job_is_sent_by_value_or_by_the_name_of_its_kind_and_its_result_
     ]
 
 
+async def test_the_collector_runs_once_the_worker_is_loaded_and_leaves_what_was_loaded_alone(
+    at_work: Producer, shop: dict[str, Any]
+) -> None:
+    told = await ended(at_work, await at_work.send(shop["Collection"]()))
+    assert told.value == {"runs": True, "frozen": True}
+
+
 async def test_the_same_key_is_one_job_whether_it_is_sent_by_value_or_by_name(
     producer: Producer, shop: dict[str, Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """Job kinds of a shop: the module that backend and worker import, by the client wheel's names."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -131,3 +132,15 @@ async def call_bank(job: Limited) -> int:
     together = len(list(begun.iterdir()))
     mine.unlink()
     return together
+
+
+@dataclass(frozen=True)
+class Collection(Job, kind="collection.describe"):
+    """Tells of Python's collector."""
+
+
+@handles(Collection)
+async def describe_collection(_: Collection) -> dict[str, object]:
+    """Whether it runs, and which share of the objects it need not scan."""
+    frozen = gc.get_freeze_count()
+    return {"runs": gc.isenabled(), "frozen": frozen > len(gc.get_objects())}
