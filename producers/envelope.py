@@ -87,7 +87,7 @@ def write_envelope(
         "f": kind,
         "t": None,
         "a": [],
-        "k": dict(payload),
+        "k": payload if type(payload) is dict else dict(payload),
     }
     if trace:
         content |= trace

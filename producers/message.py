@@ -95,8 +95,10 @@ def id_of(message: Message) -> str:
         InvalidRequest: not an id of the lane's group.
     """
     job_id = getattr(message, "job_id", "")
+    if not job_id:
+        return ""
     tag = f"{{{group_of(message.lane)}}}"
-    if job_id and not (isinstance(job_id, str) and job_id.startswith(tag) and is_job_id(job_id)):
+    if not (isinstance(job_id, str) and job_id.startswith(tag) and is_job_id(job_id)):
         raise InvalidRequest(
             f"job_id: {type(message).__name__} has {job_id!r}; it must be {tag} and a text behind it"
         )

@@ -6,13 +6,11 @@ the worker adds ``hard_bounce`` when a server replies that there is no such mail
 An address is stored as the SHA-256 of its lower-case form, beside its domain in clear, so that operators can see
 which domains are concerned. `docs/mail.md` says what that protects from.
 
-A server that replies "no such mailbox" to every recipient has a fault of its own. So a server's refusal
-(:func:`weigh_refusal`) counts against an address only while refusals are few: when many recipients of one domain
-or one account are refused within minutes, none of them counts, and the latest counted ones are withdrawn
-(`doubt.lua`).
+A server that refuses every recipient has a fault of its own. So a refusal (:func:`weigh_refusal`) counts only
+while refusals are few: when many recipients of one domain or account are refused within minutes, none of them
+counts, and the latest counted ones are withdrawn (`doubt.lua`).
 
-When Redis is unavailable, calls raise; every call may be repeated. Adding a reason again never shortens it, and
-two concurrent additions both take effect (one script).
+When Redis is unavailable, calls raise; every call may be repeated. Adding a reason again never shortens it.
 """
 
 import hashlib

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..policy import Policy
@@ -41,6 +42,7 @@ from .values import plain_values
 if TYPE_CHECKING:
     from email.message import Message
 
+_TEXTS = ("template", "locale", "subject", "text", "html", "sender_name")
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9-]")
 PAYLOAD_VERSION = 2
 """Version of the payload of a mail that needs more than the first one had, such as several recipients."""
@@ -180,8 +182,6 @@ class Mail:
         Raises:
             MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
         """
-        from email.utils import format_datetime  # noqa: PLC0415  it loads a tenth of what the client imports
-
         addressed = freeze_recipients(self.to, self.cc, self.bcc, private_domains=self.private_domains)
         self._check_texts()
         parts = self.parts()
@@ -197,7 +197,7 @@ class Mail:
             )
         return {
             "message_id": _NOT_OF_AN_ID.sub("", job_id),
-            "date": format_datetime(now.astimezone(UTC)),
+            "date": _date_field(now.timestamp() // 1),
             **({"template": self.template} if self.template else {}),
             "sender": self._optional_address(self.sender, "sender"),
             "sender_name": self._name(),
@@ -236,10 +236,9 @@ class Mail:
         return more
 
     def _check_texts(self) -> None:
-        optional = ("template", "locale", "subject", "text", "html", "sender_name")
-        for name in (name for name in optional if getattr(self, name) is not None):
-            value = getattr(self, name)
-            if not isinstance(value, str):
+        given = (self.template, self.locale, self.subject, self.text, self.html, self.sender_name)
+        for name, value in zip(_TEXTS, given, strict=True):
+            if value is not None and not isinstance(value, str):
                 raise InvalidPart(name, f"must be a string, not {type(value).__name__}")
 
     def parts(self) -> RenderedParts:
@@ -248,11 +247,10 @@ class Mail:
         Raises:
             MailError: a fault of the template or a value.
         """
-        ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
             html = self.html or ""
             return RenderedParts((self.subject or "").strip(), self.text or html_to_text(html), html)
-        if ready:
+        if ready := [name for name in ("subject", "text", "html") if getattr(self, name) is not None]:
             raise InvalidPart(ready[0], "must not be given together with template; give one of them")
         rendered = self.templates.render(self.template, self.locale, plain_values(self.values))
         if rendered.unused:
@@ -272,6 +270,14 @@ class Mail:
                     "sender_name", f"is too long ({len(name)} characters); at most {NAME_LIMIT} are allowed"
                 )
         return name
+
+
+@lru_cache(maxsize=64)
+def _date_field(second: float) -> str:
+    """Return the Date of a second since 1970. Cached: the mails of a list share it."""
+    from email.utils import format_datetime  # noqa: PLC0415  it loads a tenth of what the client imports
+
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def _further_texts(more: Mapping[str, Any]) -> list[tuple[str, str]]:

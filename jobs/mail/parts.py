@@ -81,7 +81,7 @@ def check_size(
 
 def _byte_count(part: str, field: str) -> int:
     try:
-        return len(part.encode())
+        return len(part if part.isascii() else part.encode())
     except UnicodeEncodeError:
         raise InvalidPart(
             field, "contains a lone surrogate, which is not a character; decode the text correctly"

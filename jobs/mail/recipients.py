@@ -1,8 +1,7 @@
 """Recipients of a mail: To, Cc, Bcc and Reply-To, checked, frozen, and written as header fields.
 
-A text is one plain address and nothing else, as :mod:`.address` checks it: a list or a name inside a text is
-how user text becomes a second recipient. Several addresses are a list, and a name comes with an object that
-keeps it apart from its address, such as :class:`email.headerregistry.Address`.
+A text is one plain address, as :mod:`.address` checks it. Several addresses are a list, and a name comes with an
+object that keeps it apart from its address, such as :class:`email.headerregistry.Address`.
 
 A mail to one plain address is frozen as the text that it always was; every other form is a list of objects
 ``{"address", "name"}``. An address that stands in two fields, or twice in one, gets the mail once. Bcc

@@ -9,9 +9,9 @@ only backends and workers have. The fields that the queue needs stay in clear: `
 A **key ring** is ``id:key`` texts, the key being 32 bytes in base64; the first seals, all of them open. To
 rotate, put a new one in front, on workers first, and drop the old one when no job sealed with it is left.
 
-Failures: a worker lacks the key (:class:`UnknownSealKey`: the mail waits until an operator fixes the ring); the
-text was changed, or moved to another job (:class:`BrokenSeal`: it can never be opened, because kind and job id are
-bound into the tag). Nonces are 96 random bits (NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails.
+Without its key a mail waits (:class:`UnknownSealKey`); a text that was changed, or moved to another job, can never
+be opened (:class:`BrokenSeal`): kind and job id are bound into the tag. Nonces are 96 random bits
+(NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails.
 """
 
 import binascii

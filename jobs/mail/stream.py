@@ -1,8 +1,7 @@
 """Streams: kinds of mail with the same policies. A value table, and the decision for an uncertain delivery.
 
-A stream says what happens to a mail with an uncertain delivery, how long a mail is worth sending, whether its
-recipient must be able to unsubscribe, and which suppression applies. The mail carries the stream's name alone; the
-worker looks it up here, or among the streams of its accounts file, which may add some and change these.
+The mail carries the stream's name alone; the worker looks it up here, or among the streams of its accounts file,
+which may add some and change these.
 
 SMTP forces the choice of `uncertain` on every client (RFC 1047): `resend` may deliver a mail twice and never
 loses one, `hold` never delivers twice and leaves the mail to an operator. A code or a pay slip is held, a notice

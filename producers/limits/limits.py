@@ -3,8 +3,7 @@
 Every change takes effect with the next claim of any worker, and waiting workers are woken at once. An undefined
 limit permits any number of jobs, but may be held.
 
-When Redis is unavailable, redis-py's error reaches the caller; every change may be repeated. A definition that
-cannot be read (written by hand, or by a later version) permits no job until it is defined again.
+Every change may be repeated. A definition that cannot be read permits no job until it is defined again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,8 @@ All keys of a lane group carry one hash tag, so they lie in one slot, and a slot
 partitioned or was removed; the server that it names then replies MOVED or CLUSTERDOWN, and another node's reply is
 used.
 
-While a slot moves key by key (CLUSTER SETSLOT, MIGRATE), a script runs up to the first undeclared key that is
-missing. So a key that never exists is declared with every script, which is then rejected as a whole (TRYAGAIN).
+While a slot moves, a script runs up to the first undeclared key that is missing. So a key that never exists is
+declared with every script, which is then rejected as a whole (TRYAGAIN).
 """
 
 from collections.abc import Iterable, Sequence

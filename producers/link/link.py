@@ -11,10 +11,9 @@ a distant server it takes longer than a caller's deadline. A connection that was
 its use, while a new one is opened in case it stays silent, because firewalls drop idle flows without notice.
 
 If the connection is lost, every waiting caller gets :class:`ConnectionLost`, and the next call connects again. If
-a reply is overdue, the caller's deadline ends the wait and :meth:`Link.drop` closes the connection, so that no
-caller waits for a stalled server. A link never repeats a command that may have been run: when a reply was lost,
-only the caller knows whether the command may be sent again. A command to which a cluster replies MOVED, or a
-replica READONLY, was not run, and is sent once more to the right server.
+a reply is overdue, the caller's deadline ends the wait and :meth:`Link.drop` closes the connection. A link never
+repeats a command that may have been run: only the caller knows whether it may be. One to which a cluster replies
+MOVED, or a replica READONLY, was not run, and is sent once more to the right server.
 """
 
 import asyncio

@@ -1,45 +1,27 @@
-"""Facts of a job that its row in the ledger has, and its entry for Redis has not. No I/O."""
+"""Facts of a mail that its row in the ledger has, and its entry for Redis has not. No I/O."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..send_options import SendTimes
 from ..suppression import digest_of
 
 _MAIL = "mail.send"
 """The kind whose payload has recipients."""
 
 
-@dataclass(frozen=True, slots=True)
-class StagingFacts:
-    """Facts of a job that its entry for Redis does not have.
-
-    Attributes:
-        kind, lane: those of the message.
-        times: times of the call, by this machine's clock.
-        recipients: digests of a mail's recipients, without repeats.
-        template: name of the mail's template, or empty.
-    """
-
-    kind: str
-    lane: str
-    times: SendTimes
-    recipients: tuple[str, ...] = field(default=(), repr=False)
-    template: str = ""
-
-
-def staging_facts(message: Any, content: Mapping[str, object], times: SendTimes) -> StagingFacts:  # noqa: ANN401  a Message, which may have more
-    """Return the facts of a message.
+def recipients_of(kind: str, content: Mapping[str, Any]) -> str:
+    """Return the digests of a mail's recipients, without repeats and with commas; no other kind has any.
 
     Args:
-        content: its payload before it is sealed; only digests of its addresses are kept.
+        content: the payload before it is sealed.
     """
-    recipients = tuple(dict.fromkeys(map(digest_of, _addresses(content)))) if message.kind == _MAIL else ()
+    return ",".join(dict.fromkeys(map(digest_of, _addresses(content)))) if kind == _MAIL else ""
+
+
+def template_of(message: object) -> str:
+    """Return the name of a mail's template, or empty."""
     template = getattr(message, "template", None)
-    return StagingFacts(
-        message.kind, message.lane, times, recipients, template if isinstance(template, str) else ""
-    )
+    return template if isinstance(template, str) else ""
 
 
 def _addresses(content: Mapping[str, Any]) -> Iterator[str]:

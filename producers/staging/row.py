@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from ..entry import JobEntry
 from ..envelope import check_size
 from ..send_options import SendTimes
-from .facts import StagingFacts, staging_facts
+from .facts import recipients_of, template_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.toordinal()
 _DAY_MS = 86_400_000
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999, the last instant of Python and of an envelope."""
@@ -74,29 +75,24 @@ def row_of(entry: JobEntry) -> dict[str, Value]:
     Raises:
         PayloadTooLarge: with the day in it, the payload is over 256 KiB.
     """
-    facts = _facts_of(entry)
-    times = facts.times
+    assert entry.origin is not None  # noqa: S101  a recompute has no level
+    message, content, times = entry.origin
     day, expires_ms = times.asked_ms // _DAY_MS, _expiry_ms(entry, times)
     return {
-        "day": _EPOCH.date() + timedelta(days=day),
+        "day": date.fromordinal(_EPOCH_DAY + day),
         "id": entry.id,
-        "lane": facts.lane,
-        "kind": facts.kind,
-        "payload": _payload(entry, facts.kind, day, expires_ms),
+        "lane": message.lane,
+        "kind": message.kind,
+        "payload": _payload(entry, message.kind, day, expires_ms),
         "due_at": _instant(times.asked_ms + times.wait_ms) if times.wait_ms else None,
         "expires_at": None if expires_ms is None else _instant(expires_ms),
         "key": entry.key,
         "fingerprint": entry.fingerprint,
         "window_ms": entry.window_ms,
         "limit_key": entry.limit,
-        "recipients": ",".join(facts.recipients),
-        "template": facts.template,
+        "recipients": recipients_of(message.kind, content),
+        "template": template_of(message),
     }
-
-
-def _facts_of(entry: JobEntry) -> StagingFacts:
-    assert entry.origin is not None  # noqa: S101  a recompute has no level
-    return staging_facts(*entry.origin)
 
 
 def _expiry_ms(entry: JobEntry, times: SendTimes) -> int | None:

@@ -2,7 +2,8 @@
 
 It reads and returns nothing, so that the right to insert is enough. A single row is inserted by values, which is
 cheaper; many by lists, so that drivers prepare one statement for any number of them. The lists are of texts: types
-of other lists asyncpg asks the server for first, once for each connection.
+of other lists asyncpg asks the server for first, once for each connection. A value that all rows share, as they
+share most, is alone in its list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,9 @@ from .row import COLUMNS, Value, as_text
 
 Style = Literal["numbered", "percent", "colon"]
 """How a driver writes parameters: ``$1``, ``%(id)s``, ``:id``."""
+
+_LISTED = ("id", "due_at", "expires_at")
+"""Columns with a value for each row: the id, by which rows are counted, and what may be NULL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,13 @@ def insertion(rows: Sequence[Mapping[str, Value]], style: Style) -> Statement:
     """Return the statement that inserts these rows."""
     if len(rows) == 1:
         return Statement(_single(style), rows[0])
-    return Statement(_many(style), {name: [as_text(row[name]) for row in rows] for name in COLUMNS})
+    return Statement(_many(style), {name: _column(name, rows) for name in COLUMNS})
+
+
+def _column(name: str, rows: Sequence[Mapping[str, Value]]) -> list[str | None]:
+    values = [row[name] for row in rows]
+    is_shared = values.count(values[0]) == len(values) and (values[0] is None or name not in _LISTED)
+    return [*map(as_text, values[:1] if is_shared else values)]
 
 
 @cache
@@ -44,11 +54,12 @@ def _single(style: Style) -> str:
 @cache
 def _many(style: Style) -> str:
     lists = ", ".join(f"CAST({_parameter(name, style)} AS text[])" for name in COLUMNS)
-    columns = ", ".join(map(_of_text, COLUMNS))
+    columns = ", ".join(_of_text(name) for name in COLUMNS)
     return (
         f"WITH staged AS (SELECT * FROM unnest({lists}) AS staged ({', '.join(COLUMNS)})), "  # noqa: S608  as above
-        f"job AS (INSERT INTO momentus_ledger.jobs ({', '.join(COLUMNS)}) SELECT {columns} FROM staged) "
-        "INSERT INTO momentus_ledger.pending (id, day) SELECT id, CAST(day AS date) FROM staged"
+        "first AS (SELECT * FROM staged LIMIT 1), "
+        f"job AS (INSERT INTO momentus_ledger.jobs ({', '.join(COLUMNS)}) SELECT {columns} FROM staged, first) "
+        f"INSERT INTO momentus_ledger.pending (id, day) SELECT staged.id, {_of_text('day')} FROM staged, first"
     )
 
 
@@ -59,14 +70,15 @@ def _parameter(name: str, style: Style) -> str:
 
 
 def _of_text(name: str) -> str:
-    """Return the expression for a column of which the value is given as text."""
+    """Return the expression for a column of which the values are given as text."""
+    text = f"staged.{name}" if name in _LISTED else f"coalesce(staged.{name}, first.{name})"
     match COLUMNS[name]:
         case "bytea":
-            return f"decode({name}, 'hex')"
+            return f"decode({text}, 'hex')"
         case "text":
-            return _parted(name) if name == "recipients" else name
+            return _parted(text) if name == "recipients" else text
         case kind:
-            return f"CAST({name} AS {kind})"
+            return f"CAST({text} AS {kind})"
 
 
 def _parted(recipients: str) -> str:

@@ -2,8 +2,7 @@
 
 It replies to the commands of a producer as Redis does, and keeps the guarantees of the scripts: all entries of a
 lane or none; a key identifies one content for its window; at most one refresh of a report runs and one waits, and
-the latest payload wins. A job waits, runs (if its kind has a handler) and is done; without a handler it waits
-for ever, as it would without a worker.
+the latest payload wins. A job waits, runs (if its kind has a handler) and is done.
 """
 
 import re

@@ -7,10 +7,11 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from importlib import import_module
+from itertools import product
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -39,6 +40,7 @@ from tests.support import OwnValkey, eventually
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]
 MAIL = Mail(to="Ana@Example.com", subject="Aviso", text="Buenos días")
+DAY = timedelta(days=1)
 GENEROUS = 10.0
 """Seconds for Redis: a busy machine fails no test."""
 A_HANG = 8.0
@@ -277,6 +279,48 @@ async def test_transactions_through_a_pooler_leave_their_rows(ledger: str, sende
                 other.commit()
         await one.close()
     assert len(await staged_rows(ledger)) == 8 * 4
+
+
+async def test_many_jobs_leave_the_rows_that_each_leaves_by_itself(ledger: str, sender: Sender) -> None:
+    code, bulk = replace(MAIL, stream="code"), replace(MAIL, urgency="bulk", to=["a@x.es", "b@x.es"])
+    lists: tuple[list[Any], ...] = (
+        [MAIL, code, bulk],
+        [code, MAIL],
+        [code, code],
+        [bulk, MAIL, MAIL],
+        [Note(), Note("b", life=DAY)],
+    )
+    pairs: list[tuple[Receipt, Receipt]] = []
+    async with by_asyncpg(ledger) as application:
+        await application.begin()
+        options: tuple[dict[str, Any], ...] = {"at": datetime.now(UTC) + DAY}, {"limit": "customer:42"}, {}
+        for messages, given in product(lists, options):
+            many = await sender.send_many(application, messages, **given)
+            pairs += [
+                (one, await sender.send(application, of, **given)) for one, of in zip(many, messages, strict=True)
+            ]
+        keyed = await sender.send_many(application, [MAIL, code], keys=["a", "b"])
+        pairs += zip(
+            keyed,
+            [await sender.send(application, of, key=key) for of, key in ((MAIL, "a"), (code, "b"))],
+            strict=True,
+        )
+        await application.commit()
+    rows = {row["id"]: known_ahead(row) for row in await staged_rows(ledger)}
+    assert len(rows) == 2 * len(pairs)
+    for one, other in pairs:
+        assert rows[one.id] == rows[other.id]
+
+
+def known_ahead(row: dict[str, Any]) -> dict[str, Any]:
+    """What is the same in two rows of the same call: times from its start, no id and no Date."""
+    begun = datetime.fromtimestamp(row["payload"]["et"] / 1000, UTC)
+    spans = {
+        name: row[name] and round((row[name] - begun).total_seconds() / 60) for name in ("due_at", "expires_at")
+    }
+    content = {name: value for name, value in row["payload"]["k"].items() if name not in {"message_id", "date"}}
+    shown = {name: row[name] for name in row if name not in {"id", "staged_at", "payload", *spans}}
+    return {**shown, **spans, "content": content, "fields": [*row["payload"]]}
 
 
 # --- What a row says
@@ -586,6 +630,14 @@ async def test_an_id_that_the_ledger_has_is_refused(ledger: str, sender: Sender)
         await sender.send(application, Note(job_id="{jobs}one"))
         with pytest.raises(InvalidRequest, match="job_id: the ledger has a job with this id"):
             await sender.send(application, Note(job_id="{jobs}one"))
+        await application.roll_back()
+
+
+async def test_an_id_that_two_jobs_of_a_list_have_is_refused(ledger: str, sender: Sender) -> None:
+    async with by_asyncpg(ledger) as application:
+        await application.begin()
+        with pytest.raises(InvalidRequest, match="job_id: the ledger has a job with this id"):
+            await sender.send_many(application, [Note(job_id="{jobs}one")] * 2)
         await application.roll_back()
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import given, settings, strategies as st
 
 from jobs import InvalidAddress, Mail, MailError, UnsafeHeader
@@ -44,6 +45,11 @@ NO_ADDRESSES = [
     f"{PRIVATE}@{'x' * 64}.com",
     f"{PRIVATE}@{('x' * 60 + '.') * 5}com",
 ]
+
+
+def long_domain(length: int) -> str:
+    """A domain of so many characters."""
+    return f"{('x' * 49 + '.') * 6}"[-length + 4 :].lstrip(".") + "x.de"
 
 
 @pytest.mark.parametrize("value", NO_ADDRESSES)
@@ -130,6 +136,51 @@ def test_a_mail_names_the_private_domains_that_it_may_go_to() -> None:
     for wrong in ("com", "local", ["example.com"]):
         with pytest.raises(InvalidAddress):
             replace(mail, to="ana@nas.test", private_domains=wrong).compose(job_id="{mail}0", now=now)
+
+
+LOCAL_PARTS = [
+    "ana",
+    "Ana",
+    "info",
+    "INFO",
+    "PostMaster",
+    "ana.b_c-d+e",
+    "a..b",
+    ".a",
+    "a.",
+    "",
+    "o'neil",
+    "ñ",
+    "x" * 65,
+]
+DOMAINS = [
+    "Example.COM",
+    "münchen.de",
+    "xn--mnchen-3ya.de",
+    "xn--a.de",
+    "ab--c.de",
+    "io",
+    "a.test",
+    "1.2.3.4",
+    "-a.b",
+    "a..b",
+]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(LOCAL_PARTS) | st.text("aZ09._+-@ ", max_size=70),
+    st.sampled_from(DOMAINS) | st.text("aZ09.-_ xn", max_size=12) | st.integers(180, 253).map(long_domain),
+)
+def test_an_address_is_what_the_validator_makes_of_the_whole(local: str, domain: str) -> None:
+    value = f"{local}@{domain}"
+    try:
+        known = validate_email(value, strict=True, allow_smtputf8=False, check_deliverability=False).ascii_email
+    except EmailNotValidError:
+        with pytest.raises(InvalidAddress):
+            normal_address(value, field="to")
+    else:
+        assert normal_address(value, field="to") == known
 
 
 @settings(deadline=None)
