@@ -115,6 +115,7 @@ LONGEST = 40
 OWNED_TASKS = {
     "background.py": {"start_task", "start_once"},  # the two ways to begin one that nobody waits for
     "local/supervisor/supervisor.py": {"wait_for_failure"},
+    "ops/shared_reads.py": {"read_together", "send_commands"},  # both wait for it, and take its fault
     "ops/stop_signal.py": {"until_stopped"},  # waits for both
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/levels.py": {"_insert_in_time"},  # waited for there; a late one is cancelled, and takes its fault

@@ -15,6 +15,7 @@ which may all end in one interval. A burst is that much more than the median, an
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from statistics import median_low
 from typing import Final, NamedTuple
@@ -26,6 +27,8 @@ _ENOUGH_S: Final = 10.0
 _SHORTEST_S: Final = 2.0
 _PAUSE_S: Final = 5.0
 """Arrivals that pause for less have not stopped."""
+_REMEMBERED: Final = 2048
+"""Notes, and intervals, that need not be read again: a console reads the same sixty of each lane every second."""
 _BURST: Final = 3
 _DEVIATIONS: Final = 3
 
@@ -79,25 +82,30 @@ def read_notes(stored: Iterable[bytes]) -> tuple[FlowNote, ...]:
     >>> read_notes([b"9000 7 3 1", b"x", b"6000 5 4 2"])
     (FlowNote(at_ms=6000, left=5, size=4, waiting=2), FlowNote(at_ms=9000, left=7, size=3, waiting=1))
     """
-    found: list[FlowNote] = []
-    for text in stored:
-        numbers = text.split()
-        if len(numbers) == 4 and b"".join(numbers).isdigit():  # noqa: PLR2004  as it is written
-            found.append(FlowNote(*map(int, numbers)))
+    found = [note for text in stored if (note := _read_note(text)) is not None]
     return tuple(reversed(found))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _read_note(text: bytes) -> FlowNote | None:
+    numbers = text.split()
+    if len(numbers) == 4 and b"".join(numbers).isdigit():  # noqa: PLR2004  as it is written
+        return FlowNote(*map(int, numbers))
+    return None
 
 
 def read_intervals(notes: Sequence[FlowNote]) -> tuple[FlowInterval, ...]:
     """Return the flow between notes, the oldest first. Where the clock was set back there is none."""
-    return tuple(
-        FlowInterval(
-            seconds=(later.at_ms - earlier.at_ms) / 1000,
-            left=max(0, later.left - earlier.left),
-            entered=max(0, later.left - earlier.left + later.size - earlier.size),
-            is_busy=earlier.waiting > 0 and later.waiting > 0,
-        )
-        for earlier, later in pairwise(notes)
-        if later.at_ms > earlier.at_ms
+    return tuple(_interval(earlier, later) for earlier, later in pairwise(notes) if later.at_ms > earlier.at_ms)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _interval(earlier: FlowNote, later: FlowNote) -> FlowInterval:
+    return FlowInterval(
+        seconds=(later.at_ms - earlier.at_ms) / 1000,
+        left=max(0, later.left - earlier.left),
+        entered=max(0, later.left - earlier.left + later.size - earlier.size),
+        is_busy=earlier.waiting > 0 and later.waiting > 0,
     )
 
 

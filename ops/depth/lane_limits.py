@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from clocks import moment
 from ops.limits.budget import LimitBudget, read_budget
+from ops.shared_reads import read_together
 from producers.keys import LaneKeys
-from producers.limits.limit import Rate, Window
+from producers.limits.limit import LaneLimit, Rate, Window
 from producers.limits.limits import Limits, LimitState
 
 
@@ -70,32 +71,41 @@ def _rate_json(rate: Rate | Window) -> dict[str, Any]:
 
 
 async def read_lane_limits(
-    redis: Redis, group: Sequence[LaneKeys], held_back: Mapping[str, int], *, now_ms: int
+    redis: Redis,
+    group: Sequence[LaneKeys],
+    bindings: Mapping[str, LaneLimit],
+    held_back: Mapping[str, int],
+    *,
+    now_ms: int,
 ) -> Mapping[str, LaneLimits]:
     """Read the limits of the lanes of one group.
 
     Args:
+        bindings: those of the lanes, by their names.
         held_back: number of jobs of each lane that a limit of their own holds back.
         now_ms: by Redis's clock.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    limits = Limits(redis, group[0].tag)
-    bindings = await limits.bindings()
-    found: dict[str, LaneLimits] = {}
-    for keys in group:
-        binding = bindings.get(keys.lane)
-        states = await limits.states(binding.keys, urgent=binding.urgent) if binding else []
-        is_urgent = binding is not None and binding.urgent
-        named = await limits.states(await _named_keys(redis, keys)) if held_back[keys.lane] else []
-        found[keys.lane] = LaneLimits(
-            states=tuple(states),
-            held_back=held_back[keys.lane],
-            named=tuple(named),
-            budgets=await _read_budgets(redis, keys, [*states, *named], now_ms, urgent=is_urgent),
-        )
-    return found
+    found = await read_together(
+        *(_read_limits(redis, keys, bindings.get(keys.lane), held_back[keys.lane], now_ms) for keys in group)
+    )
+    return {keys.lane: limits for keys, limits in zip(group, found, strict=True)}
+
+
+async def _read_limits(
+    redis: Redis, keys: LaneKeys, binding: LaneLimit | None, held_back: int, now_ms: int
+) -> LaneLimits:
+    limits, binding = Limits(redis, keys.tag), binding or LaneLimit()
+    states = await limits.states(binding.keys, urgent=binding.urgent)
+    named = await limits.states(await _named_keys(redis, keys)) if held_back else []
+    return LaneLimits(
+        states=tuple(states),
+        held_back=held_back,
+        named=tuple(named),
+        budgets=await _read_budgets(redis, keys, [*states, *named], now_ms, urgent=binding.urgent),
+    )
 
 
 _LOOKED_AT = 100

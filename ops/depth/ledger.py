@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from ledger.groups import LEDGER_GROUPS
+from ops.shared_reads import read_together
 from producers.keys import LaneKeys
 from producers.rights import missing_right
 
@@ -46,18 +47,21 @@ async def read_ledger(redis: Redis, *, now_ms: int) -> tuple[LedgerDepth, ...]:
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    found: list[LedgerDepth] = []
-    for group in LEDGER_GROUPS:  # on a cluster each has a primary of its own
-        keys = LaneKeys(group)
-        async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
-            pipeline.hlen(keys.ledger)
-            pipeline.hlen(keys.ended)
-            live, unrecorded = await pipeline.execute()
-        if live or unrecorded:
-            ended_ms = await _oldest_end(redis, keys.ended) if unrecorded else None
-            waited_ms = None if ended_ms is None else max(0, now_ms - ended_ms)
-            found.append(LedgerDepth(group=group, live=live, unrecorded=unrecorded, unrecorded_ms=waited_ms))
-    return tuple(found)
+    groups = await read_together(*(_read_group(redis, group, now_ms) for group in LEDGER_GROUPS))
+    return tuple(one for one in groups if one is not None)
+
+
+async def _read_group(redis: Redis, group: str, now_ms: int) -> LedgerDepth | None:
+    keys = LaneKeys(group)
+    async with redis.pipeline(transaction=False) as pipeline:  # the console may not send MULTI
+        pipeline.hlen(keys.ledger)
+        pipeline.hlen(keys.ended)
+        live, unrecorded = await pipeline.execute()
+    if not live and not unrecorded:
+        return None
+    ended_ms = await _oldest_end(redis, keys.ended) if unrecorded else None
+    waited_ms = None if ended_ms is None else max(0, now_ms - ended_ms)
+    return LedgerDepth(group=group, live=live, unrecorded=unrecorded, unrecorded_ms=waited_ms)
 
 
 async def _oldest_end(redis: Redis, key: str) -> int | None:

@@ -5,12 +5,14 @@ A worker reports to each of its lane groups; it appears once, with all its lanes
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 _NUMBERS = ("loop_lag_ms", "lease_lag_ms", "parent")
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +91,40 @@ def read_workers(groups: Iterable[tuple[int, Sequence[Any]]]) -> tuple[LiveWorke
         groups: of each lane group the instant (ms) and, of each worker, its id, the instant of its report and the
             report, one after the other.
     """
-    reports: dict[bytes, tuple[int, Any]] = {}
+    beats: dict[bytes, tuple[int, Mapping[str, Any]]] = {}
     lanes: dict[bytes, dict[str, Slots]] = {}
     for now_ms, reported in groups:
         for worker_id, at_ms, facts in zip(reported[::3], reported[1::3], reported[2::3], strict=True):
-            try:
-                report = orjson.loads(facts)
-                found = {str(lane): _slots(one) for lane, one in report["lanes"].items()}
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-            reports[worker_id] = max(0, now_ms - int(at_ms)), report
-            lanes.setdefault(worker_id, {}).update(found)
-    seen = (_worker(worker_id, *reports[worker_id], lanes[worker_id]) for worker_id in sorted(reports))
-    return tuple(worker for worker in seen if worker is not None)
+            beat = _read_heartbeat(facts)
+            if beat is not None:
+                beats[worker_id] = max(0, now_ms - int(at_ms)), beat.fields
+                lanes.setdefault(worker_id, {}).update(beat.lanes)
+    return tuple(
+        LiveWorker(id=worker_id.decode(errors="replace"), seen_ms=seen_ms, lanes=lanes[worker_id], **fields)
+        for worker_id, (seen_ms, fields) in sorted(beats.items())
+        if fields
+    )
+
+
+class _Heartbeat(NamedTuple):
+    """Slots that a worker reports to a lane group, and further fields of `LiveWorker`; empty if unreadable."""
+
+    lanes: Mapping[str, Slots]
+    fields: Mapping[str, Any]
+
+
+@lru_cache(maxsize=512)
+def _read_heartbeat(facts: bytes) -> _Heartbeat | None:
+    """Read a heartbeat; None without readable slots. A console looks more often than a worker reports."""
+    try:
+        report = orjson.loads(facts)
+        lanes = {str(lane): _slots(one) for lane, one in report["lanes"].items()}
+    except _UNREADABLE:
+        return None
+    try:
+        return _Heartbeat(lanes, _fields(report))
+    except _UNREADABLE:
+        return _Heartbeat(lanes, {})
 
 
 def _slots(stored: Mapping[str, Any]) -> Slots:
@@ -110,28 +133,21 @@ def _slots(stored: Mapping[str, Any]) -> Slots:
     )
 
 
-def _worker(worker_id: bytes, seen_ms: int, report: Any, lanes: Mapping[str, Slots]) -> LiveWorker | None:  # noqa: ANN401  JSON
-    """Read a worker's heartbeat; None if it cannot be read."""
-    try:
-        return LiveWorker(
-            id=worker_id.decode(errors="replace"),
-            host=str(report["host"]),
-            pid=int(report["pid"]),
-            seen_ms=seen_ms,
-            lanes=lanes,
-            faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
-            room=int(report["room"]) if "room" in report else None,
-            waits={str(lane): [*map(int, counts)] for lane, counts in report.get("waits", {}).items()},
-            troubles=tuple(
-                WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
-                for part, it in report.get("troubles", {}).items()
-            ),
-            state=str(report.get("state", "")),
-            version=str(report.get("version", "")),
-            **{name: int(report[name]) for name in _NUMBERS if name in report},
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "host": str(report["host"]),
+        "pid": int(report["pid"]),
+        "faults": {str(task): int(count) for task, count in report.get("faults", {}).items()},
+        "room": int(report["room"]) if "room" in report else None,
+        "waits": {str(lane): [*map(int, counts)] for lane, counts in report.get("waits", {}).items()},
+        "troubles": tuple(
+            WorkerTrouble(part=str(part), error=str(it["error"]), for_s=int(it["for_s"]))
+            for part, it in report.get("troubles", {}).items()
+        ),
+        "state": str(report.get("state", "")),
+        "version": str(report.get("version", "")),
+        **{name: int(report[name]) for name in _NUMBERS if name in report},
+    }
 
 
 def sum_waits(workers: Iterable[LiveWorker], lane: str | None = None) -> list[int]:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from jobs.lanes import GROUPS
 from metrics.promise import REPORT, Minutes, budget_left, burn_rate
+from ops.shared_reads import read_together
 
 _HOURS, _DAYS = 7, 31
 _DAY_MINUTES = 1440
@@ -51,22 +52,24 @@ class PromiseState:
 async def read_promise_states(redis: Redis, *, now_us: int) -> tuple[PromiseState, ...]:
     """Read all promises, by their names. Raises RedisError, OSError."""
     minute = now_us // 60_000_000
-    found: list[PromiseState] = []
-    for group in GROUPS:
-        state = f"momentus:{{{group}}}:promises"
-        facts = _decoded(await redis.hgetall(state))  # type: ignore[misc]  # typed for both clients
-        if not facts:
-            continue
-        async with redis.pipeline(transaction=False) as pipe:
-            for hour in range(minute // 60, minute // 60 - _HOURS, -1):
-                pipe.hgetall(f"{state}:h{hour}")
-            for day in range(minute // _DAY_MINUTES, minute // _DAY_MINUTES - _DAYS, -1):
-                pipe.hgetall(f"{state}:d{day}")
-            buckets = [_decoded(one) for one in await pipe.execute()]
-        names = sorted(field.removesuffix(":limit") for field in facts if field.endswith(":limit"))
-        states = (read_promise_state(name, facts, buckets[:_HOURS], buckets[_HOURS:], minute) for name in names)
-        found += [one for one in states if one is not None]
-    return tuple(found)
+    groups = await read_together(*(_read_group(redis, group, minute) for group in GROUPS))
+    return tuple(promise for promises in groups for promise in promises)
+
+
+async def _read_group(redis: Redis, group: str, minute: int) -> list[PromiseState]:
+    state = f"momentus:{{{group}}}:promises"
+    facts = _decoded(await redis.hgetall(state))  # type: ignore[misc]  # typed for both clients
+    if not facts:
+        return []
+    async with redis.pipeline(transaction=False) as pipe:
+        for hour in range(minute // 60, minute // 60 - _HOURS, -1):
+            pipe.hgetall(f"{state}:h{hour}")
+        for day in range(minute // _DAY_MINUTES, minute // _DAY_MINUTES - _DAYS, -1):
+            pipe.hgetall(f"{state}:d{day}")
+        buckets = [_decoded(one) for one in await pipe.execute()]
+    names = sorted(field.removesuffix(":limit") for field in facts if field.endswith(":limit"))
+    states = (read_promise_state(name, facts, buckets[:_HOURS], buckets[_HOURS:], minute) for name in names)
+    return [one for one in states if one is not None]
 
 
 def read_promise_state(

@@ -37,6 +37,7 @@ import orjson
 from redis.asyncio import Redis
 
 from clocks import BOUND, moment
+from jobs.lanes import LANES
 from metrics.histogram import LONG, quantile
 from ops.depth.counts import Counts
 from ops.depth.drain import MINUTE_MS, Reason, reason_at_ceiling, wait_reason
@@ -49,10 +50,12 @@ from ops.depth.promises import PromiseState, read_promise_states
 from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
-from ops.lanes.known import known_lanes
+from ops.lanes.known import own_lanes
 from ops.mail.account_state import AccountState, read_accounts
 from ops.mail.doubt import RefusalDoubt, read_doubts
+from ops.shared_reads import read_together, share_reads
 from producers.keys import LaneKeys, group_of
+from producers.limits.limits import Limits
 
 _TIMES = orjson.dumps([seconds * 1000 for seconds in DUE_WITHIN_S])
 _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="utf-8")
@@ -221,22 +224,43 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         depth = await read_depth(redis, tenant="default")
         print(depth.lane("mail.normal").ready)
     """
-    groups = [await _read_group(redis, lanes) for lanes in _groups(await known_lanes(redis))]
-    now_us = groups[-1].now_us
+    redis = share_reads(redis)
+    *shipped, own, (reports, ledger, promises), doubts, accounts = await read_together(
+        *(_read_group(redis, lanes) for lanes in _groups(LANES)),
+        _read_own_group(redis),
+        _read_with_ages(redis, tenant, clock_bound),
+        read_doubts(redis),
+        read_accounts(redis),
+    )
+    groups = shipped if own is None else [*shipped, own]
     workers = read_workers((group.now_us // 1000, group.heartbeats) for group in groups)
     return Depth(
-        at=moment(now_us),
+        at=moment(groups[-1].now_us),
         lanes=tuple(
             _lane(lane, counts, group, workers) for group in groups for lane, counts in group.counts.items()
         ),
         workers=workers,
-        reports=await read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
-        doubts=await read_doubts(redis),
+        reports=reports,
+        doubts=doubts,
         losses=tuple(group.loss for group in groups if group.loss is not None),
-        ledger=await read_ledger(redis, now_ms=now_us // 1000),
-        accounts=tuple(await read_accounts(redis)),
-        promises=await read_promise_states(redis, now_us=now_us),
+        ledger=ledger,
+        accounts=tuple(accounts),
+        promises=promises,
     )
+
+
+async def _read_with_ages(
+    redis: Redis, tenant: str, clock_bound: timedelta
+) -> tuple[tuple[ReportFreshness, ...], tuple[LedgerDepth, ...], tuple[PromiseState, ...]]:
+    """Read what is judged by Redis's clock."""
+    seconds, microseconds = await redis.time()
+    now_us = seconds * 1_000_000 + microseconds
+    reports, ledger, promises = await read_together(
+        read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
+        read_ledger(redis, now_ms=now_us // 1000),
+        read_promise_states(redis, now_us=now_us),
+    )
+    return reports, ledger, promises
 
 
 _FIELDS = tuple(Counts.__dataclass_fields__)
@@ -261,16 +285,23 @@ def _groups(lanes: Sequence[str]) -> list[list[str]]:
     return list(groups.values())
 
 
+async def _read_own_group(redis: Redis) -> _GroupReply | None:
+    """Read the lanes of own kinds; None if there is none."""
+    lanes = await own_lanes(redis)
+    return await _read_group(redis, lanes) if lanes else None
+
+
 async def _read_group(redis: Redis, lanes: list[str]) -> _GroupReply:
     all_keys = [LaneKeys(lane) for lane in lanes]
     names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds, all_keys[0].dataset]
     for keys in all_keys:
         names += [keys.queue, keys.leases, keys.retrying, keys.dead, keys.parked]
-    reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, _TIMES, *lanes])
-    now_us, reported, losses, *rows = reply
+    limits_of_group = Limits(redis, all_keys[0].tag)
+    script = redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, _TIMES, *lanes])
+    (now_us, reported, losses, *rows), bindings = await read_together(script, limits_of_group.bindings())
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
     held_back = {lane: one.held_back for lane, one in counts.items()}
-    limits = await read_lane_limits(redis, all_keys, held_back, now_ms=now_us // 1000)
+    limits = await read_lane_limits(redis, all_keys, bindings, held_back, now_ms=now_us // 1000)
     return _GroupReply(now_us, reported, counts, limits, _loss(all_keys[0].tag, *losses))
 
 

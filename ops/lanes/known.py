@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from jobs.errors import JobError
 from jobs.lanes import LANES, OWN, own_lane
+from ops.shared_reads import read_together
 from producers.keys import LaneKeys, group_of
 
 _ACCEPTED = b"accepted:"
@@ -29,7 +30,7 @@ async def own_lanes(redis: Redis) -> list[str]:
     """Return the lanes of own kinds. Raises RedisError, OSError."""
     keys = LaneKeys(OWN)
     call: Any = redis.execute_command
-    names, workers = await call("HKEYS", keys.counters), await call("ZCARD", keys.workers)
+    names, workers = await read_together(call("HKEYS", keys.counters), call("ZCARD", keys.workers))
     found = {name.removeprefix(_ACCEPTED).decode() for name in names if name.startswith(_ACCEPTED)}
     return sorted(found | ({OWN} if workers else set()))
 

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from ops.limits.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, read_doubts
+from ops.shared_reads import read_together
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limits.hold import Hold
 from producers.limits.limit import Limit
@@ -88,11 +89,11 @@ async def read_accounts(redis: Redis) -> list[AccountState]:
         RedisError, OSError: Redis did not answer.
     """
     limits = Limits(redis, TAG)
-    states = {one.key: one for one in await limits.all() if one.key.startswith(PREFIX)}
-    bindings = await limits.bindings()
-    doubts = {one.name: one for one in await read_doubts(redis) if one.kind == "account"}
+    found, bindings, noted = await read_together(limits.all(), limits.bindings(), read_doubts(redis))
+    states = {one.key: one for one in found if one.key.startswith(PREFIX)}
+    doubts = {one.name: one for one in noted if one.kind == "account"}
     order = [key for binding in bindings.values() for key in binding.keys if key in states]
-    seen = [await _seen(redis, states[key]) for key in dict.fromkeys([*order, *states])]
+    seen = await read_together(*(_seen(redis, states[key]) for key in dict.fromkeys([*order, *states])))
     return [replace(one, doubt=doubts.get(one.name)) for one in seen]
 
 

@@ -383,6 +383,29 @@ async def test_looking_takes_as_many_commands_at_a_long_queue_and_only_reads(
     assert few.keys() <= cheap
 
 
+async def test_a_look_asks_redis_three_times_whatever_there_is_to_count(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    limits = Limits(redis, KEYS.tag)
+    await limits.define(*(Limit(f"account:{one}", (Rate(30, timedelta(minutes=1)),)) for one in ("a", "b")))
+    await limits.bind(LANE, LaneLimit(["account:a", "account:b"]))
+    await redis.hset("momentus:{reports}:catalogue:default", "sales", "{}")
+    async with working(valkey_url):
+        await producer.send(Note("hang"))
+        await seen(redis, lambda lane: lane.leased and lane.slots.busy)
+    async with Redis.from_url(valkey_url) as other:
+        await look(other)  # connects, and loads the scripts
+        before = await _reads(other)
+        depth = await look(other)
+        assert await _reads(other) - before <= 1 + 3, "one is that of the count itself"
+    assert (len(depth.accounts), len(depth.reports)) == (2, 1)
+
+
+async def _reads(redis: Redis) -> int:
+    """How often the server has read from a connection."""
+    return int((await redis.info("stats"))["total_reads_processed"])
+
+
 async def commands_of(redis: Redis) -> dict[str, int]:
     """The commands that one look ran, those inside scripts included."""
     before = await _calls(redis)
