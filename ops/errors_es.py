@@ -127,7 +127,7 @@ ALLOWED: Mapping[str, str] = {
     "PEM without a passphrase, RSA of 1024 bits or more, or Ed25519": (
         "PEM sin contraseña, RSA de 1024 bits o más, o Ed25519"
     ),
-    "a TOML file, see `docs/mail.md`": "un archivo TOML, vea `docs/mail.md`",
+    "a TOML file, see `docs/mail.md`": "un archivo TOML, vea `docs/es/mail.md`",
     "`on` = all, `off` = none, or names separated by commas: `management,blockers`": (
         "`on` = todos, `off` = ninguno, o nombres separados por comas: `management,blockers`"
     ),
@@ -545,7 +545,7 @@ LEDGER: Mapping[str, str] = {
         "MOMENTUS_POSTGRES_DSN: sin definir; indique la base de datos"
     ),
     "MOMENTUS_POSTGRES_DSN: {0}; use a role that may do this (docs/ledger.md)": (
-        "MOMENTUS_POSTGRES_DSN: {0}; use un rol que pueda hacerlo (docs/ledger.md)"
+        "MOMENTUS_POSTGRES_DSN: {0}; use un rol que pueda hacerlo (docs/es/ledger.md)"
     ),
     "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again": (
         "MOMENTUS_POSTGRES_DSN: un bloqueo no quedó libre en 1 s, y nada se ha cambiado; inténtelo de nuevo"

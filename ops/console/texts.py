@@ -36,7 +36,7 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "se cuenta como fallo del servidor. Véase ./run ops mail suppressed.",
         "doubt_domain": "Dominio",
         "doubt_account": "Cuenta",
-        "unaccounted": "No cuadra: una diferencia de {count} trabajos en {lane}. Véase docs/operations.md.",
+        "unaccounted": "No cuadra: una diferencia de {count} trabajos en {lane}. Véase docs/es/operations.md.",
         "workers": "Workers vivos",
         "no_workers": "No hay ningún worker vivo. Inicie uno: ./run worker",
         "worker": "Worker",
@@ -60,7 +60,7 @@ _WHOLE: dict[Language, dict[str, str]] = {
         "away": "Redis no responde",
         "away_where": "Su dirección está en",
         "away_what": "Esta página se recarga hasta que Redis responda; verla no cambia nada. "
-        "Qué hacer: docs/operations.md.",
+        "Qué hacer: docs/es/operations.md.",
         "not_found": "Aquí no hay nada.",
         "back": "Todos los carriles",
         "verdict_bad": "Algo va mal",

@@ -85,7 +85,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "ledger": "{group}: {live} trabajos vivos están también en el libro, {unrecorded} han terminado y falta "
         "registrarlos allí",
         "unbalanced": "{lane}: NO CUADRA: {accepted} trabajos aceptados, {found} encontrados, {count} {how}; "
-        "vea docs/operations.md, NOT CONSERVED",
+        "vea docs/es/operations.md, NO CUADRA",
         "missing": "faltan",
         "too_many": "sobran",
         "failing": "informes que fallan: {reports}; vea ./run ops reports status",

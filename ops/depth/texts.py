@@ -74,7 +74,7 @@ _LOSS: dict[Language, str] = {
     "en": "DATA LOST: Redis lost its data of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
     "are lost. See docs/operations.md; then: ./run ops acknowledge-loss",
     "es": "DATOS PERDIDOS: Redis perdió sus datos de {group}, visto {at} UTC{more}; faltan unos {jobs} "
-    "trabajos sin terminar. Véase docs/operations.md; después: ./run ops acknowledge-loss",
+    "trabajos sin terminar. Véase docs/es/operations.md; después: ./run ops acknowledge-loss",
 }
 _MORE: dict[Language, str] = {"en": " ({times} times)", "es": " ({times} veces)"}
 

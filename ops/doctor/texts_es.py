@@ -14,7 +14,7 @@ SPANISH: Mapping[str, tuple[str, str]] = {
     ),
     "redis.wrong_key": (
         "otra aplicación escribe en esta base de datos, y sus carriles descansan: {why}",
-        "busque qué escribe ahí, guarde una copia (DUMP) y elimine las claves; vea docs/operations.md",
+        "busque qué escribe ahí, guarde una copia (DUMP) y elimine las claves; vea docs/es/operations.md",
     ),
     "redis.replica": (
         "es una réplica: no admite trabajos, y los workers no pueden registrar nada",
@@ -80,7 +80,7 @@ SPANISH: Mapping[str, tuple[str, str]] = {
     "redis.data_lost": (
         "Redis perdió sus datos de {group}, detectado {at} UTC: unos {jobs} trabajos sin terminar se han perdido",
         (
-            "busque la causa (FLUSHALL, un disco perdido, otro servidor; docs/operations.md); "
+            "busque la causa (FLUSHALL, un disco perdido, otro servidor; docs/es/operations.md); "
             "./run ops acknowledge-loss"
         ),
     ),
@@ -104,7 +104,7 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         ),
         (
             "si los informes envejecen o cuestan demasiado, nombre al primario en MOMENTUS_POSTGRES_DSN "
-            "(docs/reports.md)"
+            "(docs/es/reports.md)"
         ),
     ),
     "postgres.paused": (
@@ -184,7 +184,7 @@ SPANISH: Mapping[str, tuple[str, str]] = {
     "smtp.plain": ("sin cifrar; en esta máquina", ""),
     "smtp.basic_auth": (
         "Microsoft desactiva las contraseñas para SMTP a finales de diciembre de 2026",
-        'defina auth = "microsoft" en el archivo de cuentas (docs/mail.md)',
+        'defina auth = "microsoft" en el archivo de cuentas (docs/es/mail.md)',
     ),
     "smtp.exim": (
         "es un Exim: desde el correo 11 de una conexión, los correos esperan a su cola (Debian: 30 min)",
@@ -212,7 +212,7 @@ SPANISH: Mapping[str, tuple[str, str]] = {
     ),
     "smtp.basic_off": (
         "ya no acepta contraseñas: {reply}",
-        'use XOAUTH2: auth = "microsoft", tenant y client_id en el archivo de cuentas (docs/mail.md)',
+        'use XOAUTH2: auth = "microsoft", tenant y client_id en el archivo de cuentas (docs/es/mail.md)',
     ),
     "smtp.client_off": (
         "SMTP está desactivado para este buzón o su organización: {reply}",

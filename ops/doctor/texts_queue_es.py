@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     "jobs.conserved": ("todos los trabajos aceptados cuadran", ""),
-    "jobs.unaccounted": ("hay trabajos que no cuadran: {lanes}", "vea docs/operations.md, NOT CONSERVED"),
+    "jobs.unaccounted": ("hay trabajos que no cuadran: {lanes}", "vea docs/es/operations.md, NO CUADRA"),
     "workers.none": ("no hay ningún worker vivo", "arranque uno: ./run worker"),
     "workers.alive": ("{count} vivos", ""),
     "worker.silent": (
@@ -107,7 +107,7 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "ledger.pending": (
         "{pending} trabajos anotados esperan su entrega a Redis, el más antiguo desde hace {oldest}",
-        "arranque un worker con MOMENTUS_POSTGRES_DSN y MOMENTUS_LEDGER__RELAY=on; vea docs/ledger.md",
+        "arranque un worker con MOMENTUS_POSTGRES_DSN y MOMENTUS_LEDGER__RELAY=on; vea docs/es/ledger.md",
     ),
     "ledger.unusable": ("esta versión no puede usarlo: {fault}", "vea ./run ops db check"),
     "ledger.no_days": (
@@ -120,7 +120,10 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "account.closed": (
         "está cerrada desde hace {time}: {reason}",
-        "vea docs/operations.md, A mail account is closed; cuando esté corregida: ./run ops mail resume {account}",
+        (
+            "vea docs/es/operations.md, Una cuenta de correo está cerrada; cuando esté corregida: ./run ops mail "
+            "resume {account}"
+        ),
     ),
     "account.paused": (
         "la pausó un operador: {reason}",
@@ -128,7 +131,7 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "account.slowed": (
         "envía más despacio de lo que podría ({rate}), porque su proveedor pidió menos",
-        "se acelera sola; si sigue así, ponga en su límite lo que admite el proveedor (docs/mail.md)",
+        "se acelera sola; si sigue así, ponga en su límite lo que admite el proveedor (docs/es/mail.md)",
     ),
     "promise.overdrawn": (
         "{broken} minutos de 30 días la incumplieron (máximo {limit}, el {target} del tiempo): no queda margen",
@@ -136,7 +139,7 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "promise.burns": (
         "se incumple a menudo (máximo {limit}, el {target} del tiempo): ritmo {burn}, queda el {left} del margen",
-        "vea en ./run ops depth qué retrasa trabajos o informes (docs/promises.md)",
+        "vea en ./run ops depth qué retrasa trabajos o informes (docs/es/promises.md)",
     ),
     "limit.unreadable": (
         "no se puede leer, así que ningún trabajo empieza con él: otra aplicación escribió en él",
@@ -212,10 +215,10 @@ SPANISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "reports.unwatched": (
         "no se vigila, así que cada escritura en el servidor cuenta como un cambio: {why}",
-        "vea docs/reports.md, What cannot be watched",
+        "vea docs/es/reports.md, Lo que no se puede vigilar",
     ),
     "reports.unproved": (
         "nada prueba que no haya cambiado, así que se calcula al ritmo de `every`: {why}",
-        "vea docs/reports.md, What cannot be watched",
+        "vea docs/es/reports.md, Lo que no se puede vigilar",
     ),
 }

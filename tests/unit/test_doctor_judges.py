@@ -251,9 +251,8 @@ def test_every_language_has_every_text_with_the_same_values_settings_and_command
             for text, english in zip(row, words.ENGLISH[code], strict=True):
                 assert bool(text) == bool(english), code
                 assert placeholders(text) == placeholders(english), code
-                assert {one.strip() for one in same.findall(text)} == {
-                    one.strip() for one in same.findall(english)
-                }
+                named = same.findall(text.replace("docs/es/", "docs/"))
+                assert {one.strip() for one in named} == {one.strip() for one in same.findall(english)}
 
 
 def test_a_finding_is_told_in_the_language_asked_for_without_control_characters() -> None:

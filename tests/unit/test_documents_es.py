@@ -6,7 +6,9 @@ English fails here until the Spanish page has followed, and so does a name, a ro
 `tests/acceptance/test_guide.py` compares it.
 """
 
+import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -31,6 +33,8 @@ ASKED = {
 AS_ON_SCREEN = {"arrendamiento": "arriendo", "concesi": "arriendo", "fichero": "archivo", "trabajador": "worker"}
 """Other words for the same thing, with the one that commands and console use."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
+PAGE = re.compile(r"docs/(?:es/)?(\w+\.md)(?:, ([^;,.]+))?")
+"""A page that a text names, and the section in it."""
 SPAN = re.compile(r"`([^`]+)`")
 
 
@@ -138,3 +142,34 @@ def test_each_metric_has_its_type_and_its_labels_in_both_languages() -> None:
     )
     assert spanish == english
     assert len(english) > 50
+
+
+def spanish_texts() -> Iterator[str]:
+    """Every text of the commands and the console in Spanish: of a file of its own, or under its language."""
+    for file in (ROOT / "ops").rglob("*.py"):
+        for table in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(table, ast.Dict):
+                rows = zip(table.keys, table.values, strict=True)
+                yield from (text for key, row in rows if _is_spanish(file, key) for text in _texts(row))
+
+
+def _is_spanish(file: Path, key: ast.expr | None) -> bool:
+    return file.stem.endswith("_es") or (isinstance(key, ast.Constant) and key.value == "es")
+
+
+def _texts(row: ast.expr) -> Iterator[str]:
+    for node in ast.walk(row):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_a_spanish_text_names_the_spanish_page_and_its_section_where_there_is_one() -> None:
+    named = [(found, text) for text in spanish_texts() for found in PAGE.finditer(text)]
+    assert len(named) > 10
+    english = [
+        text for found, text in named if "docs/es/" not in found[0] and (ROOT / "docs/es" / found[1]).exists()
+    ]
+    assert not english
+    for found, text in named:
+        page = ROOT / found[0].partition(",")[0]
+        assert found[2] is None or found[2].strip() in page.read_text(encoding="utf-8"), text

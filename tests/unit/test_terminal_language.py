@@ -158,7 +158,7 @@ def test_spanish_and_english_have_the_same_values_settings_options_and_commands(
     for english, spanish in catalogue.items():
         assert VALUE.findall(english) == sorted(VALUE.findall(english)), english
         assert set(VALUE.findall(spanish)) == set(VALUE.findall(english)) or english in FROM_PYDANTIC, english
-        missing = set(same.findall(english)) - set(same.findall(spanish)) - {"DSN"}
+        missing = set(same.findall(english)) - set(same.findall(spanish.replace("docs/es/", "docs/"))) - {"DSN"}
         assert not missing, english
 
 
