@@ -86,6 +86,8 @@ async def test_django_is_told_what_it_must_do(site: Path, tasks: str, valkey_url
 
 
 ADDRESSES = ["ana@example.com", "ana@example.com", "eva@example.com", "leo@example.com"]
+ADDRESSES += ["noa@example.com", "zoe@example.com"]
+"""The last two by ``send_on_commit``."""
 
 
 async def staged_addresses(dsn: str) -> list[str]:
@@ -97,7 +99,8 @@ async def staged_addresses(dsn: str) -> list[str]:
 async def test_djangos_mails_at_level_ledger_are_rows_of_its_transaction(
     site: Path, tasks: str, valkey_url: str, redis: Redis, ending: str, tasks_left: int
 ) -> None:
-    unknown, on_commit = run(site, "django", tasks, valkey_url, "ledger", ending, name="mail_by")
+    at_once, unknown, on_commit = run(site, "django", tasks, valkey_url, "ledger", ending, name="mail_by")
+    assert at_once == "1", "send_on_commit stages its mail before the commit"
     assert await staged_addresses(tasks) == ADDRESSES * tasks_left
     assert await number_of_tasks(tasks) == tasks_left
     assert await redis.zcard(LaneKeys("mail.normal").queue) == 0
@@ -109,7 +112,8 @@ async def test_djangos_mails_at_level_ledger_are_rows_of_its_transaction(
 async def test_djangos_mails_at_level_fallback_are_rows_while_redis_is_away(
     site: Path, tasks: str, valkey_url: str, redis: Redis
 ) -> None:
-    run(site, "django", tasks, "redis://127.0.0.1:1/0", "fallback", "commit", name="mail_by")
+    at_once, *_ = run(site, "django", tasks, "redis://127.0.0.1:1/0", "fallback", "commit", name="mail_by")
+    assert at_once == "0", "send_on_commit sends its mail after the commit"
     assert await staged_addresses(tasks) == ADDRESSES
     run(site, "django", tasks, valkey_url, "fallback", "alone", name="mail_by")
     assert await redis.zcard(LaneKeys("mail.normal").queue) == len(ADDRESSES)

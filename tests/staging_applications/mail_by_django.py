@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, get_connection, send_mail, send_mass_mail
 from django.db import connection, transaction
+from momentus_client.django import send_on_commit
 
 dsn, redis, level, ending = sys.argv[1:]
 url = urlsplit(dsn)
@@ -22,7 +23,7 @@ database: dict[str, Any] = {
     "PASSWORD": unquote(url.password or ""),
 }
 settings.configure(
-    DATABASES={"default": database},
+    DATABASES={"default": database, "second": database},
     EMAIL_BACKEND="momentus_client.django.EmailBackend",
     MOMENTUS={"URL": redis, "BUDGET": 2, "LEVEL": level},
 )
@@ -36,6 +37,25 @@ def assign() -> None:
     send_mail("Tarea", "Cierre", None, ["ana@example.com"])
     assert send_mass_mail([("Tarea", "Cierre", None, [f"{name}@example.com"]) for name in ("eva", "leo")]) == 2
     EmailMessage("Tarea", "Cierre", to=["ana@example.com"], headers={"X-Momentus-Key": "task:1"}).send()
+    before = staged()
+    send_on_commit(EmailMessage("Tarea", "Cierre", to=["zoe@example.com"]), key="task:2")
+    print(staged() - before)
+
+
+def staged() -> int:
+    """Return the number of rows that this connection sees."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM momentus_ledger.jobs")
+        return int(cursor.fetchone()[0])
+
+
+def assign_in_second_database() -> None:
+    """Send a mail of the transaction of another database; at level ``ledger`` that of the first is undone."""
+    with transaction.atomic():
+        transaction.set_rollback(level == "ledger")
+        with transaction.atomic(using="second"):
+            send_on_commit(EmailMessage("Tarea", "Cierre", to=["noa@example.com"]), using="second")
+            transaction.set_rollback(ending == "rollback", using="second")
 
 
 def refusal(**options: str) -> str:
@@ -53,5 +73,6 @@ else:
     with transaction.atomic():
         assign()
         transaction.set_rollback(ending == "rollback")
+assign_in_second_database()
 print(refusal(level="sometimes"))
 print(refusal(level="ledger", on_commit="default"))

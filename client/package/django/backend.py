@@ -7,14 +7,12 @@ once and queued after the commit. With ``LEVEL`` it is a row of the open transac
 
 import logging
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import transaction
-from momentus_client.django.commit import after_commit, check_mails
+from momentus_client.django.commit import after_commit, check_mails, transaction_of_mails
 from momentus_client.django.configuration import NAMES, with_options
 from momentus_client.django.connections import producer
 from momentus_client.django.requests import MailRequest, mail_request
@@ -39,9 +37,6 @@ class EmailBackend(BaseEmailBackend):
 
     Raises:
         ImproperlyConfigured: an option or a setting is invalid.
-
-    Example:
-        EMAIL_BACKEND = "momentus_client.django.EmailBackend"
     """
 
     def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002  Django's signature
@@ -53,7 +48,6 @@ class EmailBackend(BaseEmailBackend):
         )  # which refuses them by the alias
         self.fail_silently = fail_silently
         self._configuration = own = with_options(_own_options(options))
-        self._place = {} if own.level == "redis" else {"level": own.level, "connection": own.database}
         if own.level == "ledger" and own.on_commit:
             raise ImproperlyConfigured("ON_COMMIT: leave it out; mails of LEVEL 'ledger' wait for the commit")
 
@@ -72,9 +66,7 @@ class EmailBackend(BaseEmailBackend):
             return 0
         if self._configuration.on_commit is not None:
             return after_commit(requests, self._hand_over, using=self._configuration.on_commit)
-        using = self._configuration.database
-        is_alone = self._configuration.level == "ledger" and transaction.get_autocommit(using=using)
-        with transaction.atomic(using=using) if is_alone else nullcontext():
+        with transaction_of_mails(self._configuration):
             return self._hand_over(requests)
 
     def _request(self, place: int, message: EmailMessage) -> MailRequest:
@@ -85,7 +77,7 @@ class EmailBackend(BaseEmailBackend):
 
     def _hand_over(self, requests: Sequence[MailRequest]) -> int:
         try:
-            return hand_over(requests, producer(self._configuration), **self._place)
+            return hand_over(requests, producer(self._configuration), **self._configuration.place)
         except NotEnqueued as error:
             if not self.fail_silently:
                 raise
@@ -95,10 +87,7 @@ class EmailBackend(BaseEmailBackend):
 
 
 def hand_over(requests: Sequence[MailRequest], to: SyncProducer, **place: Any) -> int:  # noqa: ANN401  of send
-    """Queue or stage requests and return their number.
-
-    Raises MailError, in Django's names, and ProducerError.
-    """
+    """Queue or stage requests and return their number. Raises MailError, in Django's names, and ProducerError."""
     try:
         if len(requests) == 1 or any(one.options.keys() - {"key"} for one in requests):
             _one_by_one(requests, to, place)

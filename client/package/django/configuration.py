@@ -33,6 +33,11 @@ class Configuration:
     sessions_url: str = ""
     session_absolute: timedelta = timedelta(days=30)
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """Arguments of ``send`` for ``LEVEL`` and ``DATABASE``."""
+        return {} if self.level == "redis" else {"level": self.level, "connection": self.database}
+
 
 NAMES = tuple(one.name.upper() for one in fields(Configuration))
 

@@ -1,13 +1,6 @@
 """``OPTIONS`` of a task backend: lanes, tries, and overrides of ``MOMENTUS``.
 
-| option | meaning | default |
-|---|---|---|
-| ``lanes`` | by queue its lane, or by lowest priority its lanes | a queue's name; ``jobs`` for ``default`` |
-| ``tries`` | attempts until a task that raises has failed | 1 |
-| ``wait`` | seconds before the second try, twice as many before the next, at most an hour | 1 |
-| ``url``, ``budget``, ``confirm_replicas``, ``on_commit`` | as in ``MOMENTUS`` | those of ``MOMENTUS`` |
-
-An unknown or invalid option raises InvalidTaskBackend with the backend's alias and the option.
+`docs/django.md` has a table of them. An unknown or invalid one raises InvalidTaskBackend with the backend's alias.
 """
 
 from collections.abc import Collection, Mapping
@@ -72,10 +65,6 @@ def read_options(alias: str, given: Mapping[str, Any], queues: set[str]) -> Task
 
     Raises:
         InvalidTaskBackend: an option is unknown or invalid; the text names it.
-
-    Example:
-        TASKS = {"default": {"BACKEND": "momentus_client.django.tasks.TaskBackend",
-                             "OPTIONS": {"lanes": {"default": {50: "urgent", -100: "tasks"}}, "tries": 3}}}
     """
     for name in given:
         if name not in NAMES:
