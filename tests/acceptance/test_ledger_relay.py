@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -35,12 +35,14 @@ from worker.engine.handler import handler
 from worker.engine.lane import Claim
 from worker.ledger.links import GroupLinks, RedisSilent
 from worker.ledger.marks import LedgerMarks
+from worker.ledger.outage import FAULTS
 from worker.ledger.reconcile import Reconciler
 from worker.ledger.recorder import EndRecorder
 from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
 from worker.ledger.tables_postgres import LedgerTables
 
+OwnServer = Callable[..., Awaitable[OwnValkey]]
 EPOCH = date(1970, 1, 1)
 KEYS = LaneKeys(LANE)
 STAGE = "SELECT momentus_ledger.stage('note.take', $1::jsonb, 'mail.normal', key => $2)"
@@ -439,6 +441,76 @@ async def test_what_redis_lost_is_pushed_again_and_what_it_knows_is_not(ledger: 
     assert await ledger.pending() == {lost, waiting}
     await ledger.relay.move_batch()
     assert set(await ledger.queued()) == {lost, known, waiting}
+
+
+@asynccontextmanager
+async def apart(database: str, own_valkey: OwnServer) -> AsyncIterator[tuple[Ledger, Ledger]]:
+    """Two primaries of one ledger, each with a worker that has searched; a job that was handed to the second."""
+    first, second = await own_valkey(), await own_valkey()
+    async with (
+        ledger_of(database) as connection,
+        Redis.from_url(first.url) as redis_of_first,
+        Redis.from_url(second.url) as redis_of_second,
+        serving(database, first.url, connection, redis_of_first) as with_first,
+        serving(database, second.url, connection, redis_of_second) as with_second,
+    ):
+        for one in (with_first, with_second):
+            await one.reconciler._look()
+        await connection.fetchval(STAGE, '{"text": "a"}', None)
+        await with_second.relay.move_batch()
+        for one in (with_first, with_second):
+            await one.reconciler._look()
+        assert not await with_first.pending()
+        await redis_of_second.replicaof("127.0.0.1", str(first.port))
+        yield with_first, with_second
+
+
+async def test_what_an_isolated_primary_got_comes_back_once_it_follows_this_one(
+    database: str, own_valkey: OwnServer
+) -> None:
+    async with apart(database, own_valkey) as (with_first, _):
+
+        async def look() -> set[str]:
+            await with_first.reconciler._look()
+            return await with_first.pending()
+
+        (job_id,) = await eventually(look)
+        await with_first.relay.move_batch()
+        assert await with_first.queued() == [job_id]
+
+
+async def test_what_an_isolated_primary_got_comes_back_by_its_own_worker_when_it_follows_another(
+    database: str, own_valkey: OwnServer
+) -> None:
+    async with apart(database, own_valkey) as (with_first, with_second):
+
+        async def look() -> set[str]:
+            with suppress(*FAULTS):  # it is loading the other's data
+                await with_second.reconciler._look()
+            return await with_second.pending()
+
+        (job_id,) = await eventually(look)
+        await with_first.relay.move_batch()
+        assert await with_first.queued() == [job_id]
+
+
+async def test_a_replica_that_is_gone_starts_no_search(database: str, own_valkey: OwnServer) -> None:
+    async with apart(database, own_valkey) as (with_first, with_second):
+        await eventually(lambda: _replicas_of(with_first))
+        await with_first.reconciler._look()
+        await with_first.relay.move_batch()
+        await with_first.redis.flushall()
+        await with_first.reconciler._look()
+        await with_second.redis.replicaof("NO", "ONE")
+        while await _replicas_of(with_first):
+            await with_first.reconciler._look()
+        await with_first.reconciler._look()
+        assert not await with_first.pending()
+
+
+async def _replicas_of(ledger: Ledger) -> list[Any]:
+    _, _, replicas = await ledger.redis.role()
+    return list(replicas)
 
 
 async def test_a_search_waits_until_an_end_is_recorded(ledger: Ledger) -> None:

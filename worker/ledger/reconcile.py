@@ -5,8 +5,9 @@
 
 A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``):
 Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection
-to Redis is another or its data has another id, and every five minutes. A past day is not searched again once all
-its jobs had ended. Jobs that have ended are looked for at the start and after such a change only.
+to Redis is another or its data has another id, when the server follows another or has a new replica
+(``server_role.py``), and every five minutes. A past day is not searched again once all its jobs had ended. Jobs
+that have ended are looked for at the start and after such a change only.
 
 It excludes recorders while it looks. A job whose end was recorded before has its end in Postgres; one that ends
 meanwhile stays in Redis; so neither is taken for lost.
@@ -20,6 +21,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from ledger.groups import LEDGER_GROUPS
 from ledger.live_jobs import has_ended, make_pending, read_facts, read_live
 from ledger.recording_lock import exclude_recorders
@@ -27,6 +30,7 @@ from ledger.records import recorded_days
 from producers.entry import take_out
 from producers.identifier import group_of_id
 from producers.keys import LaneKeys
+from producers.link.link import NOT_THE_PRIMARY, is_error
 from producers.link.script import Script, read_script
 from producers.operation import Call
 from reports.connection_postgres import Connection
@@ -35,6 +39,7 @@ from worker.ledger.links import GroupLinks
 from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.push import SCRIPTS
 from worker.ledger.recorder import LAST_DAY
+from worker.ledger.server_role import ServerRole, read_role
 from worker.ledger.tables_postgres import LedgerTables
 
 _JOBS_LOST = event("ledger.jobs_lost")
@@ -44,6 +49,8 @@ _PAGE = 2000
 _EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
+Replicas = frozenset[tuple[object, ...]]
+"""Replicas of the groups' servers: group, host, port."""
 _STAGED_LATE = timedelta(days=9)
 """Time before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
 
@@ -56,6 +63,7 @@ class Reconciler:
         self._links = links
         self._outage = Outage("reconcile")
         self._known: tuple[object, ...] = ()
+        self._replicas: Replicas = frozenset()
         self._ended_days: set[date] = set()
         self._due_at = 0.0
 
@@ -72,23 +80,31 @@ class Reconciler:
 
     async def _look(self) -> None:
         """Search if the identity of Redis or of its data changed, or if it is time."""
-        found = await self._identify()
-        if found == self._known and time.monotonic() < self._due_at:
+        found, replicas = await self._identify()
+        self._replicas &= replicas
+        is_other = found != self._known or bool(replicas - self._replicas)
+        if not is_other and time.monotonic() < self._due_at:
             return
-        if found != self._known:
+        if is_other:
             self._ended_days.clear()  # jobs that died then may have been revived since
             await self.remove_ended()
         await self.return_lost()
-        self._known, self._due_at = found, time.monotonic() + _EVERY_SECONDS
+        self._known, self._replicas, self._due_at = found, replicas, time.monotonic() + _EVERY_SECONDS
 
-    async def _identify(self) -> tuple[object, ...]:
-        """Return values of which one changes if Redis has started again, is another server, or lost its data."""
+    async def _identify(self) -> tuple[tuple[object, ...], Replicas]:
+        """Return values of which one changes if Redis has started again, is another server, or lost its data.
+
+        Beside them its replicas, of which a new one may have been the primary of other workers.
+        """
         found: list[object] = []
+        replicas: Replicas = frozenset()
         for group in LEDGER_GROUPS:
             keys = LaneKeys(group)
             found.append(await self._links.call(group, partial(_read_data_id, keys)))
-            found.append(self._links.connection(group))
-        return tuple(found)
+            role = await self._links.call(group, _read_role)
+            found += [self._links.connection(group), role.primary]
+            replicas |= {(group, *one) for one in role.replicas}
+        return tuple(found), replicas
 
     async def remove_ended(self) -> None:
         """Take jobs out of Redis that have ended.
@@ -175,6 +191,16 @@ class Reconciler:
 async def _read_data_id(keys: LaneKeys, call: Call) -> bytes | None:
     found: bytes | None = await call("HGET", keys.dataset, "id")
     return found
+
+
+async def _read_role(call: Call) -> ServerRole:
+    """Return the server's role; nothing is known of it where a user or a proxy has no such command."""
+    try:
+        return read_role(await call("ROLE"))
+    except ResponseError as error:
+        if is_error(error, *NOT_THE_PRIMARY):
+            raise
+        return ServerRole()
 
 
 async def _scan(key: str, cursor: bytes, call: Call) -> tuple[bytes, list[bytes]]:

@@ -1,0 +1,38 @@
+"""The role of a Redis server, by its reply to ROLE. Pure.
+
+Two of its changes tell that jobs may be lost although the connection and the id of the data stay:
+
+    the server follows another   its data was replaced, as that of a primary that was apart from its replicas
+    a replica is new             it may have been a primary until now, and what only that had is gone
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRole:
+    """Place of a server among those that replicate each other.
+
+    Attributes:
+        primary: host and port of the server that it follows, and whether it has its data; empty of a primary.
+        replicas: host and port of each replica that has its data.
+    """
+
+    primary: tuple[object, ...] = ()
+    replicas: frozenset[tuple[bytes, bytes]] = frozenset()
+
+
+def read_role(reply: Any) -> ServerRole:  # noqa: ANN401  a reply has any type
+    """Return the role that a server's reply tells.
+
+    Example:
+        >>> read_role([b"master", 7, [[b"10.0.0.2", b"6379", b"7"]]])
+        ServerRole(primary=(), replicas=frozenset({(b'10.0.0.2', b'6379')}))
+        >>> read_role([b"slave", b"10.0.0.1", 6379, b"connected", 7]).primary
+        (b'10.0.0.1', 6379, True)
+    """
+    if reply[0] == b"slave":
+        _, host, port, state, _ = reply
+        return ServerRole((host, port, state == b"connected"))
+    return ServerRole(replicas=frozenset((host, port) for host, port, _ in reply[2]))
