@@ -92,7 +92,7 @@ async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
         return CommandResult(
             texts.revived_all_text(args.lane, counts, tools.language),
             {"lane": args.lane, **asdict(counts)},
-            done=counts.revived + counts.staged > 0 and not counts.suppressed,
+            done=counts.revived + counts.staged > 0 and not counts.suppressed + counts.needs_ledger,
         )
     async with _ledger(tools) as ledger:
         what, lane = await revive_sendable(tools.redis, args.id, ring=ring, ledger=ledger)

@@ -4,7 +4,8 @@
     discard   dead or waiting -> gone, counted as discarded; under a number it is kept aside (`ops.jobs.undo`)
     cancel    waiting -> gone, counted as cancelled; running -> stopped, then the same
 
-With a ledger, revive and cancel change its rows too (`ledger_jobs`).
+With a ledger, revive and cancel change its rows too (`ledger_jobs`). Without it a job that has a row stays dead:
+live in Redis and dead in Postgres, Redis could lose it for good, and its attempts would meet former marks.
 
 Errors: if the connection to Redis breaks after the change and before the reply, repeat the command; its result
 shows the state. A running handler stops at its worker's next renewal; a mail that was already being sent then
@@ -28,7 +29,7 @@ from producers.keys import LaneKeys
 if TYPE_CHECKING:
     from reports.connection_postgres import Connection
 
-ReviveOutcome = Literal["revived", "staged", "vanished", "erased", "suppressed", "not dead"]
+ReviveOutcome = Literal["revived", "staged", "vanished", "erased", "suppressed", "needs_ledger", "not dead"]
 RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _AT_ONCE = 8
@@ -44,6 +45,7 @@ class ReviveCounts:
     Attributes:
         erased: stay dead because their content was erased.
         suppressed: stay dead because their recipients are on the suppression list.
+        needs_ledger: stay dead because their rows in the ledger could not be changed.
         staged: had no payload, and are handed over again from the ledger.
     """
 
@@ -51,22 +53,24 @@ class ReviveCounts:
     vanished: int
     erased: int
     suppressed: int = 0
+    needs_ledger: int = 0
     staged: int = 0
 
 
 async def revive_job(
-    redis: Redis, job_id: str, *, ledger: "Connection | None" = None
+    redis: Redis, job_id: str, *, ledger: "Connection | None" = None, needs_ledger: bool = False
 ) -> tuple[ReviveOutcome, str]:
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Args:
         ledger: where a dead job is found that Redis has lost.
+        needs_ledger: True to leave a job of the ledger dead if that is not given.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer.
     """
     for group in await groups_of(redis, job_id):
-        ((what, lane),) = await _revive(redis, group, [job_id], ledger)
+        ((what, lane),) = await _revive(redis, group, [job_id], ledger, needs_ledger=needs_ledger)
         if lane:
             return what, lane
     if ledger is None:
@@ -79,7 +83,7 @@ async def revive_job(
 async def revive_sendable(
     redis: Redis, job_id: str, *, ring: KeyRing | None = None, ledger: "Connection | None" = None
 ) -> tuple[ReviveOutcome, str]:
-    """Revive a dead job, unless it is a mail to a suppressed recipient.
+    """Revive a dead job, unless it is a mail to a suppressed recipient, or of a ledger that is not given.
 
     Args:
         ring: opens sealed mails, to see whether their recipients are suppressed.
@@ -93,7 +97,7 @@ async def revive_sendable(
             for keys in group:
                 if await redis.zscore(keys.dead, job_id) is not None:
                     return "suppressed", keys.lane
-    return await revive_job(redis, job_id, ledger=ledger)
+    return await revive_job(redis, job_id, ledger=ledger, needs_ledger=True)
 
 
 async def revive_all(
@@ -105,7 +109,8 @@ async def revive_all(
 
     Args:
         ring: as for :func:`revive_sendable`.
-        ledger: has jobs of which Redis lost the payload; jobs that Redis does not list are not looked for.
+        ledger: has jobs of which Redis lost the payload; jobs that Redis does not list are not looked for. Without
+            it, jobs of the ledger stay dead.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer; the batches before are revived.
@@ -115,7 +120,7 @@ async def revive_all(
     while job_ids := await _dead_until(redis, keys, until_ms, start=stay):
         for what in await revive_some(redis, keys, job_ids, ring=ring, ledger=ledger):
             counts[what] += 1
-        stay = counts["erased"] + counts["suppressed"]
+        stay = counts["erased"] + counts["suppressed"] + counts["needs_ledger"]
     del counts["not dead"]
     return ReviveCounts(**counts)
 
@@ -135,7 +140,7 @@ async def revive_some(
     """
     unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
     sendable = [job_id for job_id in job_ids if job_id not in unsendable]
-    told = await _revive(redis, [keys], sendable, ledger) if sendable else []
+    told = await _revive(redis, [keys], sendable, ledger, needs_ledger=True) if sendable else []
     outcomes = dict(zip(sendable, (what for what, _ in told), strict=True))
     return [outcomes.get(job_id, "suppressed") for job_id in job_ids]
 
@@ -221,10 +226,15 @@ async def cancel_unknown(ledger: "Connection", redis: Redis, job_id: str) -> tup
 
 
 async def _revive(
-    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], ledger: "Connection | None"
+    redis: Redis,
+    group: Sequence[LaneKeys],
+    job_ids: Sequence[str | bytes],
+    ledger: "Connection | None",
+    *,
+    needs_ledger: bool,
 ) -> list[tuple[ReviveOutcome, str]]:
     if ledger is None:
-        return await _revive_in_redis(redis, group, job_ids)
+        return await _revive_in_redis(redis, group, job_ids, stay="stay" if needs_ledger else "")
     texts = [one if isinstance(one, str) else one.decode(errors="replace") for one in job_ids]
     from ops.jobs.ledger_jobs import (  # noqa: PLC0415  loads the driver of Postgres
         forget_effects,
@@ -243,11 +253,11 @@ async def _revive(
 
 
 async def _revive_in_redis(
-    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes]
+    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], *, stay: str = ""
 ) -> list[tuple[ReviveOutcome, str]]:
     keys = script_keys(group, ["counters", "adopted"], ["dead", "queue", "wake"])
     lanes = [one.lane for one in group]
-    reply = await run_script(redis, "revive", keys, [group[0].tag, len(lanes), *lanes, *job_ids])
+    reply = await run_script(redis, "revive", keys, [group[0].tag, stay, len(lanes), *lanes, *job_ids])
     return [(what.decode(), lane.decode()) for what, lane in zip(reply[::2], reply[1::2], strict=True)]
 
 

@@ -65,17 +65,18 @@ def parked_table(found: Sequence[ParkedJob], language: Language = "en") -> str:
 def revived_all_text(lane: str, counts: ReviveCounts, language: Language = "en") -> str:
     """Return how many jobs were revived, and how many were not and why."""
     words = WORDS[language]
-    vanished, staged, erased, suppressed = (
+    vanished, staged, erased, suppressed, needs_ledger = (
         words[name].format(count=count, lane=lane) if count else ""
         for name, count in (
             ("vanished", counts.vanished),
             ("staged", counts.staged),
             ("erased", counts.erased),
             ("suppressed", counts.suppressed),
+            ("needs_ledger", counts.needs_ledger),
         )
     )
     back = words["back"].format(count=counts.revived, lane=lane, vanished=vanished, staged=staged, erased=erased)
-    return back + suppressed
+    return back + suppressed + needs_ledger
 
 
 def _head(job: JobState, language: Language) -> str:

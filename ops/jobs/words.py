@@ -17,6 +17,8 @@ REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
         "Send it again, and remove this one: ./run ops discard",
         "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. See why: ./run ops "
         "mail suppressed ADDRESS; allow it: ./run ops mail unsuppress ADDRESS; then revive the job",
+        "needs_ledger": "{id} stays dead: it has a row in the ledger, which would say that it is dead still. Set "
+        "MOMENTUS_POSTGRES_DSN to the database with the ledger, as the workers have it, and repeat the command.",
         "not dead": "{id} is not dead; nothing was done.",
     },
     "es": {
@@ -28,6 +30,8 @@ REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
         "suppressed": "{id} sigue muerto: su destinatario está suprimido, así que no se enviaría. Vea por qué: "
         "./run ops mail suppressed ADDRESS; permítalo: ./run ops mail unsuppress ADDRESS; después reviva el "
         "trabajo",
+        "needs_ledger": "{id} sigue muerto: tiene una fila en el libro, que seguiría diciendo que está muerto. "
+        "Ponga MOMENTUS_POSTGRES_DSN a la base de datos con el libro, como los workers, y repita la orden.",
         "not dead": "{id} no está muerto; no se ha hecho nada.",
     },
 }
@@ -220,6 +224,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "suppressed": "\n{count} stay dead: their recipients are suppressed, so they would not be sent. See why: "
         "./run ops mail suppressed\nIf a server was at fault, allow them again: ./run ops mail unsuppress "
         "--domain DOMAIN --since 2h; then ./run ops revive --all {lane}",
+        "needs_ledger": "\n{count} stay dead: they have rows in the ledger. Set MOMENTUS_POSTGRES_DSN to the "
+        "database with the ledger, as the workers have it, and repeat the command.",
         "discarded": "discarded",
         "cancelled": "cancelled",
         "refused": "Refused, nothing was changed. {reason}",
@@ -248,6 +254,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "suppressed": "\n{count} siguen muertos: sus destinatarios están suprimidos, así que no se enviarían. Vea "
         "por qué: ./run ops mail suppressed\nSi la culpa fue de un servidor, permítalos de nuevo: ./run ops mail "
         "unsuppress --domain DOMAIN --since 2h; después ./run ops revive --all {lane}",
+        "needs_ledger": "\n{count} siguen muertos: tienen filas en el libro. Ponga MOMENTUS_POSTGRES_DSN a la "
+        "base de datos con el libro, como la tienen los workers, y repita la orden.",
         "discarded": "descartado",
         "cancelled": "cancelado",
         "refused": "Rechazado, no se ha cambiado nada. {reason}",

@@ -38,7 +38,7 @@ function ledger.write(tag, id, day, last)
 end
 
 -- The day in the envelope of a job, near its end; nil if the job is not of the ledger.
-local function day_in_envelope(id)
+function ledger.day(id)
   local tail = redis.pcall('GETRANGE', 'arq:job:' .. id, -128, -1)
   return type(tail) == 'string' and string.match(tail, '"l":(%d+)[%w,":]*}$') or nil
 end
@@ -55,7 +55,7 @@ end
 
 -- Note that a dead job left for good. Its payload must still be there.
 function ledger.note_dead(tag, id, last)
-  local day = day_in_envelope(id)
+  local day = ledger.day(id)
   if day then
     ledger.write(tag, id, day, last)
   end
@@ -63,7 +63,7 @@ end
 
 -- A dead job is live again: its next end replaces the former.
 function ledger.revive(tag, id)
-  local day = day_in_envelope(id)
+  local day = ledger.day(id)
   if day then
     local live, ended = names(tag)
     redis.call('HDEL', ended, id)

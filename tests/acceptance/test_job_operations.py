@@ -697,7 +697,7 @@ async def test_the_command_brings_back_lists_and_takes_out(
     assert (await facts(valkey_url, "revive", first))[0] == 1
     assert await facts(valkey_url, "revive", "--all", LANE) == (
         0,
-        {"lane": LANE, "revived": 1, "vanished": 0, "erased": 0, "suppressed": 0, "staged": 0},
+        {"lane": LANE, "revived": 1, "vanished": 0, "erased": 0, "suppressed": 0, "needs_ledger": 0, "staged": 0},
     )
     assert (await facts(valkey_url, "revive", "--all", LANE))[0] == 1
     assert (await facts(valkey_url, "cancel", first))[0] == 0

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from ledger.recording_lock import exclude_recorders
 from ops.jobs.operations import revive_job
+from producers import Producer
 from tests.acceptance.test_ledger_ends import POLICY, raising
 from tests.acceptance.test_ledger_relay import Ledger, done, serving, working
 from tests.command_line import run_ops
@@ -140,6 +141,26 @@ async def test_a_revived_job_counts_its_attempts_anew_and_its_effects_too(desk: 
     assert await desk.uncertain() == before == unknown
     await desk.ledger.recorder.record_all()
     assert (await desk.ledger.ends())[job_id][0] == "done"
+
+
+@pytest.mark.parametrize("which", ["one", "all"])
+async def test_a_command_without_the_ledger_leaves_its_jobs_dead_and_says_what_to_set(
+    desk: Desk, producer: Producer, which: str
+) -> None:
+    (job_id,) = await desk.die("a")
+    other = await producer.send(Note(text="not of the ledger"))
+    async with working(desk.url, raising(GiveUp("no such mailbox"))):
+        await eventually(lambda: desk._are_dead(2))
+    words = ["revive", *([job_id] if which == "one" else ["--all", LANE])]
+    code, out, _ = await run_ops(*words, REDIS_URL=desk.url)
+    assert (code, "MOMENTUS_POSTGRES_DSN" in out) == (1, True)
+    code, out, _ = await run_ops(*words, "--json", REDIS_URL=desk.url)
+    assert (code, json.loads(out).get("what", "needs_ledger")) == (1, "needs_ledger")
+    dead = await desk.ledger.redis.zrange(DEAD, 0, -1)
+    assert sorted(dead) == sorted([job_id.encode(), *([other.id.encode()] if which == "one" else [])])
+    assert not await desk.ledger.redis.hlen(LIVE)
+    assert (await desk.ops(*words))[0] == 0
+    assert (await desk.run_to_the_end())[job_id] == ("done", "a")
 
 
 async def test_without_a_database_a_job_that_died_of_a_refusal_is_revived_without_doubt(desk: Desk) -> None:

@@ -9,22 +9,23 @@
 --            arq:queue:{group}:<lane>      ZSET  job id -> due time (ms)
 --            momentus:{group}:wake:<lane>  LIST  at most one token
 -- ARGV[1]  hash tag, braces included
--- ARGV[2]  how many lanes
--- ARGV[3…] the lanes, then the ids
+-- ARGV[2]  "stay" if jobs of the ledger stay dead, because the caller cannot change their rows
+-- ARGV[3]  how many lanes
+-- ARGV[4…] the lanes, then the ids
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>, momentus:{group}:limited,
 -- and what unique.lua and ledger.lua name, which stand before this.
 --
--- Returns  two per id: "revived", "vanished" (its payload is gone) or "erased" (its content was erased: it stays dead)
---          and the lane; or "not dead" and ""
+-- Returns  two per id: "revived", "vanished" (its payload is gone), "erased" (its content was erased: it stays dead) or
+--          "needs_ledger" (it stays dead, see ARGV[2]), and the lane; or "not dead" and ""
 --
--- Invariant: every id that was dead, and has content, is no longer dead. Dead minus one is queue plus one, or `vanished` plus one,
+-- Invariant: every id that was dead, has content and may leave is no longer dead. Dead minus one is queue plus one, or `vanished` plus one,
 -- so that accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue stays true. `revived` counts for
 -- operators only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
 -- count it again.
 
 local counters, adopted = KEYS[1], KEYS[2]
-local tag, lanes = ARGV[1], tonumber(ARGV[2])
+local tag, stays, lanes = ARGV[1], ARGV[2] == 'stay', tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -68,10 +69,12 @@ end
 local function revive(id)
   for n = 1, lanes do
     local first = 3 * n
+    local lane = ARGV[3 + n]
     if redis.call('ZSCORE', KEYS[first], id) and is_erased(id) then
-      return 'erased', ARGV[2 + n]
+      return 'erased', lane
+    elseif stays and redis.call('ZSCORE', KEYS[first], id) and require_ledger().day(id) then
+      return 'needs_ledger', lane
     elseif redis.call('ZREM', KEYS[first], id) == 1 then
-      local lane = ARGV[2 + n]
       return bring_back(id, lane, KEYS[first + 1], KEYS[first + 2]), lane
     end
   end
@@ -80,7 +83,7 @@ end
 
 require_ledger().is_used(tag)
 local reply = {}
-for at = 3 + lanes, #ARGV do
+for at = 4 + lanes, #ARGV do
   reply[#reply + 1], reply[#reply + 2] = revive(ARGV[at])
 end
 return reply
