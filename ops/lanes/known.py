@@ -5,13 +5,11 @@ worker serves is seen too.
 """
 
 import argparse
-from typing import Any
 
 from redis.asyncio import Redis
 
 from jobs.errors import JobError
 from jobs.lanes import LANES, OWN, own_lane
-from ops.shared_reads import read_together
 from producers.keys import LaneKeys, group_of
 
 _ACCEPTED = b"accepted:"
@@ -29,8 +27,10 @@ async def known_lanes(redis: Redis) -> tuple[str, ...]:
 async def own_lanes(redis: Redis) -> list[str]:
     """Return the lanes of own kinds. Raises RedisError, OSError."""
     keys = LaneKeys(OWN)
-    call: Any = redis.execute_command
-    names, workers = await read_together(call("HKEYS", keys.counters), call("ZCARD", keys.workers))
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hkeys(keys.counters)
+        pipe.zcard(keys.workers)
+        names, workers = await pipe.execute()
     found = {name.removeprefix(_ACCEPTED).decode() for name in names if name.startswith(_ACCEPTED)}
     return sorted(found | ({OWN} if workers else set()))
 

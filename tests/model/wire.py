@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import hiredis
 import orjson
@@ -65,6 +65,11 @@ class Wire:
     async def execute_command(self, *command: Any) -> Any:
         """As redis-py does it."""
         return await self.call(*command)
+
+    def pipeline(self, *, transaction: bool) -> "Pipeline":
+        """As redis-py does it."""
+        assert not transaction, "the product asks for none"
+        return Pipeline(self)
 
     def register_script(self, source: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         """As redis-py does it."""
@@ -144,6 +149,27 @@ def read_keyspace(picture: list[Any]) -> Keyspace:
 
 def _list(content: list[bytes]) -> list[Any]:
     return [_event(one) if one.startswith(b"{") else one for one in content]
+
+
+class Pipeline:
+    """Commands that are asked one after the other at the end."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._commands: list[tuple[Any, ...]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._commands.clear()
+
+    def __getattr__(self, command: str) -> Callable[..., None]:
+        return lambda *words: self._commands.append((command.upper(), *words))
+
+    async def execute(self) -> list[Any]:
+        """The replies in order."""
+        return [await self._wire.call(*one) for one in self._commands]
 
 
 def _zset(content: list[bytes]) -> dict[str, int]:
