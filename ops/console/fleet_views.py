@@ -10,7 +10,8 @@ from ops.console.exchange import PageResponse
 from ops.console.render import render_page
 from ops.console.visit import ConsoleVisit
 from ops.depth.read import read_depth
-from ops.limits.texts import rate_text, state_text
+from ops.limits.known import RateUse, read_limits, read_rate_uses
+from ops.limits.texts import rate_text, state_text, use_text
 from ops.reports.stored import read_stored_reports
 from ops.schedules.known import list_schedules, read_now
 from ops.schedules.texts import RUNS, schedule_text
@@ -27,6 +28,7 @@ class LimitRow:
     """A limit as its template has it.
 
     Attributes:
+        uses: of each rate, how much is used and how many may begin, or when the next.
         lanes: the lanes whose jobs need it, or one of others in its place.
         now: its present state in words.
     """
@@ -34,6 +36,7 @@ class LimitRow:
     group: str
     state: LimitState
     rates: tuple[str, ...]
+    uses: tuple[str, ...]
     lanes: tuple[str, ...]
     now: str
 
@@ -63,25 +66,33 @@ async def show_limits(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) 
 
 
 async def _read_rows(visit: ConsoleVisit, tools: Tools, group: str) -> list[LimitRow]:
-    limits = Limits(tools.redis, LaneKeys(group).tag)
-    states, bindings = await limits.all(), await limits.bindings()
+    keys = LaneKeys(group)
+    states, bindings = await read_limits(tools.redis, keys), await Limits(tools.redis, keys.tag).bindings()
+    uses = await read_rate_uses(tools.redis, keys, states)
     needed = {lane: one.keys for lane, one in bindings.items()}
     return [
-        _row(visit, group, one, tuple(lane for lane, keys in needed.items() if one.key in keys)) for one in states
+        _row(visit, group, one, uses[one.key], tuple(lane for lane, some in needed.items() if one.key in some))
+        for one in states
     ]
 
 
 async def _find_row(visit: ConsoleVisit, tools: Tools, group: str, key: str) -> LimitRow:
     """Read the state of one limit, also of a member of a family. Raises LimitError."""
-    return _row(visit, group, await Limits(tools.redis, LaneKeys(group).tag).state(key), ())
+    keys = LaneKeys(group)
+    state = await Limits(tools.redis, keys.tag).state(key)
+    uses = await read_rate_uses(tools.redis, keys, [state])
+    return _row(visit, group, state, uses[key], ())
 
 
-def _row(visit: ConsoleVisit, group: str, state: LimitState, lanes: tuple[str, ...]) -> LimitRow:
+def _row(
+    visit: ConsoleVisit, group: str, state: LimitState, uses: tuple[RateUse, ...], lanes: tuple[str, ...]
+) -> LimitRow:
     rates = state.limit.rates if state.limit else ()
     return LimitRow(
         group=group,
         state=state,
         rates=tuple(rate_text(one, visit.language) for one in rates),
+        uses=tuple(use_text(one, visit.language) for one in uses),
         lanes=lanes,
         now=state_text(state, visit.language),
     )

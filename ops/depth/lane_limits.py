@@ -104,7 +104,7 @@ async def _read_limits(
         states=tuple(states),
         held_back=held_back,
         named=tuple(named),
-        budgets=await _read_budgets(redis, keys, [*states, *named], now_ms, urgent=binding.urgent),
+        budgets=await read_budgets(redis, keys, [*states, *named], now_ms, urgent=binding.urgent),
     )
 
 
@@ -118,7 +118,7 @@ async def _named_keys(redis: Redis, keys: LaneKeys) -> list[str]:
     return sorted({name.decode() for name in named if name})
 
 
-async def _read_budgets(
+async def read_budgets(
     redis: Redis, keys: LaneKeys, states: Sequence[LimitState], now_ms: int, *, urgent: bool
 ) -> dict[str, LimitBudget]:
     """Return the budgets of limits, from what is stored of their rates."""

@@ -17,6 +17,7 @@ from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
 from ops.language import Language
+from ops.limits.known import read_limits
 from ops.limits.texts import HEADS, RESULTS, rate_text, state_text
 from ops.table import printable, table
 from producers.keys import LaneKeys
@@ -36,9 +37,8 @@ def _limits(redis: Redis, group: str) -> Limits:
 
 
 async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    limits = _limits(tools.redis, args.group)
-    states = await limits.all()
-    bindings = await limits.bindings()
+    states = await read_limits(tools.redis, LaneKeys(args.group))
+    bindings = await _limits(tools.redis, args.group).bindings()
     words, rows = RESULTS[tools.language], [_row(one, tools.language) for one in states]
     lines = [table(HEADS[tools.language], rows, left={0, 1, 6}) if states else words["none"]]
     lines += [

@@ -4,6 +4,7 @@ from ops.depth.lane_limits import LaneLimits
 from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.language import Language
+from ops.limits.known import RateUse
 from producers.limits.limit import Rate, Window
 from producers.limits.limits import LimitState
 
@@ -42,6 +43,8 @@ RESULTS: dict[Language, dict[str, str]] = {
         "or": " or ",
         "no_key": "none",
         "rate": "{rate}, {at_once} at once",
+        "use": "{rate}: {used} used, {room} may begin",
+        "next": "{rate}: {used} used, the next may begin in {time}",
         "all": "all",
         "set": "{key} is set: {state}. It lasts until a worker that defines the same key starts.",
         "removed": "{key} has no bounds any more.",
@@ -58,6 +61,8 @@ RESULTS: dict[Language, dict[str, str]] = {
         "or": " o ",
         "no_key": "ninguno",
         "rate": "{rate}, {at_once} a la vez",
+        "use": "{rate}: {used} usados, pueden empezar {room}",
+        "next": "{rate}: {used} usados, el próximo puede empezar en {time}",
         "all": "todos",
         "set": "{key} queda definido: {state}. Dura hasta que arranque un worker que defina la misma clave.",
         "removed": "{key} ya no tiene límites.",
@@ -78,11 +83,27 @@ def rate_text(rate: Rate | Window, language: Language = "en") -> str:
     >>> rate_text(Rate.within(30, timedelta(minutes=1)))
     '30/1m, 3 at once'
     """
-    words, seconds = RESULTS[language], rate.per.total_seconds()
-    units = ((86_400, "d"), (3600, "h"), (60, "m"))
-    size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
+    words = RESULTS[language]
     at_once = words["all"] if isinstance(rate, Window) else rate.burst
-    return words["rate"].format(rate=f"{rate.most}/{seconds / size:g}{unit}", at_once=at_once)
+    return words["rate"].format(rate=_most_text(rate), at_once=at_once)
+
+
+def _most_text(rate: Rate | Window) -> str:
+    seconds, units = rate.per.total_seconds(), ((86_400, "d"), (3600, "h"), (60, "m"))
+    size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
+    return f"{rate.most}/{seconds / size:g}{unit}"
+
+
+def use_text(use: RateUse, language: Language = "en") -> str:
+    """Return the use of a rate: how much is used, and how many may begin, or when the next.
+
+    >>> from datetime import timedelta
+    >>> minute = timedelta(minutes=1)
+    >>> use_text(RateUse(rate=Window(9, minute), used=9, room=0, free_in=timedelta(seconds=40)))
+    '9/1m: 9 used, the next may begin in 40 s'
+    """
+    words, time = RESULTS[language]["use" if use.room else "next"], duration_text(use.free_in.total_seconds())
+    return words.format(rate=_most_text(use.rate), used=use.used, room=use.room, time=time)
 
 
 def state_text(state: LimitState, language: Language = "en") -> str:

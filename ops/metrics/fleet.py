@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 
 from jobs.lanes import GROUPS
 from ops.depth.read import Depth, read_depth
+from ops.limits.known import read_limits
 from producers.keys import LaneKeys
-from producers.limits.limits import Limits, LimitState
+from producers.limits.limits import LimitState
 from producers.rights import missing_right
 
 Part = TypeVar("Part")
@@ -62,7 +63,7 @@ async def _permitted(reading: Awaitable[Part], absent: Part) -> Part:
 async def _read_limits(redis: Redis) -> list[LimitState]:
     found: list[LimitState] = []
     for group in GROUPS:
-        found += await Limits(redis, LaneKeys(group).tag).all()
+        found += await read_limits(redis, LaneKeys(group))
     return found
 
 

@@ -1,6 +1,7 @@
 """Limits and stored reports on the console: shown as they are, and changed by the functions of `./run ops`."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,37 @@ async def test_each_limit_is_shown_with_its_rates_room_and_hold(console: Inside,
     assert "the customers ask for a pause" in words
     spanish = (await console.get("/limits", accept_language="es")).words()
     assert "500/1d, todos a la vez" in spanish
+
+
+async def test_of_each_rate_its_use_is_shown_and_when_the_next_job_may_begin(
+    console: Inside, redis: Redis, limits: Limits
+) -> None:
+    minute, day = timedelta(minutes=1), timedelta(days=1)
+    await limits.define(Limit("account:main", (Rate(30, minute, 3), Window(500, day)), reserve=0.2))
+    words = (await console.get("/limits")).words()
+    assert "32/1m: 0 used, 2 may begin 500/1d: 0 used, 400 may begin" in words, "a fifth is for urgent lanes"
+    seconds, _ = await redis.time()
+    half_hours = f"0@[1800000,{seconds // 1800},450]"
+    await redis.hset(
+        NOTES.buckets, mapping={"account:main#1": str(seconds * 1000 + 6000), "account:main#2": half_hours}
+    )
+    words = (await console.get("/limits")).words()
+    assert re.search(
+        r"32/1m: 3 used, the next may begin in [1-4] s 500/1d: 450 used, the next may begin in 1 d", words
+    )
+    spanish = (await console.get("/limits", accept_language="es")).words()
+    assert re.search(r"32/1m: 3 usados, el próximo puede empezar en [1-4] s", spanish)
+    looked_up = (await console.get(address("/limits", key="account:main", group="mail"))).words()
+    assert looked_up.count("500/1d: 450 used") == 2
+
+
+async def test_a_hold_of_a_limit_that_nobody_defined_is_shown(console: Inside, limits: Limits) -> None:
+    await limits.hold("shop:7", None, "the shop asks for a pause")
+    words = (await console.get("/limits")).words()
+    assert "shop:7 mail" in words
+    assert "the shop asks for a pause" in words
+    await limits.release("shop:7")
+    assert "shop:7" not in (await console.get("/limits")).words()
 
 
 async def test_a_member_of_a_family_is_looked_up(console: Inside, limits: Limits) -> None:

@@ -17,6 +17,7 @@ from ops.depth.table import depth_table
 from ops.jobs.explain import explain_job
 from ops.jobs.texts import explained_text
 from ops.limits.commands import LIMIT
+from ops.limits.known import read_rate_uses
 from ops.limits.texts import lane_limit_texts, limit_text
 from producers import Producer
 from producers.keys import LaneKeys
@@ -210,3 +211,41 @@ async def test_a_limit_tells_why_it_gives_nothing(redis: Redis, limits: Limits) 
     assert limit_text(await limits.state("account:a"), "es") == "límite account:a: pueden empezar 3 ahora"
     await limits.hold("account:a", None, "they asked")
     assert limit_text(await limits.state("account:a")) == "limit account:a: held until it is released: they asked"
+
+
+async def test_a_hold_of_an_undefined_limit_is_listed_until_it_is_released(redis: Redis, limits: Limits) -> None:
+    await limits.define(Limit("shop:*", concurrency=2))
+    await limits.hold("account:gone", None, "the provider asks for a pause")
+    await limits.hold("shop:7", None, "the shop asks for a pause")
+    listed = await answer(redis, "list")
+    assert [one["key"] for one in listed.facts["limits"]] == ["account:gone", "shop:*", "shop:7"]
+    assert [one["defined"] for one in listed.facts["limits"]] == [False, True, True]
+    assert "held until it is released: the provider asks for a pause" in listed.text
+    await limits.release("account:gone")
+    await limits.release("shop:7")
+    assert [one["key"] for one in (await answer(redis, "list")).facts["limits"]] == ["shop:*"]
+
+
+@pytest.mark.parametrize("used_ms", [0, 2500, 6000])
+async def test_the_use_of_each_rate_is_computed_as_claims_compute_it(
+    redis: Redis, limits: Limits, used_ms: int
+) -> None:
+    minute, day = timedelta(minutes=1), timedelta(days=1)
+    await limits.define(
+        Limit("shop:bucket", (Rate(30, minute, 5),), reserve=0.3),
+        Limit("shop:window", (Window(9, day),), reserve=0.3),
+    )
+    seconds, _ = await redis.time()
+    window = f"0@[1800000,{seconds // 1800 - 3},2,{seconds // 1800},{1 + used_ms // 1000}]"
+    stored = {"shop:bucket#1": str(seconds * 1000 + used_ms), "shop:window#1": window}
+    await redis.hset(KEYS.buckets, mapping=stored)
+    for pace in (1.0, 0.5):
+        await limits.slow("shop:bucket", pace)
+        await limits.slow("shop:window", pace)
+        for state in await limits.all():
+            (use,) = (await read_rate_uses(redis, KEYS, [state]))[state.key]
+            assert use.room == pytest.approx(state.room, abs=1 if state.key == "shop:bucket" else 0), (
+                "time goes on"
+            )
+            assert state.free_in is not None
+            assert abs(use.free_in - state.free_in) < timedelta(seconds=1), (state.key, pace)
