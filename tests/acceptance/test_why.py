@@ -116,7 +116,7 @@ async def held(place: Place) -> str:
 async def delayed(place: Place) -> str:
     await place.work()
     await place.is_alive()
-    return (await place.producer.send(Note("x"), delay=HOUR)).id
+    return (await place.producer.send(Note("x"), delay=HOUR + timedelta(minutes=1))).id
 
 
 async def _after(place: Place, text: str) -> str:
