@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 
+from metrics.health import Health
 from metrics.listener import PATH, serve_page
 from metrics.place import ListenPlace, bind, name_of
 from metrics.process import LoopLag
@@ -74,7 +75,8 @@ async def _serve(tools: Tools, place: ListenPlace) -> None:
     lag, slow = LoopLag(), SlowCounts(tools)
     page = FleetPage(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound, lag=lag, slow=slow)
     where = f"unix:{place.path}" if place.path else f"http://{name_of(listening)}{PATH}"
-    async with lag.measure(), slow.keep_counting(), serve_page(page.respond, listening, place):
+    health = Health(find_waiting=page.find_waiting)
+    async with lag.measure(), slow.keep_counting(), serve_page(page.respond, listening, place, health):
         sys.stderr.write(f"{WORDS[tools.language]['serves'].format(where=where)}\n")
         await asyncio.Event().wait()
 

@@ -1,6 +1,7 @@
 """The page of the fleet's metrics, read from Redis at each scrape; it says so if Redis does not answer."""
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,14 @@ class FleetPage:
     def write(self, readings: Readings, accept: str) -> tuple[str, bytes]:
         """Return the content type and the page of these readings."""
         return write_page(readings, PARTS if self._slow is None else OF_EXPORTER, accept)
+
+    async def find_waiting(self) -> Sequence[str]:
+        """Return why the page has no metrics of the fleet now: Redis does not answer."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            return [f"Redis does not answer: {type(error).__name__}"]
+        return ()
 
     async def respond(self, accept: str) -> tuple[str, bytes]:
         """Read all metrics and return the content type and the page."""

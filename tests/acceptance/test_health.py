@@ -162,13 +162,14 @@ async def test_a_worker_is_unready_with_the_reason_while_redis_is_frozen_and_liv
 
 @pytest.mark.parametrize(
     ("words", "place"),
-    [("reader", "METRICS__READER"), ("ops console", "CONSOLE__PORT")],
+    [("reader", "METRICS__READER"), ("ops console", "CONSOLE__PORT"), ("ops metrics --listen", "")],
 )
-async def test_reader_and_console_are_unready_with_the_reason_while_redis_is_frozen_and_live_on(
+async def test_reader_console_and_metrics_are_unready_with_the_reason_while_redis_is_frozen_and_live_on(
     own_valkey: Valkeys, words: str, place: str
 ) -> None:
     valkey, port = await own_valkey(), free_port()
-    async with started(words, {"REDIS_URL": valkey.url, "READER__PORT": "0", place: str(port)}):
+    setting, words = ({place: str(port)}, words) if place else ({}, f"{words} {port}")
+    async with started(words, {"REDIS_URL": valkey.url, "READER__PORT": "0", **setting}):
         await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
         valkey.pause()
         await eventually(answers(port, "/readyz", 503, "Redis does not answer"), timeout=30)
