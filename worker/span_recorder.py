@@ -4,9 +4,9 @@ It is loaded with the first provider, so that a worker that does not trace loads
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeGuard
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeGuard
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
@@ -16,7 +16,7 @@ from producers.tracing import LONGEST_STATE, SCHEMA
 
 if TYPE_CHECKING:
     from producers.envelope import Envelope
-    from worker.engine.lane import Claim
+    from worker.engine.lane import Claim, Completion
 
 Attributes = Mapping[str, str | int | float]
 _MEMBER: Final = re.compile(r"[a-z][a-z0-9_*/-]{0,240}(?:@[a-z][a-z0-9_*/-]{0,13})?=[!-+\--<>-~]{1,256}")
@@ -29,6 +29,20 @@ _PROCESS: Final[Attributes] = {
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",
 }
+
+
+_SETTLE: Final[Attributes] = {
+    "messaging.system": "momentus",
+    "messaging.operation.name": "settle",
+    "messaging.operation.type": "settle",
+}
+
+
+class AttemptTrace(NamedTuple):
+    """Span of an attempt, and the span that sent its job if there is one."""
+
+    attempt: trace.SpanContext
+    sent: trace.SpanContext | None
 
 
 class RecordedSpan:
@@ -101,6 +115,39 @@ class SpanRecorder:
             kind=trace.SpanKind.CONSUMER,
             attributes=attributes,
             links=[trace.Link(trace.get_current_span(parent).get_span_context())] if parent else (),
+        )
+        return RecordedSpan(span)
+
+    def attempt_trace(self, envelope: "Envelope | None") -> AttemptTrace:
+        """See :func:`worker.tracing.attempt_trace`."""
+        sent = None if envelope is None else read_context(envelope.traceparent, envelope.tracestate)
+        attempt = trace.get_current_span().get_span_context()
+        return AttemptTrace(attempt, trace.get_current_span(sent).get_span_context() if sent else None)
+
+    def settle_span(self, completions: "Sequence[Completion]") -> RecordedSpan:
+        """Return the span of a call that records these outcomes, with a link to each job's sender.
+
+        That of a single outcome is a child of its attempt; one of several belongs to none of their traces.
+        """
+        traces = [one.trace for one in completions if one.trace is not None]
+        lanes = {one.claim.lane for one in completions}
+        attributes: dict[str, str | int | float] = {**_SETTLE}
+        if len(lanes) == 1:
+            attributes["messaging.destination.name"] = completions[0].claim.lane
+        parent = Context()
+        if len(completions) == 1:
+            attributes["messaging.message.id"] = completions[0].claim.id
+            parent = (
+                trace.set_span_in_context(trace.NonRecordingSpan(traces[0].attempt), parent) if traces else parent
+            )
+        else:
+            attributes["messaging.batch.message_count"] = len(completions)
+        span = self._tracer.start_span(
+            f"settle {attributes.get('messaging.destination.name', '')}".strip(),
+            context=parent,
+            kind=trace.SpanKind.CLIENT,
+            attributes=attributes,
+            links=[trace.Link(one.sent or one.attempt) for one in traces],
         )
         return RecordedSpan(span)
 

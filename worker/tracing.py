@@ -4,6 +4,7 @@ Spans go to the tracer provider of this process, made by `opentelemetry-instrume
 :mod:`worker.tracing_sdk`. Without one, nothing of OpenTelemetry is imported, and a span costs one comparison.
 
     send (of a producer) ──> process, one for each attempt ──> smtp open, smtp envelope, smtp mark, smtp dot
+                                                           ──> settle, of the call that records its outcome
     report due (of the prober, from the first mark on) ──> send ──> process ──> report compute, report publish
 
 The context in a job's envelope is the parent of each of its attempts, and a link of it too. What has not the form
@@ -15,7 +16,7 @@ them.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from producers.envelope import Envelope
-    from worker.engine.lane import Claim
-    from worker.span_recorder import SpanRecorder
+    from worker.engine.lane import Claim, Completion, Lane
+    from worker.span_recorder import AttemptTrace, SpanRecorder
 
 Mode = Literal["auto", "on", "off"]
 Attributes = Mapping[str, str | int | float]
@@ -108,6 +109,18 @@ def report_span(step: str, report: str) -> AbstractContextManager[Stage]:
 def attempt_span(claim: "Claim", envelope: "Envelope | None") -> AbstractContextManager[Stage]:
     """Return the span of an attempt, whose parent is the context in the job's envelope."""
     return _UNTRACED if _recorder is None else _recorder.attempt_span(claim, envelope)
+
+
+def attempt_trace(envelope: "Envelope | None") -> "AttemptTrace | None":
+    """Return what the span of an outcome's record needs to know of the attempt whose span is current."""
+    return None if _recorder is None else _recorder.attempt_trace(envelope)
+
+
+def settle_span(endings: "Sequence[tuple[Lane, Sequence[Completion]]]") -> AbstractContextManager[Stage]:
+    """Return the span of one call that records outcomes; without any, none is made."""
+    if _recorder is None or not endings:
+        return _UNTRACED
+    return _recorder.settle_span([one for _, ended in endings for one in ended])
 
 
 def conclude_attempt_span(stage: Stage, outcome: str, error_type: str, *, stopped: str = "") -> None:

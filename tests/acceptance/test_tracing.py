@@ -1,10 +1,12 @@
 """One trace from a send to the mail server's reply, and from a change in the database to the published set."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
@@ -25,7 +27,7 @@ from tests.delivering import delivering
 from tests.ledgers import ledger_of
 from tests.notes import LANE, Note, running
 from tests.spans import Spans, attributes, id_of, is_child, recorded_spans, trace_of
-from tests.support import eventually
+from tests.support import OwnValkey, eventually
 from worker.engine import GiveUp, LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.ledger.service import run_ledger
@@ -102,6 +104,72 @@ async def test_one_trace_leads_from_the_send_to_the_mail_servers_reply(
     }
     assert attempt.instrumentation_scope is not None
     assert attempt.instrumentation_scope.schema_url == "https://opentelemetry.io/schemas/1.44.0"
+
+
+async def test_the_record_of_an_outcome_is_a_span_inside_its_attempt_with_redis_by_name(
+    valkey_url: str, producer: Producer, redis: Redis, spans: Spans
+) -> None:
+    async with taking(valkey_url, take):
+        receipt = await producer.send(Note("one"))
+        await eventually(counts(redis, LANE, "done"))
+    settled, sent = spans.only("settle"), spans.only("send")
+    assert is_child(settled, spans.only("process"))
+    assert [link.context.span_id for link in settled.links] == [id_of(sent)]
+    assert (settled.name, settled.kind) == (f"settle {LANE}", SpanKind.CLIENT)
+    server = urlsplit(valkey_url)
+    assert attributes(settled) == {
+        "messaging.system": "momentus",
+        "messaging.operation.name": "settle",
+        "messaging.operation.type": "settle",
+        "messaging.destination.name": LANE,
+        "messaging.message.id": receipt.id,
+        "server.address": server.hostname,
+        "server.port": server.port,
+    }
+
+
+async def test_outcomes_that_are_recorded_in_one_call_share_a_span_that_links_to_each_sender(
+    valkey_url: str, producer: Producer, redis: Redis, spans: Spans
+) -> None:
+    together = asyncio.Barrier(4)
+
+    async def meet(_: dict[str, Any], text: str) -> None:
+        del text
+        await together.wait()
+
+    async with taking(valkey_url, meet):
+        await producer.send_many([Note(str(number)) for number in range(4)])
+        await eventually(counts(redis, LANE, "done", 4))
+    settled = spans.named("settle")
+    several = [span for span in settled if "messaging.batch.message_count" in attributes(span)]
+    assert several
+    assert sum(int(str(attributes(one).get("messaging.batch.message_count", 1))) for one in settled) == 4
+    for span in several:
+        assert span.parent is None
+        assert {link.context.span_id for link in span.links} == {id_of(spans.only("send"))}
+        assert len(span.links) == attributes(span)["messaging.batch.message_count"]
+
+
+async def test_a_call_that_records_nothing_because_redis_is_away_is_a_failed_span(
+    own_valkey: Callable[..., Awaitable[OwnValkey]], spans: Spans
+) -> None:
+    valkey, ends = await own_valkey(), asyncio.Event()
+
+    async def wait(_: dict[str, Any], text: str) -> None:
+        del text
+        await ends.wait()
+
+    async with Producer.connect(valkey.url, budget=5) as producer, taking(valkey.url, wait):
+        await producer.send(Note("one"))
+        async with Redis.from_url(valkey.url) as redis:
+            await eventually(lambda: redis.zcard(LaneKeys(LANE).leases))
+        await valkey.stop()
+        ends.set()
+        await eventually(lambda: spans.named("settle"))
+        failed = spans.named("settle")[0]
+        assert failed.status.status_code == StatusCode.ERROR
+        assert attributes(failed)["error.type"]
+        await valkey.start()
 
 
 async def test_no_span_says_an_address_a_subject_or_what_a_server_said(
@@ -287,7 +355,10 @@ async def test_a_job_that_is_never_run_says_so(valkey_url: str, redis: Redis, sp
         await queue(redis, "unreadable", tp=PARENT, et="now")
         await eventually(counts(redis, LANE, "dead"))
         await eventually(counts(redis, LANE, "expired"))
-    told = {attributes(one)["messaging.momentus.outcome"]: attributes(one).get("error.type") for one in spans.all}
+    told = {
+        attributes(one)["messaging.momentus.outcome"]: attributes(one).get("error.type")
+        for one in spans.named("process")
+    }
     assert told == {"expired": None, "dead": "_OTHER"}
 
 

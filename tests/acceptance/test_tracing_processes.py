@@ -78,8 +78,9 @@ async def test_a_worker_that_traces_sends_what_is_left_before_it_ends(
         process.terminate()
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    (span,) = _objects(out)
+    span, settled = _objects(out)
     assert (span["name"], span["parent_id"]) == ("process jobs", "0x" + PARENT[36:52])
+    assert (settled["name"], settled["parent_id"]) == ("settle jobs", span["context"]["span_id"])
     assert span["resource"]["attributes"]["service.name"] == "momentus-worker"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import orjson
 from arq.worker import Function
@@ -34,7 +34,10 @@ from worker.engine.outcome import (
 from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
 from worker.events import EventName, bind_fields, emit, event
-from worker.tracing import attempt_span, conclude_attempt_span, current_trace_id
+from worker.tracing import attempt_span, attempt_trace, conclude_attempt_span, current_trace_id
+
+if TYPE_CHECKING:
+    from worker.span_recorder import AttemptTrace
 
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
@@ -210,6 +213,7 @@ class Attempt:
         kind: of its job; "" until its envelope is read.
         error: the class of the error that it ended with; "" for none.
         cause: the class of what a handler's decision was raised from, or of the error itself.
+        trace: its span and that of its sender, if this worker traces.
     """
 
     lane: Lane
@@ -228,6 +232,7 @@ class Attempt:
     kind: str = ""
     error: str = ""
     cause: str = ""
+    trace: "AttemptTrace | None" = None
 
     @property
     def runs(self) -> bool:
@@ -279,6 +284,7 @@ async def run_traced_attempt(attempt: Attempt, handlers: Handlers) -> AttemptRes
     """Run a claimed job as :func:`run_attempt` does, in a span."""
     admitted = admit_claim(attempt.claim, handlers.functions)  # twice: so the other way costs nothing
     with attempt_span(attempt.claim, admitted.envelope) as stage:
+        attempt.trace = attempt_trace(admitted.envelope)
         bind_fields(trace_id=current_trace_id())
         ended = await run_attempt(attempt, handlers)
         conclude_attempt_span(stage, ended.outcome.kind, attempt.cause, stopped=attempt.stopped or "")

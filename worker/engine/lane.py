@@ -4,8 +4,12 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from producers.keys import LaneKeys
+
+if TYPE_CHECKING:
+    from worker.span_recorder import AttemptTrace
 
 _WELL_FILLED = 4
 """A lane is well filled if less than the fourth part of its slots is free."""
@@ -65,6 +69,8 @@ class Completion:
     reason: str = field(repr=False)
     sent_before: bool = False
     """True if it was sent and no reply came: Redis may have recorded it."""
+    trace: "AttemptTrace | None" = field(default=None, repr=False)
+    """The spans of its attempt and of its sender, if this worker traces."""
 
 
 def returned_unrun(claim: Claim) -> Completion:

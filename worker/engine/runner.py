@@ -158,7 +158,7 @@ class Runner:
         result = ended.result if outcome is ended.outcome else b""
         reason = plain_text(outcome.reason) if outcome.reason else ""
         attempt.lane.ended.append(
-            Completion(attempt.claim, outcome.kind, outcome.delay, result, ended.life, reason)
+            Completion(attempt.claim, outcome.kind, outcome.delay, result, ended.life, reason, trace=attempt.trace)
         )
 
     def _give_up(self, attempt: Attempt) -> None:

@@ -19,6 +19,7 @@ from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from producers.rights import missing_right
 from producers.send_options import milliseconds
+from worker import tracing
 from worker.engine.dataset import DataSet
 from worker.engine.effect_marks import EffectMarks
 from worker.engine.lane import Claim, Completion, Lane
@@ -131,7 +132,7 @@ class JobStore:
         calls += [(self._return_strays, *self._strays_call(lane)) for lane in strays]
         calls += [(self._claim, *self._claim_call(lane, count, number)) for lane, count in wanted]
         try:
-            replies = await self._send(calls)
+            replies = await self._send_traced(calls, endings)
         except (RedisError, TimeoutError, OSError):
             self._strays.add(number, [lane for lane, _ in wanted])
             raise
@@ -185,6 +186,18 @@ class JobStore:
         found = [str(one, "ascii") if isinstance(one, bytes) else str(one) for one in replies]
         wrong = (wrong_key(key, expected, one) for (key, expected), one in zip(types.items(), found, strict=True))
         return [text for text in wrong if text]
+
+    async def _send_traced(
+        self, calls: list[ScriptCall], endings: list[tuple[Lane, list[Completion]]]
+    ) -> list[Any]:
+        """Send all scripts, in a span if this worker traces and outcomes are among them."""
+        if not endings or not tracing.is_on():
+            return await self._send(calls)
+        with tracing.settle_span(endings) as stage:
+            if server := (await self._in_time(self._link.wire())).server:
+                stage.set_attribute("server.address", server[0])
+                stage.set_attribute("server.port", server[1])
+            return await self._send(calls)
 
     async def _send(self, calls: list[ScriptCall]) -> list[Any]:
         """Send all scripts in one round trip, and the ones that Redis did not know once more."""
