@@ -49,8 +49,8 @@ _PAGE = 2000
 _EPOCH = date(1970, 1, 1)
 _EVERY_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
-Replicas = frozenset[tuple[object, ...]]
-"""Replicas of the groups' servers: group, host, port."""
+Replicas = frozenset[tuple[str, str]]
+"""Replicas of the groups' servers: group and place."""
 _STAGED_LATE = timedelta(days=9)
 """Time before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
 
@@ -103,7 +103,7 @@ class Reconciler:
             found.append(await self._links.call(group, partial(_read_data_id, keys)))
             role = await self._links.call(group, _read_role)
             found += [self._links.connection(group), role.primary]
-            replicas |= {(group, *one) for one in role.replicas}
+            replicas |= {(group, one) for one in role.replicas}
         return tuple(found), replicas
 
     async def remove_ended(self) -> None:

@@ -15,12 +15,12 @@ class ServerRole:
     """Place of a server among those that replicate each other.
 
     Attributes:
-        primary: host and port of the server that it follows, and whether it has its data; empty of a primary.
-        replicas: host and port of each replica that has its data.
+        primary: the server that it follows, and "with its data" once it has that; empty of a primary.
+        replicas: those that have its data.
     """
 
-    primary: tuple[object, ...] = ()
-    replicas: frozenset[tuple[bytes, bytes]] = frozenset()
+    primary: str = ""
+    replicas: frozenset[str] = frozenset()
 
 
 def read_role(reply: Any) -> ServerRole:  # noqa: ANN401  a reply has any type
@@ -28,11 +28,11 @@ def read_role(reply: Any) -> ServerRole:  # noqa: ANN401  a reply has any type
 
     Example:
         >>> read_role([b"master", 7, [[b"10.0.0.2", b"6379", b"7"]]])
-        ServerRole(primary=(), replicas=frozenset({(b'10.0.0.2', b'6379')}))
+        ServerRole(primary='', replicas=frozenset({'10.0.0.2 6379'}))
         >>> read_role([b"slave", b"10.0.0.1", 6379, b"connected", 7]).primary
-        (b'10.0.0.1', 6379, True)
+        '10.0.0.1 6379 with its data'
     """
     if reply[0] == b"slave":
         _, host, port, state, _ = reply
-        return ServerRole((host, port, state == b"connected"))
-    return ServerRole(replicas=frozenset((host, port) for host, port, _ in reply[2]))
+        return ServerRole(f"{host.decode()} {port}{' with its data' if state == b'connected' else ''}")
+    return ServerRole(replicas=frozenset(f"{host.decode()} {port.decode()}" for host, port, _ in reply[2]))
