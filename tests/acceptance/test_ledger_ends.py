@@ -38,7 +38,7 @@ def staged(name: str, **fields: Any) -> StagedJob:
 
 
 async def push(redis: Redis, *jobs: StagedJob) -> list[tuple[str, str, str]]:
-    return [(one.job.id, one.why, one.holder) for one in await push_jobs(redis.execute_command, jobs)]
+    return [(one.job.id, one.why, one.holder) for one in (await push_jobs(redis.execute_command, jobs)).refusals]
 
 
 async def ends(redis: Redis) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from producers.link.script import Script, read_script
 from tests.ledger_model.fuse import Way
 from tests.ledger_model.lab import Lab
 from tests.ledger_model.machine import LedgerMachine, Step
+from worker.engine import attempt
 from worker.ledger import push, reconcile, recorder, relay, tables_postgres
 from worker.ledger.push import SCRIPTS
 
@@ -123,6 +124,10 @@ def _read_rows_before_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "remove_pending", remove)
 
 
+def _hear_of_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt, "day_of_reply", lambda _: None)
+
+
 BROKEN = {
     "a push queues what Redis knows": _break_script("push", "is_live[n] or has_ended[n] or ", ""),
     "a push forgets to note a live job": _break_script("push", "call('HSET', live, unpack(rows))", ""),
@@ -151,6 +156,8 @@ BROKEN = {
         "remove_effects", "SELECT id, attempt, token FROM", "SELECT id, attempt, effects.token FROM"
     ),
     "a later end replaces any other": _break_statement("write_ends", "ends.state = 'dead' AND", ""),
+    "a relay copies no mark": _skip(relay, "copy_effects"),
+    "a mark hears of no row": _hear_of_no_row,
 }
 
 
@@ -163,7 +170,9 @@ async def _skipped(*_: object) -> None:
 _ONE = Step(
     "stage", {"number": 0, "jobs": [("mail.normal", None, 0, 0)], "by": "many", "old": False, "commit": True}
 )
-_RELAYED = [_ONE, Step("relay", {"number": 0, "fuse": None})]
+_RELAY = Step("relay", {"number": 0, "fuse": None})
+_RELAYED = [_ONE, _RELAY]
+_UNHEARD = Step("stage_unheard", {"number": 0, "job": ("mail.normal", None, 0, 0)})
 _SAVED, _BACK = Step("redis_is_saved", {}), Step("redis_goes_back", {})
 _RECORDED = Step("record", {"number": 0, "fuse": None})
 _LAPSED = Step("time_passes", {"milliseconds": 10_001})
@@ -187,6 +196,11 @@ def _rested(place: tuple[str, int], *, dies: bool, meanwhile: Sequence[str]) -> 
     return Step("while_one_rests", {"number": 0, "rests": place, "dies": dies, "meanwhile": meanwhile})
 
 
+_EMPTIED = [
+    *(Step("redis_is_emptied", {}), Step("search", {"number": 0, "periodic": False, "fuse": None}), _RELAY),
+    *(_claimed(1), _begun(1)),
+]
+"""Redis loses all, and what it has lost runs again."""
 _ENDED = [*_RELAYED, _claimed(0), _finished(0, "done")]
 _REFUSED: tuple[int, Way] = (2, "fault")
 """Postgres does not answer before the first statement for a mark."""
@@ -224,6 +238,8 @@ SCENES = {
         *(*_RELAYED, _SAVED, _claimed(0), _finished(0, "done"), _RECORDED, _BACK),
         *(_CANCELLED, _RECORDED),
     ],
+    "a relay copies no mark": [_UNHEARD, _claimed(0), _begun(0), _RELAY, *_EMPTIED],
+    "a mark hears of no row": [_UNHEARD, _claimed(0), _RELAY, _begun(0), *_EMPTIED],
 }
 
 

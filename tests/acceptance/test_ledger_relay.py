@@ -20,6 +20,7 @@ from jobs import Job, Policy, Run, handles
 from ledger.recording_lock import may_record
 from ledger.schema import AHEAD
 from ops.jobs.operations import cancel_job, discard_job
+from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from tests.ledgers import ledger_of
 from tests.notes import LANE, Note, running
@@ -545,6 +546,105 @@ async def test_a_mail_whose_effect_had_begun_comes_back_as_uncertain(valkey_url:
     assert seen == {"begun": (3, 2), "plain": (1, 0)}
     assert int(await ledger.redis.hget(KEYS.counters, f"uncertain:{LANE}")) == 1
     assert plain != begun
+
+
+async def _stage_unheard(ledger: Ledger) -> str:
+    """Redis has a job whose reply the producer did not hear, so that there is a row, which no relay has seen."""
+    job_id = await ledger.stage("a")
+    await ledger.relay.move_batch()
+    await ledger.redis.hdel(KEYS.ledger, job_id)
+    envelope = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1_795_900_000_000)
+    await ledger.redis.set(f"arq:job:{job_id}", envelope)
+    await ledger.connection.execute(
+        "INSERT INTO momentus_ledger.pending (id, day) SELECT id, day FROM momentus_ledger.jobs"
+    )
+    return job_id
+
+
+@dataclass(slots=True)
+class PausedAttempts:
+    """A handler whose first attempt waits before and behind its mark; what each was told."""
+
+    seen: list[tuple[int, int]] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    may_begin: asyncio.Event = field(default_factory=asyncio.Event)
+    may_end: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Exception | None = None
+
+    async def take(self, context: dict[str, Any], text: str) -> None:
+        del text
+        self.seen.append((context["job_try"], context["unknown_effect"]))
+        await self.may_begin.wait()
+        assert await context["begin_effect"]("primary")
+        self.begun.set()
+        await self.may_end.wait()
+        if self.error and len(self.seen) == 1:
+            raise self.error
+
+
+async def _marks(ledger: Ledger) -> list[tuple[int, str]]:
+    found = await ledger.connection.fetch("SELECT attempt, note FROM momentus_ledger.effects ORDER BY attempt")
+    return [tuple(row) for row in found]
+
+
+@pytest.mark.parametrize("first", ["mark", "row"])
+async def test_a_job_that_ran_before_its_row_was_seen_does_not_run_again_in_silence(
+    valkey_url: str, ledger: Ledger, first: str
+) -> None:
+    await _stage_unheard(ledger)
+    it = PausedAttempts()
+    async with working(valkey_url, it.take, ledger_marks=LedgerMarks(ledger.tables)):
+        await eventually(lambda: it.seen)
+        if first == "mark":
+            it.may_begin.set()
+            await it.begun.wait()
+        await ledger.relay.move_batch()
+        it.may_begin.set()
+        await it.begun.wait()
+        assert await _marks(ledger) == [(1, "primary")]
+        await ledger.redis.flushall()
+        it.may_end.set()
+        assert await ledger.reconciler.return_lost() == 1
+        await ledger.relay.move_batch()
+        await eventually(lambda: len(it.seen) == 2)
+    assert it.seen == [(1, 0), (2, 1)]
+
+
+async def test_a_job_whose_row_came_while_it_ran_takes_its_mark_back_when_it_was_refused(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    await _stage_unheard(ledger)
+    it = PausedAttempts(error=TryLater("450 no", after=timedelta(0)))
+    async with working(valkey_url, it.take, ledger_marks=LedgerMarks(ledger.tables)):
+        await eventually(lambda: it.seen)
+        await ledger.relay.move_batch()
+        it.may_begin.set()
+        it.may_end.set()
+        await eventually(lambda: ledger.redis.hlen(KEYS.ended))
+    assert it.seen == [(1, 0), (2, 0)]
+    assert await _marks(ledger) == [(2, "primary")]
+
+
+async def test_a_worker_without_a_ledger_begins_no_effect_of_a_job_whose_row_came_while_it_ran(
+    valkey_url: str, ledger: Ledger
+) -> None:
+    await _stage_unheard(ledger)
+    it, refusals = PausedAttempts(), list[LedgerRefusal]()
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        try:
+            await it.take(context, text)
+        except LedgerRefusal as refusal:
+            refusals.append(refusal)
+            raise
+
+    async with working(valkey_url, take):
+        await eventually(lambda: it.seen)
+        await ledger.relay.move_batch()
+        it.may_begin.set()
+        await eventually(lambda: refusals)
+    assert not it.begun.is_set()
+    assert "MOMENTUS_POSTGRES_DSN" in str(refusals[0])
 
 
 async def _today(ledger: Ledger) -> int:

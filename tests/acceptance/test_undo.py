@@ -222,7 +222,7 @@ async def test_what_is_over_or_of_the_ledger_stays_removed(redis: Redis, produce
     await redis.delete(f"{undo_key('{mail}', NUMBER)}:job:{expired}")
     content = {"v": 1, "f": "note.take", "t": None, "a": [], "k": {"text": "a"}, "et": 0, "l": 20786}
     staged = StagedJob("{mail}staged", 20786, LANE, json.dumps(content, separators=(",", ":")).encode(), due_ms=1)
-    assert await push_jobs(redis.execute_command, [staged]) == []
+    assert (await push_jobs(redis.execute_command, [staged])).refusals == []
     await discard_job(redis, staged.id, number=NUMBER)
     assert not await redis.exists(f"{undo_key('{mail}', NUMBER)}:job:{staged.id}")
     assert await restore_jobs(redis, NUMBER) == {"vanished": 1, "ledger": 1}

@@ -422,7 +422,7 @@ async def a_job_of_the_ledger_is_pushed_and_ends(it: System) -> None:
     content = {"v": 1, "f": Note.kind, "t": None, "a": [], "k": {"text": "a"}, "et": 0, "l": 20786}
     job = StagedJob("{mail}staged", 20786, MAIL.lane, orjson.dumps(content), due_ms=4_102_444_800_000)
     assert await wake_relay(group_of(MAIL.lane)).run(it.redis.execute_command)
-    assert await push_jobs(it.redis.execute_command, [job]) == []
+    assert (await push_jobs(it.redis.execute_command, [job])).refusals == []
     assert await it.redis.hget(MAIL.ledger, job.id) == b"20786"
     await cancel_job(it.redis, job.id)
 

@@ -6,7 +6,8 @@ conserved   committed = ended + live. A live job is pending, or Redis has it, or
 over        a job that has ended is not claimed again, and its end stays, unless Redis went back or an operator
             revived it; an end is one that somebody gave
 seen        no effect begins while an earlier one of the same job may have happened unseen: an outcome said so,
-            or the claim, or the ledger
+            or the claim, or the ledger. Of a job that Redis took before its row was staged, this holds from when
+            a relay has handed the row over; Redis may go back to before that
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,8 @@ class BegunEffect:
     """An effect that may have happened.
 
     Attributes:
-        is_marked: the ledger has its mark; not of a job that Redis took before its row was staged.
+        is_marked: the ledger has its mark; of a job that Redis took before its row was staged, once a relay has
+            handed the row over.
         losses: how often Redis had lost data by then.
         is_doubted: a worker was about to say that it is uncertain; it is seen if the ledger says so.
     """
@@ -133,7 +135,9 @@ class Oracle:
         forgiven = not is_marked and self.losses
         assert forgiven or state in ("", "dead"), f"the effect of {job_id} begins, which has ended: {state}"
         unseen = [one for one in job.effects if not (self._is_seen(job_id, one, stores) or self._is_forgiven(one))]
-        assert not unseen, f"the effect of {job_id} begins once more in silence: {unseen} may have happened"
+        assert forgiven or not unseen, (
+            f"the effect of {job_id} begins once more in silence: {unseen} may have happened"
+        )
         job.effects.append(BegunEffect(attempt, is_marked, self.losses))
         return job.effects[-1]
 
@@ -206,6 +210,7 @@ class Oracle:
 
     def require(self, stores: Stores) -> None:
         """All of it."""
+        self._note_marks(stores)
         jobs = {*stores.jobs}
         assert jobs == self.kept, f"rows without a commit, or commits without a row: {jobs ^ self.kept}"
         assert stores.pending <= jobs, f"pending without a job: {stores.pending - jobs}"
@@ -218,6 +223,12 @@ class Oracle:
         assert stores.stale <= self.may_be_stale, f"live although ended: {stores.stale - self.may_be_stale}"
         nowhere = stores.live - stores.queued
         assert not nowhere, f"live in Redis, and in no queue: {nowhere}"
+
+    def _note_marks(self, stores: Stores) -> None:
+        """Note that the ledger has the marks of effects since the last loss whose jobs are handed over."""
+        for job_id in stores.live - stores.pending:
+            for one in self.asked[job_id].effects:
+                one.is_marked |= one.losses == self.losses
 
     def _require_ends(self, stores: Stores) -> None:
         for job_id, (state, reply) in stores.ends.items():

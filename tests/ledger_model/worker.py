@@ -36,14 +36,12 @@ class HeldJob:
     """A job that a worker runs.
 
     Attributes:
-        day: of its row; None: Redis took it before its row was staged.
         state: of its effect: not begun; begun; refused since the lease was lost, the job has ended, an earlier
             attempt may have had it, or a store did not answer.
     """
 
     claim: Claim
     effect: Effect
-    day: int | None
     state: State = "claimed"
     begun: BegunEffect | None = None
 
@@ -101,13 +99,11 @@ class ModelWorker:
         return await self.store.run_cycle([], [(_lane(lane), count)])
 
     def _hold(self, claim: Claim) -> HeldJob:
-        day = read_envelope(claim.payload).ledger_day
         effect = Effect(self._mark, claim, LaneKeys(claim.lane).effects)
-        if day is not None:
-            effect.mark_in_ledger(day, self.marks)
-        return HeldJob(claim, effect, day)
+        effect.mark_in_ledger(read_envelope(claim.payload).ledger_day, self.marks)
+        return HeldJob(claim, effect)
 
-    async def _mark(self, claim: Claim, effects: str, note: str) -> bool:
+    async def _mark(self, claim: Claim, effects: str, note: str) -> int:
         await pass_place("redis")
         made = await self.store.marks.make_mark(claim, effects, note)
         await pass_place("redis")

@@ -19,7 +19,7 @@ from jobs import Policy
 from jobs.decisions import HandlerDecision, TryLater
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
-from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerMarking, LedgerRefusal
+from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerMarking, LedgerRefusal, day_of_reply
 from worker.engine.lane import Claim, Lane
 from worker.engine.outcome import (
     DONE,
@@ -98,29 +98,36 @@ class Effect:
     """The mark before an effect that cannot be undone; handlers call it as ``ctx["begin_effect"]``.
 
     Args:
-        mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
+        mark: stores the mark of a claim durably, under a key and with a note; see ``EffectMarks.make_mark``.
     """
 
-    __slots__ = ("_claim", "_key", "_ledger", "_mark", "_may_be_marked", "begun", "refusal")
+    __slots__ = ("_claim", "_day", "_key", "_mark", "_marks", "_may_be_marked", "begun", "refusal")
     # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
     # whenever 700 more are alive, and then costs a quarter of an attempt.
 
-    def __init__(self, mark: Callable[[Claim, str, str], Awaitable[bool]], claim: Claim, key: str) -> None:
+    def __init__(self, mark: Callable[[Claim, str, str], Awaitable[int]], claim: Claim, key: str) -> None:
         self._mark, self._claim, self._key = mark, claim, key
-        self._ledger: tuple[int, LedgerMarking | None] | None = None
+        self._day: int | None = None
+        self._marks: LedgerMarking | None = None
         self._may_be_marked = False
         self.begun = False
         self.refusal: LedgerRefusal | None = None
         """Raised because the ledger took no mark: the job has ended, as only it knows, or it cannot be asked."""
 
-    def mark_in_ledger(self, day: int, marks: LedgerMarking | None) -> None:
-        """Let the mark be stored in the ledger too, since the job is one of it.
+    def mark_in_ledger(self, day: int | None, marks: LedgerMarking | None) -> None:
+        """Let the mark be stored in the ledger too, if the job is one of it.
 
         Args:
-            day: of its row.
-            marks: those of this worker's ledger; None if it has none, so that no effect of the job may begin here.
+            day: of its row; None if its envelope has none, so that Redis says whether it has one by now.
+            marks: those of this worker's ledger; None if it has none, so that no effect of a job with a row may
+                begin here.
         """
-        self._ledger = (day, marks)
+        self._day, self._marks = day, marks
+
+    @property
+    def is_of_ledger(self) -> bool:
+        """True if the job is known to have a row."""
+        return self._day is not None
 
     async def begin(self, note: str = "") -> bool:
         """Store the mark. After False or an exception the effect must not happen.
@@ -131,27 +138,30 @@ class Effect:
         Args:
             note: text about the effect for the history, used if its outcome stays unknown.
         """
-        if self._ledger is None:
-            made = await self._mark(self._claim, self._key, note)
-        else:
-            made = await self._begin_in_both(*self._ledger, note)
+        made = await (self._begin_in_redis(note) if self._day is None else self._begin_in_both(self._day, note))
         self.begun = self.begun or made
         return made
 
-    async def _begin_in_both(self, day: int, marks: LedgerMarking | None, note: str) -> bool:
+    async def _begin_in_redis(self, note: str) -> bool:
+        """Store the mark in Redis; in the ledger as well if its row was handed over while the job ran."""
+        made = await self._mark(self._claim, self._key, note)
+        self._day = day_of_reply(made)
+        if self._day is not None:
+            await self._begin_in_ledger(self._day, note)
+        return bool(made)
+
+    async def _begin_in_both(self, day: int, note: str) -> bool:
         """Store both marks, and wait for both though one fails: what is still being stored cannot be removed."""
         marking = self._mark(self._claim, self._key, note)
-        made, stored = await asyncio.gather(
-            marking, self._begin_in_ledger(day, marks, note), return_exceptions=True
-        )
+        made, stored = await asyncio.gather(marking, self._begin_in_ledger(day, note), return_exceptions=True)
         for one in (stored, made):
             if isinstance(one, BaseException):
                 raise one
         return bool(made)
 
-    async def _begin_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
+    async def _begin_in_ledger(self, day: int, note: str) -> None:
         try:
-            await self._store_in_ledger(day, marks, note)
+            await self._store_in_ledger(day, note)
         except EarlierEffect:
             self.begun, self._may_be_marked = True, False
             raise
@@ -159,30 +169,26 @@ class Effect:
             self.refusal = refusal
             raise
 
-    async def _store_in_ledger(self, day: int, marks: LedgerMarking | None, note: str) -> None:
-        if marks is None:
+    async def _store_in_ledger(self, day: int, note: str) -> None:
+        if self._marks is None:
             raise LedgerRefusal(
                 "MOMENTUS_POSTGRES_DSN: is not set, and a job of the ledger needs it; set it for this worker"
             )
         self._may_be_marked = True
         claim = self._claim
-        await marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
+        await self._marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
 
     async def release(self) -> None:
         """Remove the mark from the ledger, which keeps the doubt if that fails: the effect did not happen."""
-        if self._ledger is None or not self._may_be_marked:
-            return
-        day, marks = self._ledger
-        if marks is not None:
+        if self._day is not None and self._marks is not None and self._may_be_marked:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # the outcome is known by now
-                await marks.release(day, self._claim.id, self._claim.attempt, token=self._claim.token)
+                await self._marks.release(self._day, self._claim.id, self._claim.attempt, token=self._claim.token)
 
     async def count(self) -> None:
         """Note in the ledger that the effect is counted as uncertain, lest a later attempt count it once more."""
-        day, marks = self._ledger or (0, None)
-        if marks is not None:
+        if self._day is not None and self._marks is not None:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # as above
-                await marks.count(day, self._claim.id, self._claim.attempt)
+                await self._marks.count(self._day, self._claim.id, self._claim.attempt)
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
@@ -319,8 +325,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         attempt.limit = handlers.limit_of(function)
         attempt.begin_time()
     attempt.began = True
-    if envelope.ledger_day is not None:
-        attempt.effect.mark_in_ledger(envelope.ledger_day, handlers.ledger_marks)
+    attempt.effect.mark_in_ledger(envelope.ledger_day, handlers.ledger_marks)
     try:
         if handlers.before:
             await handlers.before(context)

@@ -28,6 +28,17 @@ _ROUNDS = 8
 
 Mark = tuple[str, str, str]
 """The mark of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
+_IN_LEDGER = 2
+"""Replies from this on tell that the job has a row: they are this and its day."""
+
+
+def day_of_reply(reply: int) -> int | None:
+    """Return the day of the row of a marked job, since 1970; None if Redis knows of none.
+
+    >>> day_of_reply(1), day_of_reply(20788)
+    (None, 20786)
+    """
+    return reply - _IN_LEDGER if reply >= _IN_LEDGER else None
 
 
 class LedgerRefusal(ConnectionError):
@@ -87,10 +98,10 @@ class EffectMarks:
         self._link = link
         self._replicas = replicas
         self.script = Script(read_script(Path(__file__).parent / "scripts", "begin_effect"))
-        self._batchers: dict[str, CallBatcher[Mark, bool]] = {}
+        self._batchers: dict[str, CallBatcher[Mark, int]] = {}
 
-    def make_mark(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
-        """Store the mark of an attempt. The awaited value is False if the lease was lost.
+    def make_mark(self, claim: Claim, effects: str, note: str = "") -> Awaitable[int]:
+        """Store the mark of an attempt. The awaited value is 0 if the lease was lost; see :func:`day_of_reply`.
 
         Marks that are requested while a call is under way leave together in the next call.
 
@@ -109,7 +120,7 @@ class EffectMarks:
         """Close the link."""
         await self._link.close()
 
-    async def _make(self, effects: str, marks: Sequence[Mark]) -> list[bool]:
+    async def _make(self, effects: str, marks: Sequence[Mark]) -> list[int]:
         keys, arguments = mark_arguments(effects, marks)
         try:
             replies = await self.script.run(
@@ -118,7 +129,7 @@ class EffectMarks:
         except asyncio.CancelledError:  # the timeout is over: later calls must not wait behind a stalled server
             self._link.drop()
             raise
-        return [reply == 1 for reply in replies]
+        return list(replies)
 
     async def _confirmed(self, *command: Argument) -> Any:  # noqa: ANN401  the type depends on the command
         wait = ("WAIT", self._replicas, round(_REPLICA_SECONDS * 1000))

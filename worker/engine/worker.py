@@ -69,7 +69,7 @@ _ARQ_ARGUMENTS = frozenset(
 
 
 _Tools = tuple[
-    Callable[[Claim, str, str], Awaitable[bool]], Callable[[Claim, str, bytes], Awaitable[object]], tuple[str, str]
+    Callable[[Claim, str, str], Awaitable[int]], Callable[[Claim, str, bytes], Awaitable[object]], tuple[str, str]
 ]
 
 

@@ -51,8 +51,25 @@ class PushRefusal:
     holder: str
 
 
-async def push_jobs(call: Call, jobs: Sequence[StagedJob]) -> list[PushRefusal]:
-    """Queue jobs of one lane, except those that Redis knows, and return those whose key is in use.
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """Jobs of a push that were not queued, with the reason.
+
+    Attributes:
+        marked: those that Redis had, with the mark of an effect that it knew of, as in ``StagedJob.mark``.
+    """
+
+    refusals: list[PushRefusal] = field(default_factory=list)
+    marked: list[tuple[StagedJob, str]] = field(default_factory=list)
+
+    def add(self, other: "PushResult") -> None:
+        """Add the result of another call."""
+        self.refusals.extend(other.refusals)
+        self.marked.extend(other.marked)
+
+
+async def push_jobs(call: Call, jobs: Sequence[StagedJob]) -> PushResult:
+    """Queue jobs of one lane, except those that Redis knows and those whose key is in use.
 
     Args:
         call: sends one command; :meth:`producers.link.Link.call`.
@@ -68,9 +85,11 @@ async def push_jobs(call: Call, jobs: Sequence[StagedJob]) -> list[PushRefusal]:
         arguments += [one.id, one.payload, one.due_ms, one.key, one.fingerprint, one.window_ms, one.limit]
         arguments += [one.day, one.mark]
     reply = await _PUSH.run(call, names, arguments)
-    told = zip(*[iter(reply)] * 3, strict=True)
-    return [
-        PushRefusal(jobs[index], cast("Literal['duplicate', 'conflict']", what.decode()), holder.decode())
-        for index, what, holder in told
-        if what != b"known"
-    ]
+    result = PushResult()
+    for index, what, told in zip(*[iter(reply)] * 3, strict=True):
+        if what != b"known":
+            why = cast("Literal['duplicate', 'conflict']", what.decode())
+            result.refusals.append(PushRefusal(jobs[index], why, told.decode()))
+        elif told:
+            result.marked.append((jobs[index], told.decode("utf-8", "replace")))
+    return result

@@ -3,7 +3,8 @@
     lock     some pending rows that no other relay has
     read     their jobs, with an end or a mark if they were handed over before
     push     one call for the jobs of each lane; Redis leaves those alone that it knows
-    remove   them from the pending; write an end of each that will never be queued
+    remove   them from the pending; write an end of each that will never be queued, and the mark of each that runs,
+             since Redis took it before its row was seen (level ``fallback``)
     commit
 
 What can go wrong: the worker dies after the push, and another relay pushes the same jobs again, which Redis
@@ -31,11 +32,13 @@ from worker.events import emit, event
 from worker.ledger.links import GroupLinks
 from worker.ledger.outage import FAULTS, Outage
 from worker.ledger.pending_scan import PendingScan
-from worker.ledger.push import PushRefusal, StagedJob, push_jobs
-from worker.ledger.staged_job import UnusableRow, read_staged
+from worker.ledger.push import PushRefusal, PushResult, StagedJob, push_jobs
+from worker.ledger.staged_job import UnusableRow, read_mark, read_staged
 from worker.ledger.tables_postgres import (
+    EffectNote,
     JobEnd,
     LedgerTables,
+    copy_effects,
     lock_pending,
     read_jobs,
     remove_pending,
@@ -97,12 +100,14 @@ class Relay:
             dated = [(job_id, day) for job_id, day in found if day is not None]
             rows = await read_jobs(connection, dated) if dated else []
             jobs, unusable = _read_rows(dated, rows)
-            refused, left = await self._push(jobs)
-            ends += unusable + [_end_of_refused(one) for one in refused]
+            pushed, left = await self._push(jobs)
+            ends += unusable + [_end_of_refused(one) for one in pushed.refusals]
             kept = {one.id for one in left}
             await remove_pending(connection, [job_id for job_id, _ in found if job_id not in kept])
             if ends:
                 await write_ends(connection, ends)
+            if marks := [EffectNote(job.day, job.id, *read_mark(mark)) for job, mark in pushed.marked]:
+                await copy_effects(connection, marks)
         if quarantined := sum(one.state == "quarantined" for one in ends):
             emit(_JOBS_QUARANTINED, jobs=quarantined)
         return len(found)
@@ -116,27 +121,29 @@ class Relay:
         self._scan.note_read(place, places, seconds=now - began, now=now, is_last=len(found) < BATCH)
         return [(job_id, day) for _, job_id, day in found]
 
-    async def _push(self, jobs: Sequence[StagedJob]) -> tuple[list[PushRefusal], list[StagedJob]]:
-        """Push jobs by lane; return those whose key is in use, and those that stay pending."""
-        refused: list[PushRefusal] = []
+    async def _push(self, jobs: Sequence[StagedJob]) -> tuple[PushResult, list[StagedJob]]:
+        """Push jobs by lane; return what became of those that were not queued, and those that stay pending."""
+        pushed = PushResult()
         left: list[StagedJob] = []
         for lane, some in _by_lane(jobs).items():
             if lane in self._resting:
                 left += some
                 continue
+            of_lane = PushResult()
             try:
                 for part in _in_parts(some):
-                    refused += await self._links.call(lane, partial(_push_part, part))
+                    of_lane.add(await self._links.call(lane, partial(_push_part, part)))
             except ResponseError as error:
                 if not str(error).startswith(("WRONGTYPE", "ERR")) or missing_right(error):
                     raise
                 emit(_LANE_RESTS, lane=lane, error=type(error).__name__)
                 self._resting[lane] = time.monotonic() + _LANE_REST
-                refused = [one for one in refused if one.job.lane != lane]
                 left += some
+            else:
+                pushed.add(of_lane)
         if left:
             self._scan.note_left(time.monotonic() + _LANE_REST)
-        return refused, left
+        return pushed, left
 
     def _forget_rests(self) -> None:
         now = time.monotonic()
@@ -161,7 +168,7 @@ class Relay:
             return True
 
 
-async def _push_part(part: Sequence[StagedJob], call: Call) -> list[PushRefusal]:
+async def _push_part(part: Sequence[StagedJob], call: Call) -> PushResult:
     return await push_jobs(call, part)
 
 

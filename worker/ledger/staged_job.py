@@ -17,6 +17,7 @@ _LANE = re.compile(r"mail\.(urgent|normal|bulk)|jobs(\.[a-z][a-z0-9_]{0,31})?")
 _ID = re.compile(r"\{[a-z]{1,32}\}[!-~]{1,255}")
 _DIGEST = re.compile(r"[0-9a-f]{1,128}")
 _DAY_AT_END = re.compile(rb'"l":([0-9]{1,7})(,"[a-z]{1,2}":[0-9]{1,16}){0,4}\}$')
+_MARK = re.compile(r"([0-9]{1,9}) ?(.*)", re.DOTALL)
 _TAIL = 96
 _LONGEST_LIMIT = 128
 _LONGEST_WINDOW_MS = 366 * 24 * 3600 * 1000
@@ -61,6 +62,18 @@ def mark_text(attempt: int, note: str) -> str:
     '2 primary'
     """
     return f"{max(1, attempt)} {note}".strip()
+
+
+def read_mark(text: str) -> tuple[int, str]:
+    """Return attempt and note of a mark, as ``claim.lua`` reads them.
+
+    >>> read_mark("2 primary"), read_mark("x")
+    ((2, 'primary'), (1, ''))
+    """
+    found = _MARK.fullmatch(text)
+    if found is None:
+        return 1, ""
+    return max(1, int(found[1])), found[2].replace("\0", " ")
 
 
 def _check_names(job_id: str, row: Mapping[str, Any]) -> None:

@@ -115,6 +115,12 @@ class LedgerTables:
                 await connection.execute(_statement("remove_effects"), day, *given)
 
 
+async def copy_effects(connection: Connection, effects: Sequence[EffectNote]) -> None:
+    """Note effects that Redis knew of; not those that are noted already."""
+    given = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
+    await connection.execute(_statement("copy_effects"), *given)
+
+
 async def _count(connection: Connection, effects: Sequence[EffectNote]) -> None:
     for day in sorted({one.day for one in effects}):
         given = _columns((one.id, one.attempt) for one in effects if one.day == day)

@@ -16,14 +16,16 @@
 -- Also touches, all with the same tag: arq:job:<id>, arq:result:<id>, arq:retry:<id>, momentus:{group}:unique:<key>,
 -- momentus:{group}:keyed, momentus:{group}:limited, momentus:{group}:minute:<n>. Before it stands ledger.lua.
 --
--- Returns  three per job that was not queued: its index from 0, what it is, an id:
---            "known"      it is live or has ended: by an earlier call, or it was queued before its row was staged
+-- Returns  three per job that was not queued: its index from 0, what it is, an id or a mark:
+--            "known"      it is live or has ended: by an earlier call, or it was queued before its row was staged. In place
+--                         of the id stands its mark, "" for none: made before that, it may be in no other store
 --            "duplicate"  its key is in use by the job of this id, with the same content
 --            "conflict"   the same with other content; the id is "" if the key's name in Redis holds something else
 -- Raises   for a key of the lane or the group with another type; nothing was written
 --
 -- Invariant: a job is in the ledger's hash or in that of the ended once this returned, unless it is a duplicate or a
--- conflict. A mark makes the next claim count the effect as uncertain.
+-- conflict. A mark makes the next claim count the effect as uncertain. A worker whose mark comes after this hears of the row
+-- (begin_effect.lua).
 
 local call, match, sub = redis.call, string.match, string.sub
 local queue, wake, counters, live, ended = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -141,7 +143,7 @@ end
 local function push(n, at)
   local id, key, fingerprint = ARGV[at], ARGV[at + 3], ARGV[at + 4]
   if is_live[n] or has_ended[n] or (some_queued and was_queued(id, ARGV[at + 7])) then
-    return tell(n, 'known', id)
+    return tell(n, 'known', not has_ended[n] and call('HGET', effects, id) or '')
   elseif key == '' then
     return take(at)
   end
@@ -151,7 +153,7 @@ local function push(n, at)
     return tell(n, first[key].fingerprint == fingerprint and 'duplicate' or 'conflict', first[key].id)
   elseif state == 'over' then
     note_earlier_end(id, ARGV[at + 7])
-    return tell(n, 'known', id)
+    return tell(n, 'known', '')
   elseif holder then
     return tell(n, state, holder)
   end
