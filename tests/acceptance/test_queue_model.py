@@ -72,13 +72,38 @@ async def test_the_queue_does_what_its_model_says(own_valkey: Start) -> None:
     assert server.steps > 1_000
 
 
+def _claim(count: int) -> tuple[str, dict[str, Any]]:
+    return "claim", {"worker": 0, "lane": LANE.lane, "count": count, "is_heard": True}
+
+
+def _play(wire: Wire, *steps: tuple[str, dict[str, Any]]) -> None:
+    machine = QueueMachine(Server(wire, kill=lambda: None))
+    for name, drawn in steps:
+        machine.take(Step(name, drawn))
+    machine.teardown()
+
+
 @pytest.mark.parametrize("place", range(5))
 def test_a_job_keeps_its_place_in_the_line_when_another_vanishes_in_the_same_claim(wire: Wire, place: int) -> None:
-    machine = QueueMachine(Server(wire, kill=lambda: None))
-    machine.take(Step("enqueue", {"lane": LANE.lane, "asked": [(0, "", 0, "customer:a")] * 6}))
-    machine.take(Step("claim", {"worker": 0, "lane": LANE.lane, "count": 2, "is_heard": True}))
-    machine.take(Step("lose_a_payload", {"place": place, "dead": False}))
-    machine.teardown()
+    _play(
+        wire,
+        ("enqueue", {"lane": LANE.lane, "asked": [(0, "", 0, "customer:a")] * 6}),
+        _claim(2),
+        ("lose_a_payload", {"place": place, "dead": False}),
+    )
+
+
+def test_a_claim_comes_to_the_next_job_of_a_limit_when_another_vanishes_in_it(wire: Wire) -> None:
+    asked = (0, "", 0, "customer:b")  # of which two may run
+    _play(
+        wire,
+        ("enqueue", {"lane": LANE.lane, "asked": [asked] * 3}),
+        _claim(3),
+        ("time_passes", {"milliseconds": LEASE + 1}),
+        ("enqueue", {"lane": LANE.lane, "asked": [asked]}),
+        ("lose_a_payload", {"place": 3, "dead": False}),
+        _claim(3),
+    )
 
 
 @pytest.mark.long

@@ -252,7 +252,21 @@ class QueueModel:
             if job.id in self.tokens:
                 look.passed_over += 1
                 return False
-        return not self._ends_here(now, job)
+        has_ended = self._ends_here(now, job)
+        if has_ended and job.limit:
+            self._see_next_of_limit(now, job, look)
+        return not has_ended
+
+    def _see_next_of_limit(self, now: int, gone: Job, look: Look) -> None:
+        """The claim may come to jobs that waited for the limit of one that left: what became of them says so."""
+        for job in self.jobs.values():
+            waits = job.limit == gone.limit and job.lane == gone.lane and job.waits_from is not None
+            if not waits or job.dead_at is not None or job.due <= now:
+                continue
+            score = look.scores.get(job.id)
+            was_postponed = job.deadline is not None and score == now + _SUSPECT_PAUSE
+            if job.id in look.taken or score is None or score > job.due or was_postponed:
+                job.due = now
 
     def _waits_for_suspect(self, job: Job) -> bool:
         """Whether another job runs that, like this one, would be dead if it lost its lease once more."""
