@@ -18,6 +18,9 @@ envelope of about 1 KiB, by asyncpg, on uvloop. Medians of the rounds (smallest-
     emptied    FLUSHALL with --rows live jobs, until the queue has all of them again, by such a process
     redis      `send` at level `redis`, and with --beside by another checkout in turn; the least of two turns
     peers      PgQueuer, Procrastinate and Oban for Python beside level `ledger`, see bench/ledger_peers
+    killed     the same: from kill -9 of a worker until another has begun its jobs again; at most 7 minutes
+    size       the ledger's tables and WAL over --rows jobs in their whole life, a tenth of them a day, and after
+               the days were removed
 
 Processor time is the kernel's account: `client` is this process, Postgres the backends of its connections
 (without its writers of WAL and checkpoints), Redis all of the server. Of a `send`, `adds` is what is above an
@@ -34,7 +37,7 @@ from asyncio.subprocess import PIPE
 from collections import defaultdict
 from pathlib import Path
 
-from bench.ledger_peers.peers import measure_peers
+from bench.ledger_peers.peers import measure_killed, measure_peers
 from bench.queue_peers.conditions import machine
 from bench.queue_peers.figures import markdown, summary
 from local.embedded.postgres import Postgres
@@ -42,12 +45,14 @@ from local.embedded.valkey import Valkey
 from local.supervisor.supervisor import Supervisor
 
 _MEASURE = Path(__file__).parent / "ledger_costs" / "measure.py"
-_PARTS = ("send", "writers", "bulk", "relay", "claimable", "wal", "emptied", "redis", "peers")
+_PARTS = ("send", "writers", "bulk", "relay", "claimable", "wal", "emptied", "redis", "peers", "killed", "size")
 
 
 async def _measure(dsn: str, url: str, part: str, asked: argparse.Namespace) -> dict[str, float]:
     if part == "peers":
         return await measure_peers(dsn, url, asked.jobs)
+    if part == "killed":
+        return await measure_killed(dsn, url)
     program = [sys.executable, "-P", str(_MEASURE), dsn, url, part]
     numbers = map(str, (asked.rows, asked.jobs, asked.looks, asked.days))
     beside = ["--beside", str(asked.beside.resolve())] if asked.beside else []

@@ -28,7 +28,7 @@ Figures = dict[str, float]
 
 _TOGETHER = 50
 """Mails that are sent at the same time."""
-_REPLY = {"account": "primary", "reply": "250 2.0.0 Ok: queued as 4hX2vW0qzJz1Kf"}
+LAST_WORDS = {"account": "primary", "reply": "250 2.0.0 Ok: queued as 4hX2vW0qzJz1Kf"}
 _KEYS = LaneKeys(LANE)
 _PAYLOAD = "SELECT avg(octet_length(payload))::float8 FROM momentus_ledger.jobs"
 
@@ -43,7 +43,8 @@ async def whole_life(servers: Servers, jobs: int) -> Figures:
     at.append(await servers.wal())
     await move_all(servers, Relay(tables, links))
     at.append(await servers.wal())
-    await _mark(servers, LedgerMarks(tables), ids)
+    day = int(await servers.database.fetchval("SELECT min(day) - date '1970-01-01' FROM momentus_ledger.jobs"))
+    await mark_all(LedgerMarks(tables), day, ids)
     at.append(await servers.wal())
     await _run(servers)
     await EndRecorder(tables, links).record_all()
@@ -85,8 +86,8 @@ async def _stage(servers: Servers, jobs: int) -> list[str]:
     return ids
 
 
-async def _mark(servers: Servers, marks: LedgerMarks, ids: list[str]) -> None:
-    day = int(await servers.database.fetchval("SELECT min(day) - date '1970-01-01' FROM momentus_ledger.jobs"))
+async def mark_all(marks: LedgerMarks, day: int, ids: list[str]) -> None:
+    """Store the marks of mails of one day (since 1970), as many at a time as are sent at the same time."""
     for first in range(0, len(ids), _TOGETHER):
         some = ids[first : first + _TOGETHER]
         await asyncio.gather(*(marks.store(day, job_id, 1, "primary") for job_id in some))
@@ -96,7 +97,7 @@ async def _run(servers: Servers) -> None:
     """Run all that is queued, until no job of the ledger is live."""
 
     async def take(_context: dict[str, object], **_mail: object) -> dict[str, str]:
-        return _REPLY
+        return LAST_WORDS
 
     worker = Worker([handler(take, kind="mail.send")], redis_url=servers.url, lanes=[LaneSlots(LANE, _TOGETHER)])
     await asyncio.gather(worker.async_run(), _stop(servers, worker))

@@ -12,6 +12,7 @@ from bench.ledger_costs.life import whole_life
 from bench.ledger_costs.relaying import claimable, emptied, handing_over
 from bench.ledger_costs.sending import level_redis
 from bench.ledger_costs.servers import Servers, connected
+from bench.ledger_costs.size import DAYS, size
 from bench.ledger_costs.staging import bulk, transactions, writers
 
 _MOST_MOVED = 50_000
@@ -36,11 +37,14 @@ async def _measure(servers: Servers, asked: argparse.Namespace) -> dict[str, flo
             return await emptied(servers, asked.rows)
         case "redis":
             return await level_redis(servers, jobs, asked.beside)
+        case "size":
+            return await size(servers, asked.rows)
     raise SystemExit(f"{asked.part}: is no part")
 
 
 async def _main(asked: argparse.Namespace) -> None:
-    async with connected(asked.dsn, asked.url, days=asked.days) as servers:
+    days = max(asked.days, DAYS) if asked.part == "size" else asked.days
+    async with connected(asked.dsn, asked.url, days=days) as servers:
         print(json.dumps(await _measure(servers, asked)))
 
 

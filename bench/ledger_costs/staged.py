@@ -1,5 +1,7 @@
 """Mails to stage, as a backend has them, and as rows that were made ahead."""
 
+from datetime import datetime
+
 import asyncpg
 
 from jobs import Mail
@@ -22,9 +24,10 @@ def mail(number: int) -> Mail:
     return Mail(to=f"ana{number}@example.com", subject=f"Tarea {number}", text=_TEXT)
 
 
-def rows(count: int) -> list[Row]:
-    """Return rows of so many new mails."""
-    composer, options = Composer("default"), SendOptions()
+def rows(count: int, *, now: datetime | None = None) -> list[Row]:
+    """Return rows of so many new mails, of now or of another instant."""
+    composer = Composer("default") if now is None else Composer("default", now=lambda: now)
+    options = SendOptions()
     return [row_of(composer.entry(mail(number), None, options)) for number in range(count)]
 
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,8 @@ PEERS = (
     Peer("procrastinate", ("procrastinate==3.10.0", _PSYCOPG), share=0.1),
     Peer("oban", ("oban==0.7.0", _PSYCOPG), python="3.12", share=0.25),
 )
+_KILLED = 20
+"""Jobs of the worker that is killed."""
 _UNITS = {"writers": "commits/s", "bulk": "rows/s", "jobs": "jobs/s"}
 
 
@@ -69,9 +72,36 @@ async def measure_peers(dsn: str, url: str, jobs: int) -> dict[str, float]:
     return figures
 
 
+async def measure_killed(
+    dsn: str, url: str, peers: Sequence[Peer] = PEERS, *, patience: float = 420.0
+) -> dict[str, float]:
+    """Return the seconds from kill -9 of a worker until another has begun all its jobs again, by library.
+
+    The libraries wait at the same time, since nothing happens meanwhile.
+
+    Args:
+        patience: seconds after which a library is given up, workers and all; it is left out then.
+    """
+
+    async def of(peer: Peer) -> tuple[float, float] | None:
+        return await _took(peer, "killed", dsn, url, _KILLED, patience)
+
+    found = zip(peers, await asyncio.gather(*map(of, peers)), strict=True)
+    return {f"{peer.name}, s": took[0] for peer, took in found if took}
+
+
 async def _run(peer: Peer, part: str, dsn: str, url: str, jobs: int) -> tuple[float, float] | None:
     """Return a library's rate and the client's microseconds for a job; None if it cannot be measured."""
     count = jobs if part == "writers" else int(10 * jobs * (peer.share if part == "jobs" else 1))
+    if not (took := await _took(peer, part, dsn, url, count)):
+        return None
+    return count / took[0], took[1] * 1e6 / count
+
+
+async def _took(
+    peer: Peer, part: str, dsn: str, url: str, count: int, patience: float | None = None
+) -> tuple[float, float] | None:
+    """Return what a library's script prints; None if it fails, or takes longer than the patience (seconds)."""
     try:
         python = await asyncio.to_thread(peer.interpreter)
     except EnvironmentUnavailable as reason:
@@ -82,12 +112,18 @@ async def _run(peer: Peer, part: str, dsn: str, url: str, jobs: int) -> tuple[fl
     process = await asyncio.create_subprocess_exec(
         *program, stdout=PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
-    told, _ = await process.communicate()
+    try:
+        told, _ = await asyncio.wait_for(process.communicate(), patience)
+    except TimeoutError:
+        process.terminate()  # it ends its workers
+        await process.wait()
+        print(f"{peer.name}: {part}: not within {patience:.0f} s", file=sys.stderr)
+        return None
     if process.returncode:
         print(f"{peer.name}: {part} failed, see above", file=sys.stderr)
         return None
     seconds, processor = map(float, told.split())
-    return count / seconds, processor * 1e6 / count
+    return seconds, processor
 
 
 async def _new_database(dsn: str, name: str) -> str:

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 from redis.asyncio import Redis
 
-from bench.ledger_peers.contract import MAIL, SLOTS, WRITERS, Took, tell, timed, write_together
+from bench.ledger_peers.contract import MAIL, SLOTS, WRITERS, Took, begin_job, rerun, tell, timed, write_together
 from jobs import Mail
 from ledger.schema import install
 from producers import Producer
@@ -85,5 +85,28 @@ async def _jobs(dsn: str, url: str, count: int) -> Took:
     return took
 
 
+async def _killed(dsn: str, url: str, count: int) -> Took:
+    connection = await _installed(dsn, url)
+    async with Producer.connect(url) as producer:
+        return await rerun(dsn, url, lambda number: _enqueue_many(connection, producer, number), count)
+
+
+async def _work(dsn: str, url: str, *, hangs: bool) -> Took:
+    async def take(_context: dict[str, object], **_mail: object) -> None:
+        await begin_job(hangs=hangs)
+
+    worker = Worker([handler(take, kind="mail.send")], redis_url=url, lanes=[LaneSlots(_LANE, SLOTS)])
+    async with run_ledger(dsn, url):
+        return await timed(worker.async_run())
+
+
+async def _hang(dsn: str, url: str, _count: int) -> Took:
+    return await _work(dsn, url, hangs=True)
+
+
+async def _take(dsn: str, url: str, _count: int) -> Took:
+    return await _work(dsn, url, hangs=False)
+
+
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs})
+tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs, "killed": _killed, "hang": _hang, "take": _take})

@@ -7,7 +7,18 @@ import psycopg
 from oban import Oban, worker
 from oban.schema import install
 
-from bench.ledger_peers.contract import MAIL, SLOTS, WRITERS, Took, in_parts, tell, timed, write_together
+from bench.ledger_peers.contract import (
+    MAIL,
+    SLOTS,
+    WRITERS,
+    Took,
+    begin_job,
+    in_parts,
+    rerun,
+    tell,
+    timed,
+    write_together,
+)
 
 _LEFT = "SELECT EXISTS (SELECT FROM oban_jobs WHERE state <> 'completed')"
 _LOOK_SECONDS = 0.02
@@ -20,6 +31,17 @@ class _Job:
 
 
 _JOB: Any = _Job  # with what the decorator adds
+
+
+@worker(queue="default")
+class _Hanging:
+    hangs = True
+
+    async def process(self, _job: Any) -> None:  # noqa: ANN401  as above
+        await begin_job(hangs=self.hangs)
+
+
+_HANGING: Any = _Hanging
 
 
 async def _opened(dsn: str) -> Any:  # noqa: ANN401  Oban ships no types for its pool
@@ -66,4 +88,29 @@ async def _jobs(dsn: str, _url: str, count: int) -> Took:
     return took
 
 
-tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs})
+async def _killed(dsn: str, url: str, count: int) -> Took:
+    oban, connection = Oban(pool=await _opened(dsn)), await _connect(dsn)
+
+    async def enqueue(number: int) -> None:
+        async with connection.transaction():
+            await oban.enqueue_many(*[_HANGING.new(MAIL) for _ in range(number)], conn=connection)
+
+    return await rerun(dsn, url, enqueue, count)
+
+
+async def _work(dsn: str) -> Took:
+    oban = Oban(pool=await Oban.create_pool(dsn=dsn), queues={"default": SLOTS})
+    await oban.start()
+    return await timed(asyncio.Event().wait())
+
+
+async def _hang(dsn: str, _url: str, _count: int) -> Took:
+    return await _work(dsn)
+
+
+async def _take(dsn: str, _url: str, _count: int) -> Took:
+    _Hanging.hangs = False
+    return await _work(dsn)
+
+
+tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs, "killed": _killed, "hang": _hang, "take": _take})

@@ -1,4 +1,4 @@
-"""PgQueuer by asyncpg; its worker takes batches of 100, by default they are of 10."""
+"""PgQueuer by asyncpg, with its defaults; but its worker takes batches of 100, by default they are of 10."""
 
 import json
 
@@ -9,7 +9,18 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
-from bench.ledger_peers.contract import MAIL, SLOTS, WRITERS, Took, in_parts, tell, timed, write_together
+from bench.ledger_peers.contract import (
+    MAIL,
+    SLOTS,
+    WRITERS,
+    Took,
+    begin_job,
+    in_parts,
+    rerun,
+    tell,
+    timed,
+    write_together,
+)
 
 _PAYLOAD = json.dumps(MAIL).encode()
 
@@ -55,4 +66,27 @@ async def _jobs(dsn: str, _url: str, count: int) -> Took:
     return await timed(queue.run(mode=QueueExecutionMode.drain, batch_size=SLOTS))
 
 
-tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs})
+async def _killed(dsn: str, url: str, count: int) -> Took:
+    connection = await _install(dsn)
+    return await rerun(dsn, url, lambda number: _enqueue_many(connection, number), count)
+
+
+async def _work(dsn: str, *, hangs: bool) -> Took:
+    queue = PgQueuer(AsyncpgDriver(await _connect(dsn)))
+
+    @queue.entrypoint("job")  # type: ignore[untyped-decorator]  # as above
+    async def _take(_job: Job) -> None:
+        await begin_job(hangs=hangs)
+
+    return await timed(queue.run(batch_size=SLOTS))
+
+
+async def _hang(dsn: str, _url: str, _count: int) -> Took:
+    return await _work(dsn, hangs=True)
+
+
+async def _take(dsn: str, _url: str, _count: int) -> Took:
+    return await _work(dsn, hangs=False)
+
+
+tell({"writers": _writers, "bulk": _bulk, "jobs": _jobs, "killed": _killed, "hang": _hang, "take": _take})
