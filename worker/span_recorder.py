@@ -120,16 +120,23 @@ class SpanRecorder:
 
     def attempt_trace(self, envelope: "Envelope | None") -> AttemptTrace:
         """See :func:`worker.tracing.attempt_trace`."""
-        sent = None if envelope is None else read_context(envelope.traceparent, envelope.tracestate)
         attempt = trace.get_current_span().get_span_context()
+        if envelope is None or not attempt.trace_flags.sampled:
+            return AttemptTrace(attempt, None)
+        sent = read_context(envelope.traceparent, envelope.tracestate)
         return AttemptTrace(attempt, trace.get_current_span(sent).get_span_context() if sent else None)
 
     def settle_span(self, completions: "Sequence[Completion]") -> RecordedSpan:
         """Return the span of a call that records these outcomes, with a link to each job's sender.
 
-        That of a single outcome is a child of its attempt; one of several belongs to none of their traces.
+        That of a single outcome is a child of its attempt; one of several belongs to none of their traces. If no
+        trace of them is kept, there is none.
         """
-        traces = [one.trace for one in completions if one.trace is not None]
+        traces = [
+            one.trace for one in completions if one.trace is not None and one.trace.attempt.trace_flags.sampled
+        ]
+        if not traces:
+            return RecordedSpan(trace.INVALID_SPAN)
         lanes = {one.claim.lane for one in completions}
         attributes: dict[str, str | int | float] = {**_SETTLE}
         if len(lanes) == 1:
@@ -137,9 +144,7 @@ class SpanRecorder:
         parent = Context()
         if len(completions) == 1:
             attributes["messaging.message.id"] = completions[0].claim.id
-            parent = (
-                trace.set_span_in_context(trace.NonRecordingSpan(traces[0].attempt), parent) if traces else parent
-            )
+            parent = trace.set_span_in_context(trace.NonRecordingSpan(traces[0].attempt), parent)
         else:
             attributes["messaging.batch.message_count"] = len(completions)
         span = self._tracer.start_span(

@@ -150,6 +150,22 @@ async def test_outcomes_that_are_recorded_in_one_call_share_a_span_that_links_to
         assert len(span.links) == attributes(span)["messaging.batch.message_count"]
 
 
+async def test_of_jobs_whose_traces_their_sender_does_not_keep_no_span_is_kept(
+    valkey_url: str, redis: Redis, spans: Spans
+) -> None:
+    together = asyncio.Barrier(4)
+
+    async def meet(_: dict[str, Any], text: str) -> None:
+        del text
+        await together.wait()
+
+    async with taking(valkey_url, meet):
+        for number in range(4):
+            await queue(redis, f"unkept{number}", tp=f"{PARENT[:-2]}00")
+        await eventually(counts(redis, LANE, "done", 4))
+    assert spans.all == ()
+
+
 async def test_a_call_that_records_nothing_because_redis_is_away_is_a_failed_span(
     own_valkey: Callable[..., Awaitable[OwnValkey]], spans: Spans
 ) -> None:
