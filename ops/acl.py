@@ -4,7 +4,7 @@
     sessions   a backend that logs people in
     worker     runs jobs, computes reports
     reader     reads reports and sessions
-    console    counts, changes nothing
+    console    counts, and writes what its charts show
     ops        operators with the command line or the console
 
 A role has grants: commands together with the keys that they may use (selectors, Redis 7). Redis checks the
@@ -44,6 +44,7 @@ _JOBS = "~arq:job:* ~arq:in-progress:* ~arq:retry:* ~arq:result:*"
 _QUEUE = f"{_QUEUES} {_JOBS} {_each('*')}"
 _SESSIONS = "~momentus:{s:*"
 _AUDIT = "~momentus:{ops}:audit"
+_SAMPLES = "~momentus:{ops}:samples"
 _SETS_OF_REPORTS = " ".join(
     f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
 )
@@ -153,6 +154,7 @@ _CONSOLE = (
     Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
     Grant("%R~momentus:{reports}:audit:*", "hmget"),
     Grant("%R~momentus:{reports}:wanted:*", "exists"),
+    Grant(_SAMPLES, "lrange lindex lpush ltrim expire"),
 )
 _READER = (
     Grant("%R~momentus:{reports}:snapshot:* %R~momentus:{reports}:closed:*", "hmget"),
@@ -183,7 +185,7 @@ ROLES = (
         "ops",
         f"{_TALK} {_SCRIPTS} info config|get scan multi exec discard wait acl|whoami client|list publish",
         (
-            Grant(f"{_QUEUE} {_SESSIONS} {_AUDIT}", f"{_ALL} zscan memory|usage"),
+            Grant(f"{_QUEUE} {_SESSIONS} {_AUDIT} {_SAMPLES}", f"{_ALL} zscan memory|usage"),
             Grant(_SESSIONS, _LOG_IN),
             Grant(_KEPT_ASIDE, "copy rename"),
         ),

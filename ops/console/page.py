@@ -87,7 +87,7 @@ class ConsolePage:
         self._rules = rules or AccessRules(local="view")
         self._hosts = AllowedHosts(allowed_hosts)
         self._runs = BulkRuns()
-        self._samples = SampleLog()
+        self._samples = SampleLog(redis)
         self._sessions = Sessions(redis, deadline=_SESSIONS_DEADLINE)
 
     async def keep_sampling(self) -> None:

@@ -1,24 +1,33 @@
-"""Samples of the queue for the charts of the overview: every few seconds, kept for an hour in this process.
+"""Samples of the queue for the charts of the overview: every few seconds, kept for an hour, in Redis too.
 
-A console that starts again begins with empty charts. While Redis does not answer there are no samples, and the
-line has a gap.
+A console that starts again begins with those of the list in Redis. All consoles share it: the first of them writes
+the next one. With a user that may not write it, charts begin empty. While Redis does not answer there are no
+samples, and the line has a gap.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from redis.exceptions import RedisError
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from metrics.histogram import LONG, quantile
 from ops.depth.live_workers import sum_waits
 from ops.depth.read import Depth
+from producers.rights import missing_right
 
 EVERY_S = 5.0
 KEPT = 720
+STORED = "momentus:{ops}:samples"
+_APART_S = EVERY_S / 2
+"""Samples of several consoles that are closer together are of one time."""
+_LIFE_S = 7200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +69,25 @@ def sample_of(depth: Depth) -> QueueSample:
     )
 
 
-class SampleLog:
-    """The samples of the last hour."""
+def read_sample(line: bytes) -> QueueSample | None:
+    """Read a stored sample; None if it cannot be read."""
+    try:
+        fields = orjson.loads(line)
+        numbers = {name: float(fields[name]) for name in QueueSample.__dataclass_fields__ if name != "versions"}
+        return QueueSample(**numbers, versions=frozenset(map(str, fields["versions"])))
+    except (ValueError, TypeError, KeyError):
+        return None
 
-    def __init__(self) -> None:
+
+class SampleLog:
+    """The samples of the last hour.
+
+    Args:
+        redis: where they are stored too; None: nowhere.
+    """
+
+    def __init__(self, redis: Redis | None = None) -> None:
+        self._redis = redis
         self._samples = deque[QueueSample](maxlen=KEPT)
 
     @property
@@ -84,5 +108,42 @@ class SampleLog:
         """Take samples until cancelled."""
         while True:
             with suppress(RedisError, OSError):  # the pages say so
-                self.add(sample_of(await read()))
+                await self.take_sample(read)
             await asyncio.sleep(every_s)
+
+    async def take_sample(self, read: Callable[[], Awaitable[Depth]]) -> None:
+        """Take a sample and store it; the first one follows those that are stored. Raises RedisError, OSError."""
+        sample = sample_of(await read())
+        if not self._samples:
+            self._samples.extend(await self._stored_before(sample))
+        self.add(sample)
+        await self._store(sample)
+
+    async def _stored_before(self, sample: QueueSample) -> Sequence[QueueSample]:
+        """Read the samples of the hour before one, the oldest first."""
+        lines = await self._call("LRANGE", STORED, 0, KEPT - 1) or []
+        found = [one for line in reversed(lines) if (one := read_sample(line)) is not None]
+        return [one for one in found if _APART_S < sample.at_s - one.at_s < KEPT * EVERY_S]
+
+    async def _store(self, sample: QueueSample) -> None:
+        """Store a sample, unless another console has just stored one."""
+        newest = read_sample(await self._call("LINDEX", STORED, 0) or b"")
+        if newest is not None and 0 <= sample.at_s - newest.at_s < _APART_S:
+            return
+        fields = asdict(sample) | {"versions": sorted(sample.versions)}
+        await self._call("LPUSH", STORED, orjson.dumps(fields))
+        await self._call("LTRIM", STORED, 0, KEPT - 1)
+        await self._call("EXPIRE", STORED, _LIFE_S)
+
+    async def _call(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  a reply has any type
+        """Run a command; None where nothing is stored, or once the user turned out to lack the right."""
+        if self._redis is None:
+            return None
+        call: Any = self._redis.execute_command
+        try:
+            return await call(*command)
+        except ResponseError as error:
+            if not missing_right(error):
+                raise
+            self._redis = None  # each refusal would be a line of Redis's own log
+            return None
