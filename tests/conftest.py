@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from local.embedded.valkey import Valkey
@@ -58,10 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw half of Hypothesis's usual number of examples where the long tests are left out."""
-    settings.register_profile("ordinary run", max_examples=50)
-    if "not long" in config.getoption("markexpr"):
-        settings.load_profile("ordinary run")
+    """Draw half of Hypothesis's usual number of examples where the long tests are left out.
+
+    No test fails because the machine is busy: examples may take and be drawn in any time.
+    """
+    settings.register_profile("long run", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("ordinary run", settings.get_profile("long run"), max_examples=50)
+    settings.load_profile("ordinary run" if "not long" in config.getoption("markexpr") else "long run")
 
 
 def pytest_collection() -> None:

@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from redis.asyncio import Redis
 
 from reader.connection import Connection
@@ -119,7 +119,6 @@ versions = st.lists(st.integers(0, 3 * SECOND), min_size=1, max_size=6, unique=T
 """When the data changed, in microseconds."""
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(versions=versions, data=st.data())
 def test_no_date_that_was_sent_ever_stands_for_another_version(versions: list[int], data: st.DataObject) -> None:
     """Whoever holds one version and sends its date is never told that it is the newest when it is not."""

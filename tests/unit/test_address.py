@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jobs import InvalidAddress, Mail, MailError, UnsafeHeader
 from jobs.mail.address import normal_address
@@ -167,7 +167,6 @@ DOMAINS = [
 ]
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(LOCAL_PARTS) | st.text("aZ09._+-@ ", max_size=70),
     st.sampled_from(DOMAINS) | st.text("aZ09.-_ xn", max_size=12) | st.integers(180, 253).map(long_domain),
@@ -183,7 +182,6 @@ def test_an_address_is_what_the_validator_makes_of_the_whole(local: str, domain:
         assert normal_address(value, field="to") == known
 
 
-@settings(deadline=None)
 @given(
     st.text() | st.builds("{}@{}".format, st.text(max_size=10), st.sampled_from(["example.com", "ñ.es", "a b.c"]))
 )

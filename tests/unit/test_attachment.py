@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from jobs import Attachment, BodyTooLarge, InvalidAttachment, Mail, MailError, UnsafeHeader
 from jobs.mail.letter import LetterSender, write_letter
@@ -80,7 +80,6 @@ NAMES = st.text(min_size=1, max_size=255) | st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(NAMES)
 @example("ñ" * 127)
 @example("👩" * 63)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from reports.node_ids import NodeId
 from reports.rollup import InvalidRows, roll_up
@@ -25,7 +25,6 @@ def below(tree: Tree, node: NodeId) -> list[NodeId]:
     return [node, *(one for child in tree.children[node] for one in below(tree, child))]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=7), st.data(), st.sampled_from([float, Decimal]))
 def test_the_average_of_a_subtree_is_that_of_all_its_people(
     parents: list[int], data: st.DataObject, form: Any

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from reports.day import day_around
 
@@ -28,7 +28,6 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-@settings(deadline=None)
 @given(INSTANTS, ZONES)
 def test_a_day_holds_its_instants_and_ends_where_the_next_begins(now: datetime, zone: ZoneInfo) -> None:
     day = day_around(now, zone)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from producers import InvalidRequest, PayloadTooLarge
 from producers.envelope import MARK, SIZE_LIMIT, UnreadableEnvelope, read_envelope, write_envelope
@@ -26,7 +26,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_whatever_goes_in_comes_out(payload: dict[str, Any]) -> None:
     octets = write_envelope("note.take", payload, enqueued_ms=7)

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from local.organisation import Organisation, OrganisationSize, generate_organisation, read_world
 from local.organisation.errors import InstantError, SizeError, WorldError
@@ -68,7 +68,6 @@ def _levels(nodes: list[oracle.Record]) -> list[int]:
     return [level[node["id"]] for node in nodes]
 
 
-@settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(
     size: OrganisationSize, seed: int, now: datetime
@@ -84,7 +83,6 @@ def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(
         assert len(set(keys)) == len(rows)
 
 
-@settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
     size: OrganisationSize, seed: int, now: datetime
@@ -95,7 +93,6 @@ def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
     assert deepest == size.depth if size.nodes > size.depth else deepest <= size.depth
 
 
-@settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 def test_every_reference_leads_to_a_row(size: OrganisationSize, seed: int, now: datetime) -> None:
     records = _records(generate_organisation(size, seed=seed, now=now))
@@ -109,7 +106,6 @@ SKIPPED = datetime(2008, 10, 12, tzinfo=ZoneInfo("America/Santiago"), fold=1)
 ONE_CHECKIN = OrganisationSize(nodes=1, depth=1, employees=1, memberships=0, tasks=0, checkins=1, blockers=0)
 
 
-@settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 @example(size=ONE_CHECKIN, seed=0, now=SKIPPED)
 def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(
@@ -126,7 +122,6 @@ def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(
     assert all(begun <= ended for begun, ended in begun_and_ended if ended)
 
 
-@settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 @example(size=ONE_CHECKIN, seed=0, now=SKIPPED)
 def test_somebody_checks_in_today_and_otherwise_only_on_working_days(

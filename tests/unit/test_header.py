@@ -3,7 +3,7 @@
 from email.header import decode_header, make_header
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from jobs import UnsafeHeader
 from jobs.mail.header import encode_text, refuse_unsafe
@@ -42,7 +42,6 @@ def test_ordinary_text_passes(text: str) -> None:
     refuse_unsafe(text, field="subject")
 
 
-@settings(deadline=None)
 @given(PRINTABLE)
 @example("=?utf-8?q?an_encoded-word?=")
 @example("x" * 2000)
@@ -53,7 +52,6 @@ def test_encoded_text_is_printable_ascii_and_reads_as_the_text(text: str) -> Non
     assert str(make_header(decode_header(encoded))) == text
 
 
-@settings(deadline=None)
 @given(PRINTABLE)
 @example("ñ👩" * 100)
 def test_every_encoded_word_holds_whole_characters(text: str) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jobs import InvalidJob, Job, NamedJob
 
@@ -74,7 +74,6 @@ EVERYTHING = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVERYTHING)
 def test_what_is_sent_arrives_equal(job: Everything) -> None:
     payload = orjson.loads(orjson.dumps(job.compose(job_id="", now=datetime.now(UTC))))

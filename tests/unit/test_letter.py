@@ -9,7 +9,7 @@ from email.utils import parseaddr
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from jobs import Mail, MailError, UnsafeHeader
 from jobs.mail.letter import Letter, LetterSender, write_letter
@@ -93,7 +93,6 @@ def as_lines(text: str) -> str:
     return re.sub(r"\r\n?", "\n", text)
 
 
-@settings(deadline=None)
 @given(subject=HOSTILE, name=HOSTILE)
 @example(subject="=? a ?=", name='"\\"')
 @example(subject="x" * 255, name='"' * 255)
@@ -112,7 +111,6 @@ def test_whatever_is_accepted_has_our_fields_once_each_and_reads_as_it_was_writt
     assert (message["To"], message["Reply-To"]) == ("ana@example.com", "otro@example.com")
 
 
-@settings(deadline=None)
 @given(text=HOSTILE, html=HOSTILE)
 @example(text=".\r\n..\r\n", html="")
 @example(text="x" * 5000, html="\r\r\n\n")
@@ -128,7 +126,6 @@ def test_bodies_arrive_as_they_were_written(text: str, html: str) -> None:
             assert body(message, kind) == as_lines(written)
 
 
-@settings(deadline=None)
 @given(subject=HOSTILE, text=HOSTILE, html=HOSTILE)
 def test_every_line_ends_with_cr_lf_and_is_short_ascii(subject: str, text: str, html: str) -> None:
     try:

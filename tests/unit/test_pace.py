@@ -89,7 +89,6 @@ def test_the_budget_makes_changes_wait() -> None:
     assert decided(rested, seen).due < NOW
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 2000), min_size=20, max_size=60))
 def test_under_any_lasting_change_the_database_time_used_keeps_to_the_budget(costs_ms: list[float]) -> None:
     known, began, used = replace(STORED, as_of=NOW, debt=timedelta(0)), NOW, timedelta(0)
@@ -188,7 +187,6 @@ RESTED = replace(STORED, as_of=NOW - timedelta(hours=9))
 CALM = Probe(NOW, "8:8:", {}, {KEY: RESTED.as_of}, SAME)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 9), st.floats(0, 9), st.integers(8, 20), st.integers(0, 100_000))
 def test_a_change_after_any_rest_is_collected_for_the_debounce_and_never_longer_than_max_wait(
     first: float, since: float, transactions: int, rested: int

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jobs import Mail
 from jobs.mail.plain_text import html_to_text
@@ -52,7 +52,6 @@ def test_a_mail_of_html_alone_gets_a_text_part() -> None:
     assert frozen["text"] == "Hola aquí (https://e.com)\n"
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<", ">", "<p>", "</p>", "<a href='", "'", '"', "<!--", "-->", "<style>", "x", " "]))
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from arq.worker import JobExecutionFailed, Retry, RetryJob
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jobs import JobError, Mail, Policy, RefreshReport
 from worker.engine import GiveUp, TryLater
@@ -135,7 +135,6 @@ def test_a_dead_job_whose_effect_may_have_taken_place_says_so() -> None:
     assert after(TryLater("x", uncertain=True), age=POLICY.horizon).kind == "dead+"
 
 
-@settings(deadline=None)
 @given(
     attempt=st.integers(1, 1000),
     first=st.timedeltas(timedelta(milliseconds=1), timedelta(minutes=1)),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from reports.node_ids import NodeId
 from reports.numbers import write_json
@@ -115,7 +115,6 @@ def as_the_database_gives(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None)
 @given(TREES, st.data())
 def test_every_total_equals_that_of_the_gathered_rows(tree: Tree, data: st.DataObject) -> None:
     rows = data.draw(st.dictionaries(st.sampled_from(sorted(tree.nodes)), ROWS))
@@ -147,7 +146,6 @@ AGAIN_ROWS = st.tuples(
 ).map(lambda parts: parts[0] | parts[1])
 
 
-@settings(deadline=None)
 @given(TREES, st.data())
 def test_some_nodes_rolled_up_again_have_the_bytes_of_all_rolled_up_anew(tree: Tree, data: st.DataObject) -> None:
     nodes = sorted(tree.nodes)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from reports.tree import InvalidTree, Node, grow_tree
 from reports.tree_rules import HANG, LEAVE_OUT, REFUSE, TreeRules
@@ -21,7 +21,6 @@ def rows(draw: st.DrawFn) -> list[Node]:
     return draw(st.permutations(nodes(*zip(ids, parents, strict=True))))
 
 
-@settings(deadline=None)
 @given(rows())
 def test_every_node_has_its_path_its_children_and_its_place(given_rows: list[Node]) -> None:
     tree = grow_tree(given_rows)
@@ -36,7 +35,6 @@ def test_every_node_has_its_path_its_children_and_its_place(given_rows: list[Nod
         assert tree.children[node_id] == sorted(child for child, its in parent_of.items() if its == node_id)
 
 
-@settings(deadline=None)
 @given(rows(), st.data())
 def test_the_order_of_the_rows_makes_no_difference(given_rows: list[Node], data: st.DataObject) -> None:
     again = data.draw(st.permutations(given_rows))
