@@ -54,7 +54,7 @@ class ClockReading:
 
     @property
     def ahead_us(self) -> int:
-        """That clock less the running time, as if it had been read in the middle."""
+        """That clock minus this process's running time, as if it had been read halfway through the round trip."""
         return self.said_us - (self.asked_us + self.heard_us) // 2
 
     @property
@@ -82,7 +82,7 @@ class ServerClock:
 
     @property
     def ahead_us(self) -> int | None:
-        """That clock less the running time; None before the first reading."""
+        """That clock minus the running time; None before the first reading."""
         return None if self._best is None else self._best.ahead_us
 
     @property

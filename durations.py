@@ -13,7 +13,7 @@ from decimal import Decimal
 FORM = "a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d"
 """What is allowed, for messages."""
 LONGEST = timedelta(days=999_999)
-"""Such a length can be added to a moment of ours."""
+"""A duration of at most this can be added to any instant that is used here."""
 
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)[ \t]{0,9}(ms|[smhd])", re.ASCII)
 _MICROSECONDS = {"ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
@@ -23,14 +23,14 @@ def read_duration(text: str) -> timedelta:
     """Read a length of time, exact to the microsecond.
 
     Raises:
-        ValueError: another form, or longer than `LONGEST`; the message says what is allowed.
+        ValueError: the text is malformed, or longer than `LONGEST`; the message says what is allowed.
 
     >>> read_duration("1.5h"), read_duration("250 ms")
     (datetime.timedelta(seconds=5400), datetime.timedelta(microseconds=250000))
     """
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text[:40]!r} is not a length of time: write {FORM}")
+        raise ValueError(f"{text[:40]!r} is not a duration: write {FORM}")
     microseconds = round(Decimal(found[1]) * _MICROSECONDS[found[2]])
     if microseconds > LONGEST // timedelta(microseconds=1):
         raise ValueError(f"{text[:40]!r} is longer than {LONGEST.days}d")

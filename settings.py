@@ -85,7 +85,7 @@ def to_host(host: str) -> str:
     """Return the text if it is a name or address without port or scheme.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: it is not.
     """
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ValueError("not a host name or address")
@@ -117,7 +117,7 @@ def to_listen_place(text: str) -> str:
     """Return the text if it is a port, a host with a port, or the path of a socket.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: it is not.
     """
     found = re.fullmatch(
         r"unix:/\S+|(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>\d{1,5})", text, re.ASCII
@@ -133,7 +133,7 @@ def require_scheme(*schemes: str) -> AfterValidator:
     def check(address: SecretStr) -> SecretStr:
         name, _, rest = address.get_secret_value().partition("://")
         if name not in schemes or not rest:
-            raise ValueError("has another scheme or no address")
+            raise ValueError("has an unsupported scheme or no address")
         return address
 
     return AfterValidator(check)
@@ -146,10 +146,10 @@ def to_console_tokens(tokens: SecretStr) -> SecretStr:
     """Return the service tokens if each has a name, a role and enough characters.
 
     Raises:
-        ValueError: one has another form.
+        ValueError: one is malformed.
     """
     if not all(map(_CONSOLE_TOKEN.fullmatch, tokens.get_secret_value().split())):
-        raise ValueError("a token has another form")
+        raise ValueError("a token is not of the form name:role:token")
     return tokens
 
 

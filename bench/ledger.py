@@ -8,7 +8,7 @@ envelope of about 1 KiB, by asyncpg, on uvloop. Medians of the rounds (smallest-
     send       one transaction after the other on one connection, the kinds in turn: with nothing in it, with an
                INSERT into a `plain` table that has a primary key, with the `rows` of the ledger alone, and with
                the whole of `send` at level `ledger`
-    writers    the same by 16 connections of one process: commits a second
+    writers    the same by 16 connections of one process: commits per second
     bulk       many in one transaction, a thousand in a statement; `redis` is `send_many` without a ledger
     relay      handing over, by the worker's relay alone in this process; beside a transaction that is held open;
                idle

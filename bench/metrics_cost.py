@@ -4,7 +4,7 @@ Run: ./run bench metrics_cost [--rounds 5] [--jobs 20000] [--mails 2000]
 
 Everything is real and private to the run: Valkey, the mail sink, one worker process for each turn. `off` is a
 worker whose counting does nothing and that serves no page; `on` counts and is scraped each 5 s. Each round
-takes both, in changing order. Printed: jobs a second from the first outcome to the last, and the worker's own
+takes both, in changing order. Printed: jobs per second from the first outcome to the last, and the worker's own
 processor time for a job, both as ratio of on to off, the median of the rounds with the smallest and the largest;
 the time of a scrape.
 """
@@ -106,7 +106,7 @@ def _print(name: str, count: int, turns: Sequence[tuple[Turn, Turn]]) -> None:
     off_us = statistics.median(off.processor_us for off, _ in turns)
     print(f"{name}, {count} in each turn, {len(turns)} rounds; {machine()}")
     print(f"  off: {off_rate:,.0f} a second, {off_us:.1f} us of the processor each")
-    print(f"  on / off: jobs a second {spread(rate)}, processor {spread(processor)}", flush=True)
+    print(f"  on / off: jobs per second {spread(rate)}, processor {spread(processor)}", flush=True)
 
 
 def _print_scrapes(took: Sequence[float]) -> None:

@@ -124,7 +124,7 @@ async def _beside(url: str, work: Callable[[], Awaitable[object]]) -> dict[str, 
         stdout=asyncio.subprocess.PIPE,
     )
     if process.stdin is None or process.stdout is None:
-        raise SystemExit("the neighbour has no pipes")
+        raise SystemExit("the neighbour process has no pipes")
     await process.stdout.readline()
     await work()
     process.stdin.close()

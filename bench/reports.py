@@ -111,7 +111,7 @@ async def main() -> None:
     it.add_argument("--tenfold", action="store_true")
     it.add_argument("--nodes", type=_numbers, default=[], help="sizes of the organisation, such as 700,7000")
     it.add_argument("--parts", default=",".join(_PARTS), help="which of them with --nodes")
-    it.add_argument("--against", type=Path, help="checkout of a former build, for the part check-in")
+    it.add_argument("--against", type=Path, help="checkout of an earlier build, for the part check-in")
     it.add_argument("--checkins", type=int, default=96, help="check-ins of each person with --nodes")
     asked = it.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -83,7 +83,7 @@ def measure(python: Path, site: Path, url: str, mails: int) -> dict[str, float]:
 
 
 def import_ms(python: Path, where: dict[str, str], code: str) -> float:
-    """Milliseconds of an import, above those of an empty program; the least of ten."""
+    """Milliseconds that an import adds to an empty program; the minimum of ten runs."""
     return 1e3 * (least(python, where, code) - least(python, where, "pass"))
 
 

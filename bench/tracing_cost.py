@@ -5,7 +5,7 @@ Run: ./run bench tracing_cost [--rounds 5] [--jobs 20000] [--mails 2000] [--befo
 Everything is real and private to the run: Valkey, the mail sink, one worker process for each turn. `off` is a
 worker as it is installed. `on` makes and batches all spans, which an exporter then drops; `sampled out` has a
 sampler that keeps no trace. `before` is the worker of another checkout, to see what the code for tracing costs a
-worker that does not trace. Each round takes all of them, each time with another one first. Printed: jobs a second
+worker that does not trace. Each round takes all of them, each time with another first. Printed: jobs per second
 from the first outcome to the last, and the worker's own processor time for a job, both as ratios to `off`, the
 median of the rounds with the smallest and the largest.
 """
@@ -103,7 +103,7 @@ def _print(name: str, count: int, turns: Sequence[Mapping[str, Turn]]) -> None:
     for other in [one for one in turns[0] if one != "off"]:
         rates = [turn[other].per_second / turn["off"].per_second for turn in turns]
         costs = [turn[other].processor_us / turn["off"].processor_us for turn in turns]
-        print(f"  {other} / off: jobs a second {spread(rates)}, processor {spread(costs)}", flush=True)
+        print(f"  {other} / off: jobs per second {spread(rates)}, processor {spread(costs)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ async def do_nothing(_: Nothing) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Figures of one worker's turn: jobs a second, and microseconds of its processor for a job."""
+    """Figures of one worker's turn: jobs per second, and microseconds of its processor for a job."""
 
     per_second: float
     processor_us: float

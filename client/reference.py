@@ -99,7 +99,7 @@ def _write(file: Path, text: str) -> Path:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages into the folder named, or into dist/api."""
+    """Write the pages into the given folder, or into dist/api."""
     folder = Path(arguments[0]) if arguments else ROOT / "dist/api"
     write_reference(folder)
     print(folder / "index.html")

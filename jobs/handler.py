@@ -53,14 +53,14 @@ class JobHandler:
         """Return what a plain function has returned.
 
         Raises:
-            TypeError: a coroutine or a generator, which nobody would run: the job would be done with nothing done.
+            TypeError: a coroutine or a generator, which would never run though the job counted as done.
         """
         if inspect.iscoroutine(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
             if not inspect.isasyncgen(value):
                 value.close()
             kind = type(value).__name__
             raise TypeError(
-                f"{self.name} returned a {kind}, which nobody runs; write `async def`, also in what decorates it"
+                f"{self.name} returned a {kind}, which is never run; write `async def`, in its decorators too"
             )
         return value
 
@@ -143,7 +143,7 @@ def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
         raise InvalidJob("handles", f"marks a function, not {function!r}")
     name = _name_of(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise InvalidJob(name, "has a yield; a handler returns its result, and tells progress by its Run")
+        raise InvalidJob(name, "has a yield; a handler returns its result, and reports progress through its Run")
     is_coroutine = inspect.iscoroutinefunction(function)
     found = wanted or ("loop" if is_coroutine else "thread")
     if found not in {"loop", "thread", "process"}:

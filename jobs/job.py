@@ -37,7 +37,7 @@ class Job:
         life: time from when it may run, after which it is not worth running and expires.
 
     Raises:
-        JobError: a kind or lane of another form, or one that is reserved; an option of another type.
+        JobError: the kind or lane is malformed or reserved, or an option has the wrong type.
     """
 
     kind: str  # of the class; a ClassVar would not fit the producers' protocol, says pyright
@@ -74,7 +74,7 @@ class Job:
         return write_fields(self)
 
     def fingerprint(self) -> str:
-        """Return a hash of all fields, by which two jobs of a kind are equal."""
+        """Return a hash of all fields, by which jobs of a kind are compared."""
         return _fingerprint(self.version, write_fields(self))
 
     @classmethod
@@ -92,7 +92,7 @@ class NamedJob:
         payload: JSON-native values by field; the worker checks them against the class.
 
     Raises:
-        JobError: a kind or lane of another form, or a payload that is no dict.
+        JobError: the kind or lane is malformed, or the payload is not a dict.
 
     Example:
         >>> NamedJob("invoice.send", {"order": 7}, lane="jobs.invoices").lane
@@ -128,7 +128,7 @@ def checked_kind(kind: str) -> str:
     """Return the kind if it is valid for an own job.
 
     Raises:
-        InvalidJob: another form, or the name of a shipped kind.
+        InvalidJob: the kind is malformed, or the name of a built-in kind.
     """
     if not isinstance(kind, str) or not _KIND.match(kind) or len(kind) > _KIND_LIMIT:
         raise InvalidJob("kind", f"{kind!r} must be noun.verb, in lower case, at most {_KIND_LIMIT} characters")
@@ -138,7 +138,7 @@ def checked_kind(kind: str) -> str:
 
 
 def _check_options(version: object, limit: object, life: object, policy: object) -> None:
-    """Check the types of a class's options, so that a wrong one is told where it is written."""
+    """Check the types of a class's options, so that a wrong one is reported where it is written."""
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InvalidJob("version", f"must be a whole number from 1, not {version!r}")
     if not isinstance(limit, str | None):

@@ -31,7 +31,7 @@ def own_lane(name: str) -> str:
     """Return the lane of own jobs with a short name; an empty name is the default lane.
 
     Raises:
-        JobError: a name of another form.
+        JobError: the name is malformed.
 
     >>> own_lane("invoices"), own_lane("jobs.invoices"), own_lane("")
     ('jobs.invoices', 'jobs.invoices', 'jobs')

@@ -41,7 +41,7 @@ class Policy:
 
 
 def check_span(name: str, value: object) -> None:
-    """Check that a value is a time of 0 or more. Raises JobError, which tells how to write a number of seconds."""
+    """Check that a value is a duration of 0 or more. Raises JobError, which says how to write seconds."""
     if not isinstance(value, timedelta):
         hint = f"; write timedelta(seconds={value})" if isinstance(value, int | float) else ""
         raise JobError(name, f"must be a timedelta, not {value!r}{hint}")

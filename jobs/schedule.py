@@ -72,7 +72,9 @@ class Schedule:
         try:
             ZoneInfo(self.zone)
         except (ValueError, TypeError, OSError, ZoneInfoNotFoundError):
-            raise InvalidSchedule(f"zone: {self.zone!r} is no time zone; give a name like Europe/Madrid") from None
+            raise InvalidSchedule(
+                f"zone: {self.zone!r} is not a time zone; give a name like Europe/Madrid"
+            ) from None
         if next(self._dates(date(2000, 1, 1)), None) is None:
             fields = f"month {self.month}, day {self.day}, weekday {self.weekday}"
             raise InvalidSchedule(f"month, day, weekday: no date matches ({fields}); choose values of a real date")

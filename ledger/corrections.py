@@ -52,7 +52,7 @@ async def remove_marks(connection: Connection, job_ids: Sequence[str]) -> None:
 
 
 async def lock_staged(connection: Connection, job_id: str) -> tuple[date, str] | None:
-    """Keep relays from a staged job until the transaction ends; return its day and lane, None if it is not staged.
+    """Lock a staged job against relays until the transaction ends; return its day and lane; None if not staged.
 
     Raises:
         DATABASE_FAULTS: the database refused, or a relay had the job for more than a second.

@@ -35,7 +35,7 @@ class LedgerRecord:
         recipients: SHA-256 of each address in lower case.
         state: one of `END_STATES` or `LIVE_STATES`.
         attempt: the attempt that ended it; 0 if none was begun.
-        reply: the server's last words, or the reason; of a duplicate the id of the first job.
+        reply: the server's final reply, or the reason; of a duplicate the id of the first job.
         uncertain: True if an effect may have happened although no attempt recorded it.
     """
 
@@ -70,7 +70,7 @@ class RecordFilter:
     """Filter of records; an empty field admits all.
 
     Attributes:
-        since, until: instants of staging, the second excluded.
+        since, until: range of staging times, `until` excluded.
         recipient: SHA-256 of the address in lower case.
     """
 

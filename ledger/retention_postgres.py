@@ -18,7 +18,7 @@ from reports.connection_postgres import Connection
 RetentionOutcome = Literal["removed", "live", "locked"]
 """`live`: the day has jobs that have not ended. `locked`: a lock was not free."""
 ATTEMPTS = 5
-"""How often a day's lock is asked for."""
+"""Number of attempts to lock a day."""
 
 
 @dataclass(frozen=True, slots=True)

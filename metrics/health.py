@@ -1,9 +1,9 @@
 """Health of a process, with the reasons against it, for probes and for the service manager.
 
-    live     its event loop answers, and it found nothing that only a new start would mend
+    live     its event loop answers, and it found nothing that only a restart would fix
     ready    it can do its work now; what it needs, like Redis, answers
 
-A server that is away makes a process unready and leaves it live: a new start would not bring that server back.
+A server that is down makes a process unready and leaves it live: a restart would not bring that server back.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ FindReasons = Callable[[], Awaitable[Sequence[str]]]
 
 
 async def find_nothing() -> Sequence[str]:
-    """Return no reason: that the event loop runs this is all there is to find."""
+    """Return no reason: that the event loop runs this is the whole check."""
     return ()
 
 

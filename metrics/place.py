@@ -35,13 +35,13 @@ class ListenPlace:
         """Read a place as settings and commands write it.
 
         Raises:
-            ValueError: the text has another form; the message says what is allowed.
+            ValueError: the text is malformed; the message says what is allowed.
         """
         if text.startswith("unix:/"):
             return cls(path=text.removeprefix("unix:"))
         host, _, port = text.rpartition(":")
         if not (port.isascii() and port.isdecimal() and int(port) <= _PORTS) or text.startswith(":"):
-            raise ValueError(f"not a place to listen ({text}); allowed are PORT, HOST:PORT and unix:/PATH")
+            raise ValueError(f"not an address to listen on ({text}); allowed are PORT, HOST:PORT and unix:/PATH")
         return cls(host=host.strip("[]") or "127.0.0.1", port=int(port))
 
     @property

@@ -16,7 +16,7 @@ _EVERY: Final = 0.25
 
 
 class LoopLag:
-    """Delay of the event loop: how much later than asked it wakes a sleeper. A blocking handler shows here."""
+    """Delay of the event loop: how late it wakes a sleeping task. A blocking handler shows here."""
 
     def __init__(self) -> None:
         self._delays = Histogram(QUICK)

@@ -69,7 +69,7 @@ def read_promises(text: str) -> tuple[Promise, ...]:
     """Read promises separated by commas.
 
     Raises:
-        ValueError: one has another form, or two have the same name; the message quotes it.
+        ValueError: one is malformed, or two have the same name; the message quotes it.
 
     Example:
         >>> [(one.name, one.limit.total_seconds(), one.target) for one in read_promises("mail.bulk:1h:99.5")]

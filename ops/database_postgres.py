@@ -31,7 +31,7 @@ async def open_database(tools: Tools) -> AsyncIterator[Connection]:
         ) from None
     except asyncpg.LockNotAvailableError:
         raise CommandRefused(
-            "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again"
+            "MOMENTUS_POSTGRES_DSN: could not get a lock within 1 s; nothing was changed; try again"
         ) from None
     except _REFUSALS as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database refused: {error}") from None

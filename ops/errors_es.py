@@ -75,13 +75,13 @@ SETTINGS: Mapping[str, str] = {
     "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session": (
         "MOMENTUS_READER__ACCESS=open: solo vale en esta misma máquina; defina session"
     ),
-    "a token has another form": "un token tiene otra forma",
+    "a token is not of the form name:role:token": "un token no tiene la forma nombre:rol:token",
     "is neither an address nor a network": "no es una dirección ni una red",
     "unknown time zone": "zona horaria desconocida",
     "not a host name or address": "no es un nombre de máquina ni una dirección",
     "not a port, HOST:PORT or unix:/PATH": "no es un puerto, HOST:PORT ni unix:/PATH",
     "is reachable from other machines": "se alcanza desde otras máquinas",
-    "has another scheme or no address": "tiene otro esquema o le falta la dirección",
+    "has an unsupported scheme or no address": "tiene otro esquema o le falta la dirección",
     "input should be a valid integer, unable to parse string as an integer": "debe ser un número entero",
     "input should be greater than or equal to {0}": "debe ser mayor o igual que {0}",
     "input should be less than or equal to {0}": "debe ser menor o igual que {0}",
@@ -165,7 +165,7 @@ LOCAL: Mapping[str, str] = {
     "MOMENTUS_DATA_DIR: {0} cannot be used, {1}; set it to a directory that this user can write to": (
         "MOMENTUS_DATA_DIR: {0} no se puede usar, {1}; nombre un directorio en el que este usuario pueda escribir"
     ),
-    "it is a file, or lies below one": "es un archivo, o está debajo de uno",
+    "it is a file, or has one in its path": "es un archivo, o está debajo de uno",
     "it cannot be created ({0})": "no se puede crear ({0})",
     "{0} cannot enter it or write in it": "{0} no puede entrar o escribir en él",
     "it belongs to another user (number {0})": "pertenece a otro usuario (número {0})",
@@ -223,7 +223,7 @@ OPS: Mapping[str, str] = {
         "{0} está fuera de rango; debe ser más de 0s y {1}d como máximo, como 90s, 10m o 2h"
     ),
     "{0} is out of range; give a number from {1} to {2}": "{0} está fuera de rango; dé un número de {1} a {2}",
-    "bulk: {0} changes of many jobs run already; wait for one, or stop it": (
+    "bulk: {0} bulk changes are already running; wait for one to finish, or stop it": (
         "bulk: ya hay {0} cambios en bloque en marcha; espere a uno, o deténgalo"
     ),
     "action: {0} is not for all {1} jobs; allowed: {2}": (
@@ -235,7 +235,7 @@ OPS: Mapping[str, str] = {
     "state: {0} is not a state of jobs; choose from {1}": (
         "state: {0} no es un estado de trabajos; elija entre {1}"
     ),
-    "older: {0} jobs have no age; it is for {1}": (
+    "older: {0} jobs have no age; use it with {1}": (
         "older: los trabajos en estado {0} no tienen edad; es para {1}"
     ),
     "older: must be less than newer, or nothing matches both": (
@@ -259,7 +259,7 @@ OPS: Mapping[str, str] = {
     "{0} is out of range; give a whole number from 1 to {1}": (
         "{0} está fuera de rango; dé un número entero de 1 a {1}"
     ),
-    "{0} is not a length of time: write {1}": "{0} no es una duración: escriba {1}",
+    "{0} is not a duration: write {1}": "{0} no es una duración: escriba {1}",
     "a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d": (
         "un número y una unidad, como 250ms, 90s, 10m, 1.5h o 2d"
     ),
@@ -267,7 +267,7 @@ OPS: Mapping[str, str] = {
     "{0} is not a job's id; give a printable id of at most {1} characters": (
         "{0} no es el id de un trabajo; dé un id imprimible de {1} caracteres como máximo"
     ),
-    "{0} is not a schedule's name; give one of ./run ops schedules list": (
+    "{0} is not a schedule's name; see ./run ops schedules list": (
         "{0} no es el nombre de un horario; dé uno de ./run ops schedules list"
     ),
     "NAME: no live worker has a schedule {0}; see ./run ops schedules list": (
@@ -279,17 +279,17 @@ OPS: Mapping[str, str] = {
     "NAME: no live worker has a schedule {0} in the group {1}; see ./run ops schedules list": (
         "NAME: ningún worker vivo tiene un horario {0} en el grupo {1}; véase ./run ops schedules list"
     ),
-    "{0} is not the number of a change; give the 16 hex digits that the change has printed": (
+    "{0} is not the number of a change; give the 16 hex digits that the change printed": (
         "{0} no es el número de un cambio; dé las 16 cifras hexadecimales que el cambio imprimió"
     ),
-    "NUMBER: {0} cannot be undone; of the changes in the audit log discard, bulk-discard and unsuppress can": (
+    "NUMBER: {0} cannot be undone; only discard, bulk-discard and unsuppress can": (
         "NUMBER: {0} no se puede deshacer; de los cambios del registro, discard, bulk-discard y unsuppress sí"
     ),
     "{0} is not a worker's id; give its 16 hex digits, see ./run ops workers list": (
         "{0} no es el id de un worker; dé sus 16 cifras hexadecimales, véase ./run ops workers list"
     ),
     "{0} is not a change; give FIELD=VALUE": "{0} no es un cambio; dé FIELD=VALUE",
-    "{0} is not a place to listen; allowed are PORT, HOST:PORT and unix:/PATH": (
+    "{0} is not an address to listen on; allowed are PORT, HOST:PORT and unix:/PATH": (
         "{0} no es un lugar donde escuchar; se admite PORT, HOST:PORT y unix:/PATH"
     ),
     "--listen: cannot listen on {0}: {1}; name another port (0 = any free one) or path": (
@@ -547,7 +547,7 @@ LEDGER: Mapping[str, str] = {
     "MOMENTUS_POSTGRES_DSN: {0}; use a role that may do this (docs/ledger.md)": (
         "MOMENTUS_POSTGRES_DSN: {0}; use un rol que pueda hacerlo (docs/es/ledger.md)"
     ),
-    "MOMENTUS_POSTGRES_DSN: a lock was not free within 1 s, and nothing was changed; try again": (
+    "MOMENTUS_POSTGRES_DSN: could not get a lock within 1 s; nothing was changed; try again": (
         "MOMENTUS_POSTGRES_DSN: un bloqueo no quedó libre en 1 s, y nada se ha cambiado; inténtelo de nuevo"
     ),
     "MOMENTUS_POSTGRES_DSN: the connection was lost: {0}": "MOMENTUS_POSTGRES_DSN: se perdió la conexión: {0}",
@@ -556,7 +556,7 @@ LEDGER: Mapping[str, str] = {
         "FILE: no se puede escribir {0}: {1}; indique un archivo nuevo donde haya espacio"
     ),
     "{0} is out of range; give a number from 1 to {1}": "{0} está fuera de rango; dé un número de 1 a {1}",
-    "{0} is neither a time like 2026-11-29T08:00 nor a length of time like 2d": (
+    "{0} is neither a time like 2026-11-29T08:00 nor a duration like 2d": (
         "{0} no es un instante como 2026-11-29T08:00 ni una duración como 2d"
     ),
     "{0} is too short; give at least 2d": "{0} es demasiado corto; dé al menos 2d",

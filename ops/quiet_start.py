@@ -37,7 +37,7 @@ class LateModule(types.ModuleType):
 
 
 def import_late(name: str) -> None:
-    """Import a module when something of it is first used; one that is not installed stays so."""
+    """Import a module when one of its names is first used; a module that is not installed stays absent."""
     if spec := importlib.util.find_spec(name):
         sys.modules[name] = LateModule(name)
         sys.modules[name].__spec__ = spec

@@ -115,7 +115,7 @@ class Translator:
 
 
 def _is_quoted(value: str) -> bool:
-    """Return True for the user's own text, which no sentence of ours is."""
+    """Return True for the user's own text, which no sentence matches."""
     return len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES
 
 

@@ -53,7 +53,7 @@ class Composer:
     Args:
         tenant: tenant of the reports that a refresh names.
         now: clock from which a message's date and age come.
-        seal: encrypts the private parts of payloads; None: payloads are stored in clear.
+        seal: encrypts the private parts of payloads; None: payloads are stored in plain text.
     """
 
     def __init__(self, tenant: str, *, now: Callable[[], datetime] = utc_now, seal: Seal | None = None) -> None:
@@ -311,7 +311,7 @@ def check_id(job_id: str) -> str:
     """Return the id if it has the form of a producer's job ids.
 
     Raises:
-        InvalidRequest: the id has another form.
+        InvalidRequest: the id is malformed.
     """
     if not isinstance(job_id, str) or not is_job_id(job_id):
         raise InvalidRequest(f"job_id: {job_id!r} is not a job id; give the id of a receipt, like {{mail}}01kt0…")

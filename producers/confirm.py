@@ -58,7 +58,7 @@ def confirmed_reply(replies: Sequence[Any], *, replicas: int, within: float) -> 
         replies: replies to the script, to the small write after it, and to WAIT.
 
     Raises:
-        NotConfirmed: too few replicas have the writes, or the server does not tell.
+        NotConfirmed: too few replicas have the writes, or the server does not say.
         ResponseError: the script failed.
     """
     answer, marker, copies = replies

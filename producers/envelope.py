@@ -146,7 +146,7 @@ def _unknown_version(version: object) -> UnreadableEnvelope:
 def _read(content: Mapping[str, Any]) -> Envelope:
     kind, version, expires = content["f"], content.get("pv", 1), content.get("x")
     if not isinstance(kind, str):
-        raise UnreadableEnvelope("f: the kind is not a text")
+        raise UnreadableEnvelope("f: the kind is not text")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UnreadableEnvelope("pv: the payload's version is not a whole number from 1")
     enqueued, delay = _within_calendar("et", content["et"]), _within_calendar("d", content.get("d", 0))

@@ -132,7 +132,7 @@ class LevelSender:
         return [chunk for chunk, _ in missed], missed[0][1] if missed else None
 
     async def _insert(self, writer: Any, entries: Sequence[JobEntry], *, alone: bool) -> None:  # noqa: ANN401  of either kind
-        """Insert rows, and have the relays told if the rows belong to a transaction.
+        """Insert rows, and notify the relays if the rows belong to a transaction.
 
         Raises:
             InvalidRequest: the connection cannot be used.

@@ -15,7 +15,7 @@ def check_key(key: str) -> str:
     """Return the key if it is valid for a limit.
 
     Raises:
-        LimitError: the key has another form.
+        LimitError: the key is malformed.
     """
     good = isinstance(key, str) and len(key) <= _KEY_LENGTH and _KEY.match(key) and not key.startswith(_RESERVED)
     if not good:

@@ -52,10 +52,10 @@ class Seal(Protocol):
 
 
 def check_message(message: object) -> None:
-    """Check that an object is a message, so that a wrong argument is told as such.
+    """Check that an object is a message, so that the error names the argument.
 
     Raises:
-        InvalidRequest: it has not what every message has.
+        InvalidRequest: it lacks what every message has.
     """
     if isinstance(message, type) or not (hasattr(message, "compose") and hasattr(message, "kind")):
         given = (
@@ -99,9 +99,7 @@ def id_of(message: Message) -> str:
         return ""
     tag = f"{{{group_of(message.lane)}}}"
     if not (isinstance(job_id, str) and job_id.startswith(tag) and is_job_id(job_id)):
-        raise InvalidRequest(
-            f"job_id: {type(message).__name__} has {job_id!r}; it must be {tag} and a text behind it"
-        )
+        raise InvalidRequest(f"job_id: {type(message).__name__} has {job_id!r}; it must be {tag} followed by text")
     return job_id
 
 

@@ -88,7 +88,7 @@ class Producer:
                 replica in sync every call raises :class:`NotConfirmed`.
 
         Raises:
-            InvalidRequest: the address has another form.
+            InvalidRequest: the address is malformed.
         """
         from .link.links import Links  # noqa: PLC0415  as above
 
@@ -293,7 +293,7 @@ class Producer:
         Arguments are those of :func:`producers.suppression.suppress`.
 
         Raises:
-            InvalidRequest: an unknown reason, or a scope of another form.
+            InvalidRequest: the reason is unknown, or the scope malformed.
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
 
         Example:

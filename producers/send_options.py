@@ -21,7 +21,7 @@ def check_connection_options(budget: object, confirm_replicas: object) -> None:
     """Check the options that hold for all calls of a producer.
 
     Raises:
-        InvalidRequest: an option is no number, or not within its bounds.
+        InvalidRequest: an option is not a number, or out of bounds.
     """
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < math.inf:
         raise InvalidRequest(f"budget: must be a number of seconds above 0, not {budget!r}")
@@ -122,7 +122,7 @@ class SendOptions:
 
 
 def checked_limit(key: str) -> str:
-    """Return the key of a limit. Raises InvalidRequest if it has another form."""
+    """Return the key of a limit. Raises InvalidRequest if it is malformed."""
     try:
         check_key(key)
     except LimitError as refusal:

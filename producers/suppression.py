@@ -3,8 +3,8 @@
 A backend adds ``unsubscribed`` when a recipient follows the link, and ``complaint`` when a provider reports one;
 the worker adds ``hard_bounce`` when a server replies that there is no such mailbox; operators add ``manual``.
 
-An address is stored as the SHA-256 of its lower-case form, beside its domain in clear, so that operators can see
-which domains are concerned. `docs/mail.md` says what that protects from.
+An address is stored as the SHA-256 of its lower-case form, with its domain in plain text, so operators can see
+which domains are concerned. `docs/mail.md` says what this protects against.
 
 A server that refuses every recipient has a fault of its own. So a refusal (:func:`weigh_refusal`) counts only
 while refusals are few: when many recipients of one domain or account are refused within minutes, none of them
@@ -106,7 +106,7 @@ async def suppress(
         evidence: the job or the report that proves it.
 
     Raises:
-        InvalidRequest: an unknown reason, or a scope of another form.
+        InvalidRequest: the reason is unknown, or the scope malformed.
         RedisError, OSError: Redis did not reply; repeat the call.
     """
     adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)

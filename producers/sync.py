@@ -85,7 +85,7 @@ class SyncProducer:
             url, confirm_replicas: as in :meth:`Producer.connect`.
 
         Raises:
-            InvalidRequest: the address has another form.
+            InvalidRequest: the address is malformed.
         """
         from .link.sync import SyncLinks  # noqa: PLC0415  as above
 
@@ -290,7 +290,7 @@ class SyncProducer:
         Arguments are those of :func:`producers.suppression.suppress`.
 
         Raises:
-            InvalidRequest: an unknown reason, or a scope of another form.
+            InvalidRequest: the reason is unknown, or the scope malformed.
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
 
         Example:

@@ -153,7 +153,7 @@ def days_of(query: str) -> int:
 
 
 def days_before(meta: Meta, count: int) -> list[str]:
-    """Return the ISO dates of which closed days may be, the latest last."""
+    """Return the ISO dates for which closed days may exist, in ascending order."""
     last = (moment(meta.verified_us) + _AHEAD).date()
     return [(last - timedelta(days=back)).isoformat() for back in range(count, -1, -1)]
 

@@ -67,7 +67,7 @@ class ClusterGuard(Guard):
             counts: True if this is a use of the session, which extends its idle limit.
 
         Raises:
-            SessionsUnavailable: Redis did not reply, or the stored session has another format.
+            SessionsUnavailable: Redis did not reply, or the stored session is malformed.
         """
         del token
         found: LiveRecord | None = await query.replies[0]

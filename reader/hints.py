@@ -86,7 +86,7 @@ class Hints:
         return len(self._followers) < STREAMS_LIMIT
 
     def publish_change(self, message: bytes) -> None:
-        """Pass a published change on to its followers; ignore a message of another format."""
+        """Pass a published change on to its followers; ignore a malformed message."""
         with suppress(ValueError, KeyError, TypeError):
             content = orjson.loads(message)
             report, generation = str(content["report"]), int(content["gen"])
@@ -116,7 +116,7 @@ class Hints:
         begin: str = "",
         still: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """Send hints until the client disconnects, the stream's life is over, or its admission is withdrawn.
+        """Send hints until the client disconnects, the stream reaches its maximum age, or admission is withdrawn.
 
         Args:
             begin: the first event.

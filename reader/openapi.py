@@ -1,7 +1,7 @@
 """OpenAPI 3.1 description of the reader, made from the reports that the workers declare.
 
 A report's entry in the catalogue may contain the JSON Schema of its `data`; without one the description says that
-it is an object. An entry of another format is left out and logged once: one bad entry must not remove the
+it is an object. A malformed entry is left out and logged once: one bad entry must not remove the
 description of all others.
 """
 

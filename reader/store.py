@@ -77,7 +77,7 @@ class _Confirmation:
         return self._done
 
     def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
-        """Confirm the stamp, or forget the report if it is gone; ignore a reply of another format."""
+        """Confirm the stamp, or forget the report if it is gone; ignore a malformed reply."""
         self._done = True
         try:
             if reply[0] is None:

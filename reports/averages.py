@@ -30,7 +30,7 @@ def weighted_values(
             found.append(0)
         elif weight < 0:
             raise InvalidRows(
-                f"has a weight of {weight}; weights are 0 or more, as a number of rows is (node {node})", measure
+                f"has a weight of {weight}; weights must be 0 or more, like a row count (node {node})", measure
             )
         elif average is None:
             raise InvalidRows(

@@ -50,7 +50,7 @@ class ReportBounds:
             InvalidRows: with the setting and what to do.
         """
         if count > self.mib * _MIB:
-            raise InvalidRows(f"the documents have more than {self.mib:,} MiB, the limit of {MIB}; {_REMEDY}")
+            raise InvalidRows(f"the documents are larger than {self.mib:,} MiB, the limit of {MIB}; {_REMEDY}")
 
 
 DEFAULT = ReportBounds()

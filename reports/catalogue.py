@@ -75,7 +75,7 @@ def read_folder(folder: Path) -> Folder:
             report = _read(path)
             if report.name in reports:
                 raise report.place.error_at(
-                    "name", f"{report.name!r} is the name of another report in this folder; choose another"
+                    "name", f"{report.name!r} is already the name of another report in this folder; choose another"
                 )
             reports[report.name] = report
         except ReportError as fault:

@@ -74,7 +74,7 @@ class Catalogue:
         faulty: sources that leave no marks.
         absent: sources that do not exist.
         since: start time of the server.
-        standby: True if the server replays the changes of another one.
+        standby: True if the server replays another server's changes (a standby).
         usable: True if this user may take up marks.
     """
 

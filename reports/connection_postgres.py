@@ -30,11 +30,11 @@ _BETWEEN_QUERIES = (
 _SECONDS = 5.0
 """Timeout for a connection to any of the hosts, and for a pooler to find a server connection."""
 _TRY_THE_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
-"""Errors of one host: it is away, starts, stops, or is in another state than ``target_session_attrs``."""
+"""Errors of one host: it is down, starts, stops, or is in another state than ``target_session_attrs``."""
 
 
 class NoAnswer(ConnectionError):
-    """No server answered: a host is away, has vanished from a connection, or is a pooler without a server."""
+    """No server answered: a host is down, has vanished from a connection, or is a pooler without a server."""
 
 
 class ConnectionEnded(asyncpg.InterfaceError):
@@ -78,7 +78,7 @@ async def connect(dsn: str, *, application: str, command_timeout: float | None =
         command_timeout: seconds for each query, in place of the role's setting; None: the role's.
 
     Raises:
-        DATABASE_FAULTS, ValueError: there is no connection; the address is none.
+        DATABASE_FAULTS, ValueError: there is no connection, or the address is invalid.
     """
     named = {"application_name": application}
     return await _connect(dsn, server_settings=named, command_timeout=command_timeout)
@@ -108,7 +108,7 @@ class LazyPool:
         """Lend a connection; one whose server does not answer in time is closed without waiting for it.
 
         Raises:
-            DATABASE_FAULTS, ValueError: there is no connection; the address is none.
+            DATABASE_FAULTS, ValueError: there is no connection, or the address is invalid.
         """
         if self._pool is None:
             self._pool = await asyncpg.create_pool(self._dsn, **self._options)

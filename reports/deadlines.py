@@ -36,7 +36,7 @@ class Deadlines:
         """Heap of the noted instants, and of former ones, which are dropped when they come first."""
 
     def note_instant(self, node: NodeId, instant: Any) -> None:  # noqa: ANN401  the query's
-        """Note the next instant of a node in place of its former one.
+        """Note the next instant of a node in place of its previous one.
 
         Raises:
             InvalidRows: it is neither null nor an instant with its zone.
@@ -61,7 +61,7 @@ class Deadlines:
         return queue[0][0] if queue else None
 
     def is_reached(self, now: datetime) -> bool:
-        """Return True if the instant of any node is not later than this one."""
+        """Return True if any node's instant is at or before this one."""
         return (first := self.earliest) is not None and first <= now
 
     def reached(self, now: datetime) -> list[NodeId]:

@@ -46,9 +46,9 @@ def require_same_kind(former: IdKind, now: IdKind) -> None:
     """
     if former is not now:
         raise IdsChanged(
-            f"id: the tree's ids were {former} and are {now}, so that rights and links with the former ids would "
-            "lose their nodes. Cast id back in the tree's query, or, if it is meant, stop the workers and run "
-            "./run ops reports forget NAME"
+            f"id: the tree's ids were {former} and are now {now}, so rights and links with the old ids would lose "
+            "their nodes. Cast id back in the tree's query, or, if the change is intended, stop the workers and "
+            "run ./run ops reports forget NAME"
         )
 
 

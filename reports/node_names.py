@@ -19,7 +19,7 @@ from reports.node_ids import NodeId
 
 
 class InvalidNames(ValueError):
-    """Names of another form; the message names the node."""
+    """Malformed names; the message names the node."""
 
 
 def read_names(
@@ -32,14 +32,14 @@ def read_names(
         column: its type in Postgres.
 
     Raises:
-        InvalidNames: JSON without declared languages, or of another form.
+        InvalidNames: JSON without declared languages, or malformed.
     """
     if column not in JSON:
         names = [str(node_id) if value is None else value for value, node_id in zip(values, ids, strict=True)]
         return [(name, dict.fromkeys(languages, name) if languages else None) for name in names]
     if not languages:
         raise InvalidNames(
-            f'name: is {column} and not text; write languages = ["es", "en"] in the head of the tree\'s file, '
+            f'name: is {column}, not text; write languages = ["es", "en"] in the head of the tree\'s file, '
             "or name->>'es' in its query"
         )
     return [_translated(value, node_id, languages) for value, node_id in zip(values, ids, strict=True)]

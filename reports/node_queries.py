@@ -35,7 +35,7 @@ def read_node_columns(table: HeadTable, sources: Collection[str], tree: str) -> 
         tree: query of the tree.
 
     Raises:
-        ReportError: a table that is no source or that the tree reads, or a name that is no column.
+        ReportError: a table that is not a source or that the tree reads, or a name that is not a column.
     """
     for source, column in table.values.items():
         if isinstance(column, dict):

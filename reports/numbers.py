@@ -110,7 +110,7 @@ def write_decimal(value: object) -> orjson.Fragment:
     """Convert a Decimal for orjson, as its ``default``. Raises TypeError for any other value."""
     if isinstance(value, Decimal):
         return orjson.Fragment(all_digits(value))
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be represented in JSON")
 
 
 def as_text(value: Any) -> Any:  # noqa: ANN401  JSON is anything

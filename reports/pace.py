@@ -92,7 +92,7 @@ class KnownSet:
         catalogue: digest of the catalogue's rows about its board; None: nothing proves it.
         offset: the database's clock minus Redis's when the instants were taken; None: not measured.
         ids: type of its nodes' ids.
-        distrusted: instant at which the query for some nodes gave something else than the whole; None: it did not.
+        distrusted: instant at which the query for some nodes disagreed with the whole; None: it did not.
         distrusted_query: digest of that query.
     """
 

@@ -2,7 +2,7 @@
 
 A few nodes are enough if the set of this worker's last refresh is the one that is stored, if every change since
 left a mark that names its nodes, and if time has changed no others. Each rule below is one way in which that may
-not be so. None of them relies on a clock: what was taken up is told by transactions, what is stored by its
+not be so. None of them relies on a clock: transactions identify what was taken up, and a stored set by its
 generation and instant.
 """
 

@@ -275,7 +275,7 @@ def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[NodeId]:
     except InvalidIds as error:
         raise InvalidRows(str(error).removeprefix(f"{scope}: "), scope) from None
     if kind not in {None, tree.kind}:
-        raise InvalidRows(f"is {kind}, and the tree's ids are {tree.kind}; cast it to {tree.kind.column}", scope)
+        raise InvalidRows(f"is {kind}, but the tree's ids are {tree.kind}; cast it to {tree.kind.column}", scope)
     return nodes
 
 

@@ -119,7 +119,7 @@ LIMIT {MOST_NODES + 1}
 """  # noqa: S608  a constant
 """Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh.
 
-Tables of a former installation have no column ``nodes``, which JSON tells without an error. Nodes are sent as
+Tables of an earlier installation have no column ``nodes``; JSON shows that without an error. Nodes are sent as
 bytes: in a database with the encoding SQL_ASCII a text need not be UTF-8, and one such row would stop the board.
 """
 _SET_FORWARD = "the database's clock was set while its state was taken; the next refresh takes it again"
@@ -177,7 +177,7 @@ class DatabaseSnapshot:
     async def take_up(self, board: str) -> TakenMarks:
         """Take up the marks of a board and return them. They come back if the transaction fails.
 
-        From then on the transaction is read-only, which no statement in it can revoke.
+        From then on the transaction is read-only, and no statement in it can undo that.
 
         Raises:
             AnotherRefresh: another refresh of the board is running, or has ended since this state was taken.
@@ -196,7 +196,7 @@ class DatabaseSnapshot:
 
     @property
     def standby(self) -> bool:
-        """True if the server replays the changes of another one."""
+        """True if the server replays another server's changes (a standby)."""
         return self.clock is not None
 
     @property
@@ -321,7 +321,7 @@ class DatabaseSnapshot:
         """Run any other query on the same state.
 
         Raises:
-            InvalidRows: a value has no form.
+            InvalidRows: a value cannot be represented.
         """
         return list(await self._fetch(sql, *arguments))
 
@@ -447,7 +447,7 @@ def snapshot_of(
         return DatabaseSnapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
     if before is None:
         raise asyncpg.InterfaceError(
-            "the connection leads to another server than before; the next refresh uses the new one"
+            "the connection now reaches a different server; the next refresh uses the new one"
         )
     xmin = first["visible"].partition(":")[0]
     return DatabaseSnapshot(

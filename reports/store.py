@@ -273,7 +273,7 @@ class ReportStore:
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
     async def record_difference(self, report: str, nodes: Sequence[NodeId], *, at: datetime) -> None:
-        """Count the nodes of which the query for some nodes gave something else than the whole."""
+        """Count the nodes of which the query for some nodes disagreed with the whole."""
         key, at_us = audit(self._tenant, report), microseconds(at)
         last = orjson.dumps({"at_us": at_us, "nodes": list(nodes[:_MOST_NAMED])})
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -343,7 +343,7 @@ class ReportStore:
         if holder != worker:
             if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was set back since
                 await self._redis.pexpire(key, milliseconds(lasting))
-            return frozenset(theirs) or reports  # a former build stores none
+            return frozenset(theirs) or reports  # an earlier build stores none
         await self._redis.set(key, value, px=milliseconds(lasting))
         return None
 

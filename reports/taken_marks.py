@@ -25,7 +25,7 @@ class TakenMarks:
     former: int | None = None
 
     def follow(self, xid: int | None) -> bool:
-        """Return True if nobody took up marks of the board since this transaction did."""
+        """Return True if no other refresh has taken up marks of the board since this transaction did."""
         return xid is not None and self.former == xid & 0xFFFFFFFF
 
 
@@ -49,5 +49,5 @@ def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMa
 
 
 def _texts(node: bytes | None) -> list[str]:
-    """Return the text of a node; one that is not UTF-8 becomes one that is no id."""
+    """Return the text of a node; one that is not UTF-8 becomes a text that cannot be an id."""
     return [] if node is None else [node.decode(errors="replace")]

@@ -26,7 +26,7 @@ def read_titles(table: HeadTable, measures: Collection[str]) -> Mapping[str, Map
     """Return the titles by language, then by measure or ``report``; empty if none are declared.
 
     Raises:
-        ReportError: a language, a key or a text of another form.
+        ReportError: a language, a key or a text is malformed.
     """
     found = {}
     for language in table.values:

@@ -30,7 +30,7 @@ class Node:
     Attributes:
         parent_id: its parent, or the nearest ancestor that the query returned; None: it has none.
         names: its names by language; None: the tree declares no languages.
-        deleted: True if it is no node of the tree, but ancestors may be found through it.
+        deleted: True if it is not a node of the tree, but ancestors may be found through it.
         missing: parent that the query did not return, for errors; empty: it did, or ``parent_id`` is that parent.
     """
 
@@ -196,7 +196,7 @@ def _faults_of_roots(
     if len(hanging.left_out) == len(nodes):
         told = "all nodes are deleted" if all(one.deleted for one in nodes.values()) else _NONE_LEFT
         return [f"{told}; a tree has one node at least"]
-    if hanging.faults:  # refused orphans are no roots of their own
+    if hanging.faults:  # refused orphans are not roots
         roots = [one for one in roots if nodes[one].parent_id is None and not nodes[one].missing]
     if len(roots) == 1 or (roots and rules.several_roots) or (not roots and hanging.faults):
         return []

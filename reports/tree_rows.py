@@ -83,7 +83,7 @@ def _by_parent_id(
     del ids, columns, rules
     of_parents, parents = read_ids([row["parent_id"] for row in rows], "parent_id")
     if of_parents not in {None, kind}:
-        raise InvalidTree(f"parent_id: is {of_parents} and id is {kind}; cast one of them")
+        raise InvalidTree(f"parent_id: is {of_parents}, but id is {kind}; cast one of them")
     return ((parent, "") for parent in parents)
 
 
@@ -100,7 +100,10 @@ def _by_path(
         seen: dict[tuple[str, ...], NodeId] = {}
         for path, node_id in zip(labels, ids, strict=True):
             if (other := seen.setdefault(path, node_id)) is not node_id:
-                raise InvalidTree(f"path: {separator.join(path)!a} is that of two nodes, {other} and {node_id}")
+                raise InvalidTree(
+                    f"path: {separator.join(path)!a} is the path of two nodes, {other} and {node_id}; make paths "
+                    "unique"
+                )
     return (_above(path, at, separator) for path in labels)
 
 
@@ -109,9 +112,7 @@ def _labels(path: object, separator: str, where: str) -> tuple[str, ...]:
         raise InvalidTree(f"{where} is {value_in_sql(path)}; it must be text or ltree")
     labels = tuple(path.removeprefix(separator).removesuffix(separator).split(separator))
     if "" in labels:
-        raise InvalidTree(
-            f"{where} has an empty label, {path[:80]!a}; labels stand between separators {separator!a}"
-        )
+        raise InvalidTree(f"{where} has an empty label, {path[:80]!a}; separate labels by {separator!a}")
     return labels
 
 
@@ -132,7 +133,7 @@ def _by_ancestors(
     for row, node_id in zip(rows, ids, strict=True):
         its_kind, ancestors = read_ids(row["ancestors"] or [], "ancestors")
         if its_kind not in {None, kind}:
-            raise InvalidTree(f"ancestors: are {its_kind} and id is {kind}; cast one of them")
+            raise InvalidTree(f"ancestors: are {its_kind}, but id is {kind}; cast one of them")
         found[node_id] = frozenset(ancestors) - {node_id, None}
     parents = {node_id: _nearest(ancestors, found) for node_id, ancestors in found.items()}
     told = [fault for node_id in found if (fault := _fault_of_closure(node_id, parents[node_id][0], found))]

@@ -29,7 +29,7 @@ _LONGEST = 60
 
 
 async def read_exactly(connection: Any) -> None:  # noqa: ANN401  a connection, or a pool's proxy of one
-    """Make a connection tell infinity from 9999-12-31, and read a float4 as the server writes it."""
+    """Make a connection distinguish infinity from 9999-12-31, and read a float4 as the server writes it."""
     await connection.set_type_codec("date", schema="pg_catalog", encoder=_days, decoder=_date, format="tuple")
     await connection.set_type_codec("float4", schema="pg_catalog", encoder=str, decoder=float, format="text")
 
@@ -77,7 +77,7 @@ async def describe_report(connection: Any, report: Report) -> Columns:  # noqa: 
     """Return the columns and parameters of a report's query.
 
     Raises:
-        InvalidRows: a column under ``[zones]`` is no timestamp.
+        InvalidRows: a column under ``[zones]`` is not a timestamp.
         DATABASE_FAULTS: the database refused the query.
     """
     try:
@@ -113,7 +113,7 @@ def check_columns(report: Report, columns: Columns) -> None:
         if remedy := never_shown(columns.of(name), how):
             raise InvalidRows(f"{columns.of(name)} cannot be shown; {remedy}", name)
     for name, taken in parameters_taken_wrongly(report.parameters, columns, {"timestamp"}):
-        raise InvalidRows(f":{name} is an instant, and the query uses it as a {taken}; {ZONELESS}")
+        raise InvalidRows(f":{name} is an instant, but the query uses it as a {taken}; {ZONELESS}")
 
 
 ZONELESS = "write column AT TIME ZONE 'UTC' (or the zone in which it is stored) where it is compared"
@@ -143,7 +143,7 @@ async def tree_columns(connection: Any, sql: str) -> Mapping[str, str]:  # noqa:
     for name in ("name", "kind"):
         of_names = name == "name" and columns.of(name) in JSON  # by language
         if not of_names and (remedy := never_shown(columns.of(name), "sql")):
-            raise InvalidRows(f"the tree's {name} is {columns.of(name)} and must be text; {remedy}")
+            raise InvalidRows(f"the tree's {name} is {columns.of(name)}, but must be text; {remedy}")
     return dict(zip(columns.names, columns.types, strict=True))
 
 

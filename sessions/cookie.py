@@ -59,7 +59,7 @@ def choose_cookie(
     if not host or away:
         raise InsecureCookieRefused(
             f"insecure_cookie: the host is {(away or [''])[0]!r}, not this machine (localhost, 127.0.0.1, [::1]); "
-            "it is for tests over http: leave it out"
+            "it is only for tests over http: leave it out"
         )
     if found := [name for name in _FORWARDED if header(name) is not None]:
         raise InsecureCookieRefused(

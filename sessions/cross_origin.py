@@ -47,7 +47,7 @@ def checked_origins(trusted: Collection[str]) -> frozenset[str]:
     """Return the trusted origins, if each is written as a browser writes an origin.
 
     Raises:
-        SessionRefused: another form, which no browser would send, so that it would trust nobody.
+        SessionRefused: one is in a form that no browser sends, so it would never match.
 
     Example:
         >>> checked_origins(["https://app.example.com"])
@@ -58,7 +58,7 @@ def checked_origins(trusted: Collection[str]) -> frozenset[str]:
     for one in trusted:
         if not isinstance(one, str) or not _ORIGIN.fullmatch(one):
             raise SessionRefused(
-                f"trusted_origins: {one!r} is no origin; write it as browsers send it, in lower case and "
+                f"trusted_origins: {one!r} is not an origin; write it as browsers send it, in lower case and "
                 "without a path, like https://app.example.com"
             )
     return frozenset(trusted)

@@ -87,7 +87,7 @@ def is_over(record: Record, now_ms: int) -> bool:
     try:
         return now_ms >= int(record[3] or b"0")
     except ValueError as error:
-        raise SessionsUnavailable(f"session record: its end is not a number ({error})") from error
+        raise SessionsUnavailable(f"session record: its expiry is not a number ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def encode_data(data: Mapping[str, Any]) -> bytes:
 
 
 def decode_session(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
-    """Decode a session from a script's fields. Raises SessionsUnavailable if they have another format."""
+    """Decode a session from a script's fields. Raises SessionsUnavailable if they are malformed."""
     try:
         fields = dict(zip(FIELDS, map(_text, record), strict=True))
         data = orjson.loads(fields["d"])

@@ -192,5 +192,5 @@ class SyncSessions:
         try:
             reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except redis_errors() as error:
-            raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
+            raise SessionsUnavailable(f"Redis: cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

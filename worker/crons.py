@@ -70,7 +70,7 @@ def write_crons(crons: Sequence[Cron]) -> bytes:
 
 
 def read_crons(declared: bytes) -> list[Cron]:
-    """Read a declaration; one that cannot be read, by hand or of a later version, has no crons."""
+    """Read a declaration; one that cannot be read (edited by hand, or by a later version) has no crons."""
     try:
         crons = [Cron(**{**one, "schedule": Schedule(**one["schedule"])}) for one in orjson.loads(declared)]
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -129,7 +129,7 @@ _EVENTS = {
     "report.not_closed": ("error", "a day of the report could not be closed; the next refresh retries it"),
     "report.different": (
         "error",
-        "the query for some nodes gave something else than the whole; see `./run ops reports status`",
+        "the query for some nodes disagreed with the whole; see `./run ops reports status`",
     ),
     "report.mismatch": (
         "error",

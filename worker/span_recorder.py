@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Attributes = Mapping[str, str | int | float]
 _MEMBER: Final = re.compile(r"[a-z][a-z0-9_*/-]{0,240}(?:@[a-z][a-z0-9_*/-]{0,13})?=[!-+\--<>-~]{1,256}")
-"""Member of a tracestate. OpenTelemetry logs one of another form as it is, and it may be anybody's text."""
+"""Member of a tracestate. OpenTelemetry logs a malformed one unchanged, and it may be arbitrary text."""
 _MOST_MEMBERS: Final = 32
 _LONGEST_PARENT: Final = 512
 _FORMAT: Final = TraceContextTextMapPropagator()
@@ -70,7 +70,7 @@ class RecordedSpan:
         self._span.set_attribute(name, value)
 
     def record_failure(self, error_type: str) -> None:
-        """Record a failure that nobody raises here."""
+        """Record a failure that is not raised as an exception."""
         self._span.set_attribute("error.type", error_type)
         self._span.set_status(trace.StatusCode.ERROR)
 

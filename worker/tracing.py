@@ -41,7 +41,7 @@ class Stage(Protocol):
         """Set an attribute."""
 
     def record_failure(self, error_type: str) -> None:
-        """Record a failure that nobody raises here."""
+        """Record a failure that is not raised as an exception."""
 
 
 class _NoStage:
@@ -102,7 +102,7 @@ def stage_span(
 
 
 def report_span(step: str, report: str) -> AbstractContextManager[Stage]:
-    """Return the span of a step of a report's refresh."""
+    """Return a span for one step of a report's refresh."""
     return _UNTRACED if _recorder is None else stage_span(f"report {step}", {"momentus.report": report})
 
 

@@ -63,7 +63,7 @@ def _make_provider() -> "TracerProvider":
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  as above
     except ImportError:
         raise TracingUnavailable(
-            f"{_SETTING}: is on, and OpenTelemetry's SDK is not installed here; install opentelemetry-sdk and "
+            f"{_SETTING}: is on, but OpenTelemetry's SDK is not installed here; install opentelemetry-sdk and "
             "opentelemetry-exporter-otlp, or set it to off"
         ) from None
     exporters = [_load_exporter(name) for name in _exporter_names()]  # before anything is set up
@@ -105,6 +105,6 @@ def _load_exporter(name: str) -> Any:  # noqa: ANN401  a class of another packag
         return one.load()
     package = "opentelemetry-exporter-otlp" if name.startswith("otlp") else "the package that has it"
     raise TracingUnavailable(
-        f"{_SETTING}: is on, and the exporter {name} is not installed here; install {package}, or name another "
+        f"{_SETTING}: is on, but the exporter {name} is not installed here; install {package}, or name another "
         "one in OTEL_TRACES_EXPORTER"
     )

@@ -28,7 +28,7 @@ TROUBLES: dict[str, Trouble] = {}
 
 
 def note_trouble(part: str, error: str) -> None:
-    """Note why a part does not work; a trouble that lasts keeps its beginning."""
+    """Note why a part does not work; a fault that lasts keeps its start time."""
     before = TROUBLES.get(part)
     TROUBLES[part] = Trouble(error) if before is None else Trouble(error, before.since)
 

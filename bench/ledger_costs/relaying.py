@@ -62,7 +62,7 @@ async def _is_left(servers: Servers) -> bool:
 
 
 async def handing_over(servers: Servers, count: int) -> Figures:
-    """Rows a second, with all rows pending before; then with a transaction open since before they were staged."""
+    """Rows per second, with all rows pending at first; then with a transaction open since before staging."""
     await servers.empty()
     async with _relay(servers) as relay:
         await stage(servers.database, rows(count))

@@ -114,7 +114,7 @@ def _told(spent: dict[str, Spent]) -> Figures:
 
 
 async def writers(servers: Servers, jobs: int) -> Figures:
-    """16 connections of one process, each with its own transactions; commits a second, and what one costs.
+    """16 connections of one process, each with its own transactions; commits per second, and what one costs.
 
     The kinds take turns, since the disk of a shared machine changes its pace.
     """

@@ -107,7 +107,7 @@ def in_parts(count: int) -> list[int]:
 
 
 def tell(parts: Mapping[str, Part]) -> None:
-    """Carry out the part that the command line names, and print what it took."""
+    """Run the part that the command line names, and print what it cost."""
     dsn, url, part, count = sys.argv[1:]
     print(*uvloop.run(_until_told(parts[part](dsn, url, int(count)))))
 

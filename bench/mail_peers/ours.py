@@ -30,7 +30,7 @@ def slots(connections: int) -> int:
 
 
 async def burst(server: Server, port: int, connections: int, mails: int) -> dict[str, float]:
-    """Mails a second of a worker that waits with one open connection, from the first call to the last reply."""
+    """Mails per second of a worker that waits with one open connection, from the first call to the last reply."""
     await server.reset()
     async with Producer.connect(server.url, budget=30) as producer, _worker(server.url, port, connections):
         await producer.send(_mail(0))
@@ -42,7 +42,7 @@ async def burst(server: Server, port: int, connections: int, mails: int) -> dict
 
 
 async def drain(server: Server, port: int, connections: int, mails: int) -> dict[str, float]:
-    """Mails a second, from the first to the last that was accepted, and the worker's CPU microseconds for each."""
+    """Mails per second, from the first accepted to the last, and the worker's CPU microseconds for each."""
     await server.reset()
     async with Producer.connect(server.url, budget=30) as producer:
         for first in range(0, mails, _AT_ONCE):

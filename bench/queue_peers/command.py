@@ -66,7 +66,7 @@ def _some_of(allowed: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     def chosen(text: str) -> tuple[str, ...]:
         words = tuple(text.split(","))
         if unknown := [word for word in words if word not in allowed]:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(allowed)}")
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is not one of {', '.join(allowed)}")
         return words
 
     return chosen

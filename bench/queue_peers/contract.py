@@ -96,7 +96,7 @@ async def produce(one: One, many: Many) -> None:
         case "idle":
             figures = await _idle(one, count, rest)
         case _:
-            raise ValueError(f"mode: {mode!r} is none of one, bulk, idle")
+            raise ValueError(f"mode: {mode!r} is not one of one, bulk, idle")
     _leave(out, figures)
 
 

@@ -17,7 +17,7 @@ def read_nanoseconds(octets: bytes) -> list[int]:
 
 
 def rate(starts: Sequence[int]) -> float:
-    """Jobs a second between the first start and the last, in nanoseconds and any order.
+    """Jobs per second between the first start and the last, in nanoseconds and any order.
 
     Example:
         >>> rate([0, 500_000_000, 1_000_000_000])
@@ -27,7 +27,7 @@ def rate(starts: Sequence[int]) -> float:
 
 
 def shared_rate(workers: Sequence[Sequence[int]]) -> float | None:
-    """Jobs a second of several workers while all of them were at work; the time when one was alone is left out.
+    """Jobs per second of several workers while all of them were working; time when one worked alone is left out.
 
     None when they were not at work together for at least a hundred jobs.
     """

@@ -178,5 +178,5 @@ def _run(command: list[str], where: Path) -> str:
         raise NotInstalled(f"failed: {Path(command[0]).name} did not end well: {type(error).__name__}") from error
     if ended.returncode:
         last = (ended.stderr.strip() or ended.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise NotInstalled(f"failed: {Path(command[0]).name} ended with code {ended.returncode}: {last}")
+        raise NotInstalled(f"failed: {Path(command[0]).name} exited with code {ended.returncode}: {last}")
     return ended.stdout.strip()

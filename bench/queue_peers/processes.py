@@ -146,7 +146,7 @@ async def produce(place: Place, mode: str, count: int, *, within: float) -> list
         except TimeoutError:
             raise PeerFailed(f"the producer was not done within {within:g} s") from None
     if code:
-        raise PeerFailed(_last(lines, f"the producer ended with code {code} and said nothing"))
+        raise PeerFailed(_last(lines, f"the producer exited with code {code} and said nothing"))
     return read_nanoseconds(out.read_bytes())
 
 

@@ -94,7 +94,7 @@ class SomeNodes:
     """One figure after another of an organisation, each a row of a table.
 
     Args:
-        former: checkout of a former build that is measured beside this one; None: none is.
+        former: checkout of an earlier build to measure beside this one; None for none.
     """
 
     def __init__(self, servers: Servers, former: Path | None) -> None:

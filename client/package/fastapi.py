@@ -110,7 +110,7 @@ class Momentus:
             insecure_cookie, trusted_origins: as above.
 
         Raises:
-            ValueError: an address has another form; the text does not quote its password.
+            ValueError: an address is malformed; the text does not quote its password.
         """
         return cls(
             Producer.connect(url, tenant=tenant, budget=budget),

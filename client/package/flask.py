@@ -112,7 +112,7 @@ class Momentus:
 
         Raises:
             NotInstalled: no address is given.
-            ValueError: the address has another form; the text does not quote its password.
+            ValueError: the address is malformed; the text does not quote its password.
         """
         url = self._url or app.config.get(URL_SETTING)
         if not url:

@@ -21,7 +21,7 @@ def checked_cid(cid: object, *, field: str) -> str:
     """Return a content id, without angle brackets.
 
     Raises:
-        InvalidAttachment: another form.
+        InvalidAttachment: the id is malformed.
     """
     if not isinstance(cid, str) or not _CID.match(cid):
         raise InvalidAttachment(
@@ -55,7 +55,7 @@ def check_inline(html: str, attachments: Sequence[Mapping[str, Any]]) -> None:
             continue
         if cid in given:
             raise InvalidAttachment(
-                f"attachments[{place}].cid", "is also that of another attachment; give each its own"
+                f"attachments[{place}].cid", "is already used by another attachment; give each its own"
             )
         if not html.strip():
             raise InvalidAttachment(f"attachments[{place}].cid", "needs an html part that shows it; leave it out")

@@ -1,7 +1,7 @@
 """Encryption of a mail before it leaves the backend, so that Redis and its backups hold no address or text.
 
 The private fields (recipient, sender, subject, bodies, attachments) become one text: AES-256-GCM under a key that
-only backends and workers have. The fields that the queue needs stay in clear: ``message_id``, ``date``,
+only backends and workers have. The fields that the queue needs stay in plain text: ``message_id``, ``date``,
 ``stream``, ``account``.
 
     {"message_id", "date", ..., "sealed": "1.<key id>.<base64url of nonce, ciphertext and tag>"}
@@ -73,7 +73,7 @@ class KeyRing:
         decode: reads base64url without padding; a worker has a faster one.
 
     Raises:
-        InvalidKeyRing: another form, a key of another length, an id twice, or ``cryptography`` is not installed.
+        InvalidKeyRing: a malformed ring, a key of the wrong length, a duplicate id, or no ``cryptography``.
 
     Example:
         ring = KeyRing("2026-11:" + base64_of_32_bytes)
@@ -175,7 +175,7 @@ def _read(text: str) -> "dict[str, AESGCM]":
                 "seal", "has a malformed key; a key is id:base64, the id up to 32 letters, digits, - and _"
             )
         if key_id in keys:
-            raise InvalidKeyRing("seal", f"has the key id {key_id!r} twice; give each key a new id")
+            raise InvalidKeyRing("seal", f"has the key id {key_id!r} twice; give each key a different id")
         keys[key_id] = AESGCM(_key_bytes(key_id, secret))
     return keys
 

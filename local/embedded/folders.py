@@ -32,7 +32,7 @@ def open_directory(path: Path, *, owner: str | None = None) -> Path:
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         _give(path, owner)
     except (FileExistsError, NotADirectoryError):
-        raise DataDirectoryError(path, "it is a file, or lies below one") from None
+        raise DataDirectoryError(path, "it is a file, or has one in its path") from None
     except OSError as error:
         raise DataDirectoryError(path, f"it cannot be created ({error.strerror})") from None
     if not _can_write(path, owner):

@@ -55,7 +55,7 @@ class MailContents:
 
     @property
     def text(self) -> str:
-        """The text that people read: the plain body, or the HTML one without its tags."""
+        """The text to show: the plain body, or the HTML one without its tags."""
         return self.plain if self.plain is not None else _TAG.sub(" ", self.html or "")
 
 

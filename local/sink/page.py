@@ -53,7 +53,7 @@ _PAGES = jinja2.Environment(
 _STYLE = (_FOLDER / "style.css").read_bytes()
 _REFRESH_SECONDS = 3
 _OWNER = Operator("", "operate", "local")
-"""Whoever sits at this machine; there is no log-in."""
+"""The user of this machine; there is no log-in."""
 _METHODS = ("GET", "HEAD", "POST", "DELETE")
 
 _PAGE_POLICY = (

@@ -115,7 +115,7 @@ class MailSink:
         await self.refuse_connections()
 
     async def accept_connections(self) -> None:
-        """Start listening, on the former port if there was one."""
+        """Start listening, on the previous port if there was one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _SinkConnection(self, self._connections), self.host, self.port

@@ -5,7 +5,7 @@ The life of a process:
     stopped -> starting -> ready -> (it ends) -> waiting -> starting -> ...
                   |           |
                   |           +-------------> finished    it ended, and its policy is never to restart
-                  +-------------------------> given up    it ended with code 2 at its start: a restart
+                  +-------------------------> given up    it exited with code 2 at its start: a restart
                                                           cannot help
 
 `after_exit` is that decision, on values alone. It does not interpret other exit codes: 0 from a
@@ -166,7 +166,7 @@ def after_exit(
     was_healthy = ended.ready_for is not None and ended.ready_for >= process.backoff.healthy_after
     if ended.exit_code == CONFIGURATION_FAULT and not was_healthy:
         return AbandonDecision(
-            f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting"
+            f"it exited with code {CONFIGURATION_FAULT} at its start, which means a wrong setting"
         )
     failures = 1 if was_healthy else failures + 1
     return RestartDecision(process.backoff.wait(failures, chance), failures)

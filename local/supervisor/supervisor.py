@@ -80,7 +80,7 @@ class Supervisor:
         await self._stop_all()
 
     async def wait_for_failure(self) -> None:
-        """Wait until a process is given up; for ever without a failure.
+        """Wait until the supervisor gives a process up; without a failure, forever.
 
         Raises:
             ProcessFailed: the process that was given up.
@@ -101,7 +101,7 @@ class Supervisor:
         """Return the pid of the process now running under this name.
 
         Raises:
-            ProcessLookupError: it does not run at the moment.
+            ProcessLookupError: it is not running.
         """
         pid = self._children[name].pid
         if pid is None:

@@ -101,4 +101,4 @@ def read_entry(line: bytes) -> AuditEntry | None:
         at = datetime.fromtimestamp(int(str(fields["at_ms"])) / 1000, UTC)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
-    return AuditEntry(**texts, at=at)  # type: ignore[arg-type]  # an outcome that is none of ours is shown as it is
+    return AuditEntry(**texts, at=at)  # type: ignore[arg-type]  # an unknown outcome is shown as it is

@@ -126,7 +126,7 @@ class AccessRules:
 
 
 def write_cookie(token: ServiceToken, *, until_s: int) -> str:
-    """Return the cookie's value for a token: its owner and its end, sealed by the token itself."""
+    """Return the cookie's value for a token: its owner and expiry, signed with the token itself."""
     text = f"{token.name}.{until_s}"
     return f"{text}.{hmac.new(token.token.encode(), text.encode(), hashlib.sha256).hexdigest()}"
 

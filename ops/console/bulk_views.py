@@ -86,7 +86,10 @@ def read_bulk(fields: Mapping[str, str]) -> tuple[BulkAction, JobFilter]:
 
 
 async def begin_bulk(visit: ConsoleVisit, tools: Tools, fields: Mapping[str, str], runs: BulkRuns) -> PageResponse:
-    """Begin a bulk change of as many jobs as were confirmed. Raises CommandRefused, RedisError, OSError."""
+    """Begin a bulk change unless more jobs match than were confirmed.
+
+    Raises CommandRefused, RedisError, OSError.
+    """
     action, wanted = read_bulk(fields)
     jobs = await find_ids(tools.redis, wanted)
     confirmed = fields.get("count", "")

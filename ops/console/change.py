@@ -24,7 +24,7 @@ async def make_change(tools: Tools, name: str, fields: Mapping[str, str], operat
     """Carry out an action for an operator who may; return its audit entry with the outcome.
 
     Raises:
-        CommandRefused: the operator's reason has another form; nothing is noted or changed.
+        CommandRefused: the operator's reason is invalid; nothing is noted or changed.
         RedisError, OSError: Redis did not answer; it may or may not be done.
     """
     action = ACTIONS[name]

@@ -112,7 +112,7 @@ def _shown(visit: ConsoleVisit, text: str) -> str:
 def job_actions(found: Explanation) -> tuple[str, ...]:
     """Return what operators may do with a job in its present state.
 
-    A job that has ended meanwhile is told of by the action itself.
+    The action itself reports a job that has ended meanwhile.
     """
     match found.job.state:
         case "dead":

@@ -37,7 +37,7 @@ def log_in(visit: ConsoleVisit, rules: AccessRules) -> PageResponse:
 
 
 def log_out(visit: ConsoleVisit) -> PageResponse:
-    """Take the cookie away."""
+    """Delete the cookie."""
     return redirect("/", cookies=(_cookie(visit.request, "", 0),))
 
 

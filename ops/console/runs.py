@@ -75,7 +75,7 @@ class BulkRuns:
             return known
         if len(running) >= _MOST_RUNNING:
             raise CommandRefused(
-                f"bulk: {len(running)} changes of many jobs run already; wait for one, or stop it"
+                f"bulk: {len(running)} bulk changes are already running; wait for one to finish, or stop it"
             )
         run = BulkRun(entry, about, BulkProgress(total=total))
         self._keep(run)

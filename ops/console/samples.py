@@ -37,7 +37,7 @@ class QueueSample:
     Attributes:
         at_s: seconds since 1970, by Redis's clock.
         oldest_s: the time since the first ready job of any lane became ready; 0 if none is.
-        wait_p50_s, wait_p95_s: what half, and 95 of 100, of the last minute's attempts had waited at most;
+        wait_p50_s, wait_p95_s: median and 95th percentile of the waits of the last minute's attempts;
             0 without any.
         versions: of the live workers' installations.
     """

@@ -77,7 +77,7 @@ class DrainFacts:
 
     @property
     def waiting(self) -> int:
-        """Jobs that could run, if there were room for them."""
+        """Jobs that could run if a slot were free."""
         return self.ready + self.held_back
 
     @property

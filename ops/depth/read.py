@@ -70,7 +70,7 @@ class LaneDepth:
         workers: number of live workers that serve the lane.
         held: the hold of the lane, if there is one.
         limits: the limits that its jobs need, and the jobs that limits delay.
-        wait_p50_s, wait_p95_s: what half, and 95 of 100, of the last minute's attempts had waited at most; None
+        wait_p50_s, wait_p95_s: median and 95th percentile of the waits of the last minute's attempts; None
             without any.
         why: the reason why ready jobs wait; None if none waits for long.
         drain: the forecast when the lane will be empty.

@@ -44,7 +44,7 @@ class ReportFreshness:
         error, error_at: the first line and the instant of a refresh that failed since then, if one did.
         undone_ms: of a report that was never computed, the time since a worker first declared it.
         tables: those for which it waits.
-        distrusted: the instant at which the query for some nodes gave something else than the whole.
+        distrusted: the instant at which the query for some nodes disagreed with the whole.
         mismatched: the instant at which an audit last found measures that differ from the recomputed ones.
         mismatches: their nodes and names.
     """
@@ -132,7 +132,7 @@ def freshness_state(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int)
 
 
 def _undone(waits: bytes | None, since: bytes | None, now_us: int) -> dict[str, Any]:
-    """Return the fields of a report that was never computed; a former build stored no time of declaration."""
+    """Return the fields of a report that was never computed; an earlier build stored no time of declaration."""
     undone_ms = None if since is None else max(0, now_us - int(since)) // 1000
     tables = () if waits is None else tuple(map(str, orjson.loads(waits)))
     return {"state": "waiting" if tables else "never", "undone_ms": undone_ms, "tables": tables}

@@ -135,7 +135,7 @@ def held_text(held: Hold, language: Language = "en") -> str:
 
 
 def loss_text(*, group: str, at: datetime, times: int, jobs: int, language: Language = "en") -> str:
-    """Return a data loss as text: the group, the instant of its notice, and the remedy."""
+    """Return a data loss as text: the group, the instant at which it was noticed, and the remedy."""
     more = _MORE[language].format(times=times) if times > 1 else ""
     return _LOSS[language].format(group=group, at=f"{at:%Y-%m-%d %H:%M:%S}", more=more, jobs=jobs)
 

@@ -4,7 +4,7 @@ The exit codes of `depth` and of `doctor` follow from the same findings: 1 if on
 
 | a lane with              | is                                                                                |
 |--------------------------|-----------------------------------------------------------------------------------|
-| ready jobs, no worker    | wrong after 15 s, the time for which a restarted worker may be away               |
+| ready jobs, no worker    | wrong after 15 s, the time for which a restarted worker may be down               |
 | other jobs, no worker    | to review: nothing is late yet                                                    |
 | ready jobs, free slots   | wrong after 30 s in which none finished: workers claim within a second            |
 | waiting jobs, none ends  | wrong once the forecast says `stuck` (`ops.depth.forecast`): the handlers hang    |

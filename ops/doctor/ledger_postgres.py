@@ -68,7 +68,7 @@ async def gather_ledger(dsn: str) -> LedgerFacts | None:
 
 
 def judge_ledger(facts: LedgerFacts) -> Iterator[DoctorFinding]:
-    """Judge the facts of a ledger; nothing is found where none is installed."""
+    """Return the findings about a ledger; none if no ledger is installed."""
     try:
         facts.state.demand()
     except SchemaMissing:

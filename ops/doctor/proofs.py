@@ -1,7 +1,7 @@
 """Findings about boards: which ones the database watches, and why not the others.
 
 Without triggers a board is proved unchanged by the server's snapshot: correct, at more cost, and a choice. Where
-triggers are installed and do not cover a board, something removed or disabled them, or they are of a former build
+triggers are installed and do not cover a board, something removed or disabled them, or an earlier build made them
 or of other report files.
 """
 

@@ -98,11 +98,11 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "ledger.quarantined": (
         "{rows} rows since yesterday could not become jobs",
-        "see ./run ops ledger list for the reasons; stage those jobs again, mended",
+        "see ./run ops ledger list for the reasons; fix those jobs and stage them again",
     ),
     "account.closed": (
         "is closed for {time}: {reason}",
-        "see docs/operations.md, A mail account is closed; once it is mended: ./run ops mail resume {account}",
+        "see docs/operations.md, A mail account is closed; once it is fixed: ./run ops mail resume {account}",
     ),
     "account.paused": (
         "is paused by an operator: {reason}",
@@ -145,7 +145,7 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "see ./run ops reports status for its next refresh, and ./run ops depth for the lane reports",
     ),
     "report.distrusted": (
-        "its query for some nodes gave something else than the whole, {at} UTC; the whole is computed for a day",
+        "its query for some nodes disagreed with the whole, {at} UTC; the whole is computed for a day",
         "see ./run ops reports check, and whether something writes to its tables without triggers",
     ),
     "report.mismatch": (
@@ -158,11 +158,11 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
         "run the same version of both",
     ),
     "triggers.missing": (
-        "triggers are installed, and none marks changes of {tables}: each write in the server counts as a change",
+        "triggers are installed, but none marks changes of {tables}: each write in the server counts as a change",
         "./run ops reports install",
     ),
     "triggers.former": (
-        "the triggers of {tables} are disabled or of a former kind: each write in the server counts as a change",
+        "the triggers of {tables} are disabled or outdated: each write in the server counts as a change",
         "./run ops reports install replaces them",
     ),
     "marks.taken_up": ("{marks} marks of changes wait, none for long", ""),

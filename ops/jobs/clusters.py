@@ -28,7 +28,7 @@ class FailureCluster:
 
     Attributes:
         code: the server's reply code; "" if the reason does not begin with one.
-        template: the one that made the mail; "" for another job, and for mails without one or of a former build.
+        template: the one that made the mail; "" for another job, and for mails without one or of an earlier build.
         error: the reason without attempt, code, digits and addresses.
         first, last: the earliest and the latest death.
         hours: deaths in each hour of the last day, the oldest first; the last one ends now.

@@ -70,7 +70,7 @@ def read_filter(fields: Mapping[str, str]) -> JobFilter:
         newer=_age("newer", given["newer"]),
     )
     if found.state not in AGED and (found.older or found.newer):
-        raise FilterRefused(f"older: {found.state} jobs have no age; it is for {', '.join(sorted(AGED))}")
+        raise FilterRefused(f"older: {found.state} jobs have no age; use it with {', '.join(sorted(AGED))}")
     if found.older and found.newer and found.older >= found.newer:
         raise FilterRefused("older: must be less than newer, or nothing matches both")
     return found

@@ -96,7 +96,7 @@ async def note_revived(
 async def revive_lost(
     ledger: Connection, redis: Redis, job_id: str
 ) -> tuple[Literal["staged", "erased", "not dead"], str]:
-    """Have a dead job handed over again of which Redis has no trace; return the outcome and its lane.
+    """Hand over again a dead job of which Redis has no trace; return the outcome and its lane.
 
     A job that Redis has as live only loses its end: an earlier revival did not come to that.
     """

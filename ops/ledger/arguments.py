@@ -52,7 +52,7 @@ def instant_argument(text: str) -> datetime:
         return datetime.now(UTC) - read_duration(text)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time like 2026-11-29T08:00 nor a length of time like 2d"
+            f"{text!r} is neither a time like 2026-11-29T08:00 nor a duration like 2d"
         ) from None
 
 

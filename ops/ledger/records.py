@@ -1,4 +1,4 @@
-"""`ops ledger list`, `show` and `export`: what was sent to whom, when, by which account, with which last words.
+"""`ops ledger list`, `show` and `export`: what was sent to whom, when, by which account, and the final reply.
 
 Recipients are stored as digests only; `--to` finds those of an address. A server's reply may quote an address,
 which those who may read the ledger see there.
@@ -31,7 +31,7 @@ _REPLY_WIDTH = 60
 
 
 async def demand_ledger(connection: Connection) -> None:
-    """Return if the database has a ledger that this build can use. Raises CommandRefused."""
+    """Check that the database has a ledger that this build can use. Raises CommandRefused."""
     try:
         await check(connection)
     except SchemaFault as fault:
@@ -75,7 +75,7 @@ async def _show(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 def record_text(record: LedgerRecord, effects: list[LedgerEffect], language: Language) -> str:
-    """Return a record as text: its state, times, last words, and the effects that were begun."""
+    """Return a record as text: state, times, final reply, and the effects that were begun."""
     words = RECORDS[language]
     lines = [
         record.id,

@@ -49,7 +49,7 @@ class FleetPage:
         self._slow = slow
 
     async def read(self) -> Readings:
-        """Read all metrics; without an answer of Redis, those that say so."""
+        """Read all metrics; if Redis does not answer, those that say so."""
         readings = Readings()
         if self._lag is not None:
             self._lag.collect(readings)

@@ -59,7 +59,7 @@ def judge_report(report: Report, facts: ReportFacts, proof: Proof | None = None)
 
 
 def check_hidden_rows(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[ReportFinding]:
-    """Check that row-level security leaves the worker's user any rows; none at all is hardly intended."""
+    """Check that row-level security leaves the worker's user any rows; having none is hardly intended."""
     if facts.cost_ms is not None and not facts.rows:
         for table in proof.hidden:
             fault = f"the query returns no rows; row-level security may hide those of {table} from this user"

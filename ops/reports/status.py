@@ -58,8 +58,8 @@ class ReportStatus:
         marked: True if changes of its board wait.
         proof: the proof that its board is unchanged: ``marks``, ``snapshot`` or ``none``.
         unproved: why the proof is not ``marks``.
-        computed: why all nodes were computed, or ``nodes``; None: a former build stored it.
-        distrusted: the instant at which the query for some nodes gave something else than the whole.
+        computed: why all nodes were computed, or ``nodes``; None: an earlier build stored it.
+        distrusted: the instant at which the query for some nodes disagreed with the whole.
         refused_from: the instant from which readers refuse it, if that is before its next refresh.
         findings: what the doctor says of it.
         due, why: the next refresh of its board, and its reason from `reports/pace.py`.
@@ -138,7 +138,7 @@ def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
                 yield f"{one.report}: {cause_text(finding)}: {remedy_text(finding)}"
         if one.distrusted is not None:
             yield (
-                f"{one.report}: its query for some nodes failed, or gave something else than the whole, at "
+                f"{one.report}: its query for some nodes failed, or disagreed with the whole, at "
                 f"{one.distrusted:%Y-%m-%d %H:%M:%S} UTC, so that the whole is computed for a day; "
                 "see ./run ops reports check, and whether something writes to its tables without triggers"
             )

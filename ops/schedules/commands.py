@@ -97,9 +97,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 def _name(text: str) -> str:
     if not text or len(text) > _NAME_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a schedule's name; give one of ./run ops schedules list"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not a schedule's name; see ./run ops schedules list")
     return text
 
 

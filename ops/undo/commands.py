@@ -19,8 +19,7 @@ async def _undo(tools: Tools, args: argparse.Namespace) -> CommandResult:
     entry = await find_entry(tools.redis, args.number)
     if entry is not None and entry.action not in UNDOABLE:
         raise CommandRefused(
-            f"NUMBER: {entry.action} cannot be undone; of the changes in the audit log discard, bulk-discard and "
-            "unsuppress can"
+            f"NUMBER: {entry.action} cannot be undone; only discard, bulk-discard and unsuppress can"
         )
     jobs = await restore_jobs(tools.redis, args.number)
     back, left = await restore_reasons(tools.redis, args.number, by=args.by)
@@ -38,7 +37,7 @@ async def _undo(tools: Tools, args: argparse.Namespace) -> CommandResult:
 def _number(text: str) -> str:
     if not _NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not the number of a change; give the 16 hex digits that the change has printed"
+            f"{text!r} is not the number of a change; give the 16 hex digits that the change printed"
         )
     return text
 

@@ -96,7 +96,7 @@ class Limits:
         return await self._change([(f"hold:{check_key(key)}", "")])
 
     async def slow(self, key: str, factor: float) -> None:
-        """Reduce a limit's rates and concurrency to a share, until :meth:`restore`.
+        """Reduce a limit's rates and concurrency to a fraction, until :meth:`restore`.
 
         Args:
             factor: the share, above 0 and at most 1. It replaces an earlier factor; factors do not multiply.

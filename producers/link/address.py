@@ -70,7 +70,7 @@ def read_address(url: str) -> Address:
     """Decode an address.
 
     Raises:
-        ValueError: the text has another form; the message does not quote it, because it may hold a password.
+        ValueError: the text is malformed; the message does not quote it, because it may hold a password.
     """
     try:
         return _read(url)
@@ -108,7 +108,7 @@ def _read(url: object) -> Address:
 
 
 def _check_database(rest: str) -> None:
-    """Check what stands behind the host; redis-py takes database 0 if it is no number."""
+    """Check what stands behind the host; redis-py takes database 0 if it is not a number."""
     _, _, path = rest.rpartition("@")[2].partition("?")[0].partition("/")
     if not re.fullmatch(r"[0-9]{0,9}", path.strip("/")):
         raise _AddressUnusable(

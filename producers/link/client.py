@@ -41,7 +41,7 @@ def connect(url: str, *, seconds: float = 1, wait: float = 1) -> Redis:
         nor subscriptions.
 
     Raises:
-        ValueError: an address of another form; the message does not quote it, because it may hold a password.
+        ValueError: the address is malformed; the message does not quote it, because it may hold a password.
 
     Example:
         >>> client = connect("sentinel://127.0.0.1:26379/momentus/0")

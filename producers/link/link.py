@@ -50,7 +50,7 @@ class Link:
         on_push: called with the messages that the server pushes, in order with the replies; selects RESP3.
 
     Raises:
-        ValueError: an address of another form.
+        ValueError: the address is malformed.
     """
 
     def __init__(

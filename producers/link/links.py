@@ -65,7 +65,7 @@ class Links(Caller):
         url: see :mod:`.address` for its forms.
 
     Raises:
-        ValueError: an address of another form.
+        ValueError: the address is malformed.
 
     Example:
         links = Links("cluster://127.0.0.1:7000,127.0.0.1:7001")
@@ -124,7 +124,7 @@ def open_links(server: str | Redis | Caller) -> Caller:
     """Return links for an address, or the adapter of a given client.
 
     Raises:
-        ValueError: an address of another form, or a client that asyncio cannot use.
+        ValueError: the address is malformed, or asyncio cannot use the client.
     """
     from .application_client import ApplicationClient  # noqa: PLC0415  it is a Caller of this file
 

@@ -108,7 +108,7 @@ class PrimaryRefused(ConnectionLost):
 
 
 def first_commands(address: Address, *, pushes: bool = False) -> list[tuple[Argument, ...]]:
-    """Return the first commands of a connection; behind sentinels the last one's reply tells the server's role.
+    """Return the first commands of a connection; behind sentinels the last one's reply has the server's role.
 
     Args:
         pushes: ask for RESP3, in which the server may send messages that nobody asked for.

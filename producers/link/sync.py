@@ -89,7 +89,7 @@ class SyncLinks:
             keys.
 
     Raises:
-        ValueError: an address of another form, or a client that cannot be used.
+        ValueError: the address is malformed, or the client cannot be used.
     """
 
     def __init__(self, server: str | Redis) -> None:

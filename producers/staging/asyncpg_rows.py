@@ -18,7 +18,7 @@ class AsyncpgRows:
         self._connection = connection
 
     async def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement.
+        """Insert rows in one statement.
 
         Args:
             alone: True if the rows may commit by themselves.
@@ -43,5 +43,5 @@ class AsyncpgRows:
             return bool(self._connection.is_closed())
         except Exception as error:  # asyncpg.InterfaceError of a proxy that refers to nothing any more
             raise InvalidRequest(
-                f"connection: the {self.name} was given back to its pool; send the job before that"
+                f"connection: the {self.name} has been returned to its pool; send the job before that"
             ) from error

@@ -1,7 +1,7 @@
 """Rows on a database of Django, by its alias or its connection; for threads, as Django's connections are.
 
 The statement goes to the driver's own cursor: with DEBUG, Django's cursors keep and log every statement with its
-values, which here are the texts of mails. Relays are told by Django's ``on_commit``.
+values, which here are the texts of mails. Relays are notified by Django's ``on_commit``.
 """
 
 import sys
@@ -36,7 +36,7 @@ class DjangoRows:
             )
 
     def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement.
+        """Insert rows in one statement.
 
         Args:
             alone: True if the rows may commit by themselves.
@@ -55,7 +55,7 @@ class DjangoRows:
             _insert(wrapper.connection, rows)
 
     def call_after_commit(self, wake: Callable[[], None]) -> bool:
-        """Have the relays told after the commit. Returns False if the application manages transactions itself."""
+        """Notify the relays after the commit. Returns False if the application manages transactions itself."""
         if not self._wrapper.in_atomic_block:
             return False
         self._wrapper.on_commit(wake, robust=True)
@@ -75,8 +75,8 @@ def _connection_of(alias: str) -> Any:  # noqa: ANN401  as above
     """Return Django's connection of this thread. Raises InvalidRequest."""
     if "django.db" not in sys.modules:
         raise InvalidRequest(
-            f"connection: {alias!r} would be a database of Django, which this process does not use; give the "
-            "connection or session itself"
+            f"connection: {alias!r} is read as the alias of a Django database, but this process does not use "
+            "Django; give the connection or session itself"
         )
     connections = sys.modules["django.db"].connections
     if alias not in connections.settings:

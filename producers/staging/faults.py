@@ -44,7 +44,7 @@ def neither_took(missed: NotEnqueued, error: Exception) -> NotEnqueued:
 
     Args:
         missed: what Redis said.
-        error: why there is no row; of a driver's error only the name is told, since some quote their parameters.
+        error: why there is no row; of a driver's error only the class, since some messages quote parameters.
     """
     reason = str(error) if isinstance(error, ProducerError) else f"Postgres did not take the row ({_named(error)})"
     return NotEnqueued(f"{missed}. Nor is the job in the ledger: {reason}")

@@ -19,10 +19,10 @@ class RowWriter(Protocol):
         """The kind of the connection, as users know it."""
 
     async def insert(self, rows: "list[dict[str, Value]]", *, alone: bool) -> None:
-        """Insert rows by one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""
+        """Insert rows in one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""
 
     def call_after_commit(self, wake: Callable[[], None]) -> bool:
-        """Have a function called after the commit; False if this connection cannot."""
+        """Call a function after the commit; False if this connection cannot."""
 
 
 class SyncRowWriter(Protocol):
@@ -33,10 +33,10 @@ class SyncRowWriter(Protocol):
         """The kind of the connection, as users know it."""
 
     def insert(self, rows: "list[dict[str, Value]]", *, alone: bool) -> None:
-        """Insert rows by one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""
+        """Insert rows in one statement; `alone` if they may commit by themselves. Raises InvalidRequest."""
 
     def call_after_commit(self, wake: Callable[[], None]) -> bool:
-        """Have a function called after the commit; False if this connection cannot."""
+        """Call a function after the commit; False if this connection cannot."""
 
 
 _Class = tuple[str, str]

@@ -19,10 +19,10 @@ def check_level(level: object, connection: object) -> None:
         raise InvalidRequest(f"level: must be 'redis', 'ledger' or 'fallback', not {level!r}")
     if level == "redis" and connection is not None:
         raise InvalidRequest(
-            "connection: is not used at level 'redis'; for a job of its transaction, give level='ledger'"
+            "connection: is not used at level 'redis'; to add the job to its transaction, give level='ledger'"
         )
     if level != "redis" and connection is None:
         raise InvalidRequest(
-            f"connection: is missing; level {level!r} writes a row: give your connection to Postgres, a session "
-            "of SQLAlchemy, or the alias of a database of Django"
+            f"connection: is missing; level {level!r} writes a row: give your connection to Postgres, an "
+            "SQLAlchemy session, or the alias of a Django database"
         )

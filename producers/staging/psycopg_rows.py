@@ -22,7 +22,7 @@ class AsyncPsycopgRows:
         self._connection = connection
 
     async def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement.
+        """Insert rows in one statement.
 
         Args:
             alone: True if the rows may commit by themselves.
@@ -50,7 +50,7 @@ class PsycopgRows:
         self._connection = connection
 
     def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement, as :meth:`AsyncPsycopgRows.insert` does."""
+        """Insert rows in one statement, as :meth:`AsyncPsycopgRows.insert` does."""
         check_psycopg(self._connection, self.name, alone=alone, begin="with connection.transaction():")
         insert_by_psycopg(self._connection, rows)
 

@@ -1,7 +1,7 @@
 """Rows on a session or connection of SQLAlchemy 2, with asyncio and without, over whatever driver it has.
 
-A statement goes through SQLAlchemy, which begins the transaction and notices a lost connection. Relays are told by
-the event ``after_commit`` of a session; a connection has no event that comes after its commit.
+A statement goes through SQLAlchemy, which begins the transaction and notices a lost connection. The event
+``after_commit`` of a session notifies the relays; a connection has no event that comes after its commit.
 """
 
 import sys
@@ -27,7 +27,7 @@ class AsyncSessionRows:
         self._session = session() if callable(session) else session
 
     async def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement.
+        """Insert rows in one statement.
 
         Args:
             alone: True if the rows may commit by themselves.
@@ -45,7 +45,7 @@ class AsyncSessionRows:
         await AsyncConnectionRows(connection, self.name).insert(rows, alone=alone)
 
     def call_after_commit(self, wake: Callable[[], None]) -> bool:
-        """Have the relays told after the commit of the session. Returns True."""
+        """Notify the relays after the session's commit. Returns True."""
         return _call_after_commit(self._session.sync_session, wake)
 
 
@@ -58,7 +58,7 @@ class SessionRows:
         self._session = session() if callable(session) else session
 
     def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement, as :meth:`AsyncSessionRows.insert` does."""
+        """Insert rows in one statement, as :meth:`AsyncSessionRows.insert` does."""
         try:
             connection = self._session.connection()
         except Exception as error:
@@ -68,7 +68,7 @@ class SessionRows:
         ConnectionRows(connection, self.name).insert(rows, alone=alone)
 
     def call_after_commit(self, wake: Callable[[], None]) -> bool:
-        """Have the relays told after the commit of the session. Returns True."""
+        """Notify the relays after the session's commit. Returns True."""
         return _call_after_commit(self._session, wake)
 
 
@@ -80,7 +80,7 @@ class AsyncConnectionRows:
         self._connection = connection
 
     async def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement. Raises as :meth:`AsyncSessionRows.insert`."""
+        """Insert rows in one statement. Raises as :meth:`AsyncSessionRows.insert`."""
         _check(self._connection.sync_connection, self.name, alone=alone)
         statement = insertion(rows, "colon")
         try:
@@ -104,7 +104,7 @@ class ConnectionRows:
         self._connection = connection
 
     def insert(self, rows: Sequence[Mapping[str, Value]], *, alone: bool) -> None:
-        """Insert rows by one statement. Raises as :meth:`AsyncSessionRows.insert`."""
+        """Insert rows in one statement. Raises as :meth:`AsyncSessionRows.insert`."""
         _check(self._connection, self.name, alone=alone)
         statement = insertion(rows, "colon")
         try:
@@ -126,7 +126,7 @@ def _check(connection: Any, name: str, *, alone: bool) -> None:  # noqa: ANN401 
         raise not_open(name)
     if connection.dialect.name != "postgresql":
         raise InvalidRequest(
-            f"connection: the {name} is one to {connection.dialect.name}; the ledger is in Postgres: give a "
+            f"connection: the {name} is for {connection.dialect.name}, but the ledger is in Postgres: give a "
             "connection to the database in which ./run ops db install was run"
         )
     if connection.invalidated:

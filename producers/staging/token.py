@@ -19,11 +19,11 @@ def wake_relay(group: str) -> Operation[bool]:
 
 @dataclass(frozen=True, slots=True)
 class RelayCall:
-    """Call that tells relays; two of the same producer and groups are equal, so that one is enough."""
+    """Call that notifies relays; two of the same producer and groups are equal, so that one is enough."""
 
     wake: Callable[[frozenset[str]], None]
     groups: frozenset[str]
 
     def __call__(self) -> None:
-        """Have the relays told."""
+        """Notify the relays."""
         self.wake(self.groups)

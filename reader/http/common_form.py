@@ -56,7 +56,7 @@ def read_common_form(data: bytes) -> Request | None:
 
 @memo(1 << 20)
 def _used_name(name: bytes) -> str | None:
-    """Return a field's name in lower case, empty if the reader does not use it, or None for another form."""
+    """Return a field's name in lower case, empty if the reader does not use it, or None if it is malformed."""
     lower = name.decode("latin-1").lower()
     if not _NAME.fullmatch(name) or lower in _OTHER_FORMS:
         return None

@@ -70,4 +70,4 @@ async def test_log_and_status_tell_of_a_query_that_gives_something_else_for_some
             await eventually(lambda: shows(it, 5))
         settings = {"REDIS_URL": valkey_url, "POSTGRES_DSN": database, "REPORTS__PATH": str(tmp_path)}
         _, out, _ = await run_ops("reports", "status", **settings, REPORTS__SHIPPED="off")
-    assert "sales: its query for some nodes failed, or gave something else than the whole, at " in out
+    assert "sales: its query for some nodes failed, or disagreed with the whole, at " in out

@@ -129,4 +129,4 @@ def test_a_worker_without_the_settings_of_the_project_ends_with_one_line() -> No
     )
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert "DJANGO_SETTINGS_MODULE: is not set; name the settings of your project" in line
+    assert "DJANGO_SETTINGS_MODULE: is not set; name your project's settings" in line

@@ -77,7 +77,7 @@ async def test_a_changed_module_runs_and_a_broken_one_tells_its_fault_and_waits_
         assert await answer(producer) == "one"
         module.write_text("1 / 0", encoding="utf-8")
         await worker.said("ZeroDivisionError: division by zero")
-        await worker.said("ended with code 2; waiting for a change")
+        await worker.said("exited with code 2; waiting for a change")
         module.write_text(MODULE.format(answer="two"), encoding="utf-8")
         assert await answer(producer) == "two"
         worker.running.send_signal("worker", signal.SIGINT)

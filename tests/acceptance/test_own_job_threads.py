@@ -92,7 +92,7 @@ async def test_a_coroutine_that_a_plain_function_returns_is_an_error_and_not_a_r
         receipt = await producer.send(Task())
         assert (await ended(producer, receipt)).state == "dead"
     told = b"".join(await redis.lrange(KEYS.history(receipt.id), 0, -1))
-    assert b"decorated returned a coroutine, which nobody runs; write `async def`" in told
+    assert b"decorated returned a coroutine, which is never run; write `async def`" in told
 
 
 RAISED = {
@@ -211,7 +211,7 @@ async def test_with_many_functions_left_behind_a_job_waits_uncharged_and_says_so
 
         async def told() -> bool:
             words = b"\n".join(await redis.lrange(KEYS.history(waiting.id), 0, -1))
-            return b"2 functions in this worker do not end" in words and b'"outcome":"deferred"' in words
+            return b"2 functions in this worker have not returned" in words and b'"outcome":"deferred"' in words
 
         await eventually(told)
         assert own.worker.jobs_failed == 0

@@ -283,7 +283,7 @@ BAD_TREES = {
     ),
     "other ids than rows": (
         "SELECT shop_id::text AS id, region::text AS parent_id, '' AS name, '' AS kind",
-        "is integer, and the tree's ids are text; cast it to text",
+        "is integer, but the tree's ids are text; cast it to text",
     ),
     "numeric ids": (
         "SELECT shop_id::numeric AS id, region AS parent_id, '' AS name, '' AS kind",

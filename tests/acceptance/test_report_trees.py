@@ -156,7 +156,7 @@ async def test_ids_that_change_their_type_are_refused_and_the_last_set_stays(
         await plant(it.database, "uuid", a_forest(1))
         await refreshed(it, of_trees(WAYS["parent_id"]))  # the server refuses the plan of the former columns
         refusal = await refreshed(it, of_trees(WAYS["parent_id"]))
-        assert "were integer and are uuid" in refusal
+        assert "were integer and are now uuid" in refusal
         assert "reports forget" in refusal
         assert await documents(it) == before
         await it.redis.delete(snapshot("default", "trees"))

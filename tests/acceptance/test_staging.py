@@ -529,7 +529,7 @@ async def test_a_closed_connection_is_refused(ledger: str, sender: Sender) -> No
         assert "is closed" in await refused(sender, application), name
     async with by_pool_of_asyncpg(ledger) as application:
         pass
-    assert "given back to its pool" in await refused(sender, application)
+    assert "returned to its pool" in await refused(sender, application)
 
 
 async def test_a_connection_of_the_other_world_is_refused(ledger: str, sender: Sender) -> None:
@@ -554,7 +554,7 @@ async def test_what_is_no_connection_is_refused(ledger: str, sender: Sender) -> 
             application = Application(thing, _nothing, _nothing, _nothing, asyncio=with_asyncio)
             assert f"value of type {type(thing).__name__}" in await refused(sender, application)
     application = Application("default", _nothing, _nothing, _nothing, asyncio=False)
-    assert "a database of Django, which this process does not use" in await refused(sender, application)
+    assert "a Django database, but this process does not use" in await refused(sender, application)
     other = import_module("sqlalchemy").create_engine("sqlite://")
     with other.connect() as connection:
         application = Application(connection, _nothing, _nothing, _nothing, asyncio=False)

@@ -465,7 +465,7 @@ async def test_a_wrong_setting_ends_the_whole_with_code_2_and_its_reason_in_word
     output, _ = await program.communicate()
     assert program.returncode == 2
     assert b"MOMENTUS_X is unknown" in output
-    assert b"supervisor | wrong: it ended with code 2 at its start" in output
+    assert b"supervisor | wrong: it exited with code 2 at its start" in output
 
 
 # The console

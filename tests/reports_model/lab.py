@@ -85,7 +85,7 @@ class LabStore(ReportStore):
         self._snapshots = snapshots
 
     async def publish_set(self, new: NewSet, stored: FormerSet, change: SetChange) -> str:
-        assert "distrusted_us" not in new.meta, "the query for some nodes gave something else than the whole"
+        assert "distrusted_us" not in new.meta, "the query for some nodes disagreed with the whole"
         state = await super().publish_set(new, stored, change)
         if state == "stored" and not new.day:
             self._snapshots[new.as_of] = str(new.meta["snapshot"])

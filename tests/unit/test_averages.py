@@ -57,7 +57,7 @@ def test_a_node_without_weight_has_no_average_and_null_needs_the_weight_0() -> N
     assert (totals[1].own["age"], totals[1].total["age"], totals[2].total["age"]) == (None, 0.1, 0.1)
     with pytest.raises(InvalidRows, match=r"age: NULL has a weight of 2.*\(node 2\)"):
         roll_up([{"node": 2, "people": 2, "age": None}], scope="node", rollup=ROLLUP, tree=tree)
-    with pytest.raises(InvalidRows, match=r"age: has a weight of -1; weights are 0 or more.*\(node 2\)"):
+    with pytest.raises(InvalidRows, match=r"age: has a weight of -1; weights must be 0 or more.*\(node 2\)"):
         roll_up([{"node": 2, "people": -1, "age": 5}], scope="node", rollup=ROLLUP, tree=tree)
     with pytest.raises(InvalidRows, match=r"age: NaN is not a finite number"):
         roll_up([{"node": 2, "people": 2, "age": Decimal("NaN")}], scope="node", rollup=ROLLUP, tree=tree)

@@ -66,7 +66,7 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not the name of an account"),
         (MAIN + '[streams.x]\nuncertain = "maybe"', "[streams.x] uncertain: must be one of resend, hold"),
         (MAIN + "[streams.x]\nunsubscribe = 1", "[streams.x] unsubscribe: must be one of true, false"),
-        (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: 'soon' is not a length of time"),
+        (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: 'soon' is not a duration"),
         (
             MAIN + '[streams.x]\nauto_submitted = "yes"',
             "auto_submitted: must be one of auto-generated, auto-replied, no",

@@ -75,5 +75,5 @@ def test_an_id_is_read_from_its_stored_name_as_it_was_written(node_id: Any) -> N
 
 def test_a_change_of_the_type_is_an_error_that_says_what_to_do() -> None:
     require_same_kind(IdKind.UUID, IdKind.UUID)
-    with pytest.raises(IdsChanged, match=r"were integer and are uuid.*reports forget"):
+    with pytest.raises(IdsChanged, match=r"were integer and are now uuid.*reports forget"):
         require_same_kind(IdKind.INTEGER, IdKind.UUID)

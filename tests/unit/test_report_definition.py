@@ -106,7 +106,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(every='"0s"'), ": every", "over 0"),
         (source(every='"6m"'), ": every", "at most freshness.hard"),
         (source(every=f'"{"9" * 20}d"'), ": every", "longer"),
-        (source(every=f'"{"9" * 400}d"'), ": every", "is not a length of time"),
+        (source(every=f'"{"9" * 400}d"'), ": every", "is not a duration"),
         (source(freshness=freshness("5m", "5m")), ": freshness.soft", "below freshness.hard"),
         (source(freshness=freshness("6m", "5m")), ": freshness.soft", "below freshness.hard"),
         (source(freshness=freshness("0s", "5m")), ": freshness.soft", "over 0"),

@@ -77,7 +77,7 @@ def test_a_leap_day_on_a_monday_is_waited_for() -> None:
         ({"month": {4, 6}, "day": 31}, "no date matches"),
         ({"hour": 24}, "hour: must be from 0 to 23, not 24"),
         ({"minute": set()}, "minute"),
-        ({"zone": "Europe/Madird"}, "zone: 'Europe/Madird' is no time zone"),
+        ({"zone": "Europe/Madird"}, "zone: 'Europe/Madird' is not a time zone"),
         ({"weekday": -1}, "weekday: must be from 0 to 6, not -1"),
     ],
 )

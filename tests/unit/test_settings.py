@@ -189,7 +189,7 @@ def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     [
         (CANARY, 0o604, "every user of this machine can read"),
         ("\n", 0o600, "is empty"),
-        (CANARY, 0o600, "has another scheme or no address"),
+        (CANARY, 0o600, "has an unsupported scheme or no address"),
     ],
 )
 def test_a_secret_file_that_is_open_to_all_or_wrong_is_refused_without_its_text(
@@ -211,7 +211,7 @@ def test_the_value_of_a_refused_secret_is_in_no_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (problem,) = problems(monkeypatch, **{name: f"http://u:{CANARY}@h"})
-    assert problem.startswith(f"MOMENTUS_{name}: has another scheme or no address")
+    assert problem.startswith(f"MOMENTUS_{name}: has an unsupported scheme or no address")
     with pytest.raises(SystemExit):
         load_or_exit()
     assert CANARY not in problem + "".join(capsys.readouterr())

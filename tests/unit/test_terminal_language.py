@@ -173,9 +173,7 @@ def test_a_template_says_enough_to_fit_no_other_sentence() -> None:
 
 
 def test_the_sentence_around_the_others_is_recognised_and_those_within_it_too() -> None:
-    nested = (
-        "argument --for: '3' is not a length of time: write a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d"
-    )
+    nested = "argument --for: '3' is not a duration: write a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d"
     assert ERRORS.translate(nested) == (
         "argumento --for: '3' no es una duración: escriba un número y una unidad, como 250ms, 90s, 10m, 1.5h o 2d"
     )

@@ -140,18 +140,18 @@ def one(**values: Any) -> dict[str, Any]:
     ("rows", "words"),
     [
         ([one(parent_id=None), one(id=None, parent_id=1)], "id: is null in a row"),
-        ([one(parent_id=None), one(id=2, parent_id="1")], "parent_id: is text and id is integer"),
+        ([one(parent_id=None), one(id=2, parent_id="1")], "parent_id: is text, but id is integer"),
         ([one(id="a/b", parent_id=None)], "id: 'a/b' contains '/'"),
         ([one(path="1"), one(id=2, path="1//2")], "path: of node 2 has an empty label, '1//2'"),
         ([one(path="")], "path: of node 1 has an empty label"),
         ([one(path=None)], "path: of node 1 is null"),
-        ([one(path="1"), one(id=2, path="/1/")], "path: '1' is that of two nodes, 1 and 2"),
+        ([one(path="1"), one(id=2, path="/1/")], "path: '1' is the path of two nodes, 1 and 2"),
         ([one(ancestors=[2]), one(id=2, ancestors=[1])], "1 and 2 are each other's ancestors, a cycle"),
         (
             [one(ancestors=[]), one(id=2, ancestors=[]), one(id=3, ancestors=[1, 2])],
             "node 3 is below 2, and 1 is an ancestor of only one of them",
         ),
-        ([one(ancestors=["a"])], "ancestors: are text and id is integer"),
+        ([one(ancestors=["a"])], "ancestors: are text, but id is integer"),
         ([one()], "the query has no column 'parent_id'"),
     ],
 )
@@ -201,7 +201,7 @@ def test_the_case_of_a_language_makes_no_difference() -> None:
 def test_a_name_that_is_null_is_the_id_and_names_of_other_forms_are_refused() -> None:
     rows = [{"id": 7, "parent_id": None, "name": None, "kind": None}]
     assert tree_of_rows(rows, TYPES, TreeRules()).nodes[7].name == "7"
-    with pytest.raises(InvalidTree, match=r"name: is jsonb and not text; write languages"):
+    with pytest.raises(InvalidTree, match=r"name: is jsonb, not text; write languages"):
         named("{}", languages=())
     for value, words in (
         ("[1]", "must be text or an object"),

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from worker.engine.gathering import wait_while_busy
 
 ANSWER_SECONDS = 2.0
-"""Timeout after which the server counts as away (a TimeoutError, which is an OSError)."""
+"""Timeout after which the server counts as down (a TimeoutError, which is an OSError)."""
 
 BatchQuery = TypeVar("BatchQuery")
 BatchReply = TypeVar("BatchReply")

@@ -46,7 +46,7 @@ class CronClock:
         self.declarations = declare_crons(crons)
 
     async def run(self) -> None:
-        """Run all crons until cancelled. While Redis is away, ticks wait: they are still due when it is back.
+        """Run all crons until cancelled. While Redis is down, ticks wait: they are still due when it is back.
 
         A cron that fails for another reason is restarted alone; the others continue.
         """

@@ -136,7 +136,7 @@ class Lane:
 
     @property
     def awaits_standing(self) -> bool:
-        """True if it is to be looked at, and the standing claim holds its last free slot."""
+        """True if the lane is due for a check, and the standing claim holds its last free slot."""
         return self.stands and self.free < 1 and (self.claimable or self.has_more)
 
     def take_ended(self) -> list[Completion]:

@@ -1,7 +1,7 @@
 """Lease renewal from a separate thread, which a handler that blocks the event loop cannot starve.
 
 The thread has its own connection and reads a snapshot of the running attempts. It passes lost leases to the loop,
-which stops their handlers. While Redis is away it retries twice a second. Leases lapse then, and their outcomes
+which stops their handlers. While Redis is down it retries twice a second. Leases lapse then, and their outcomes
 are refused: another worker may have claimed the jobs.
 """
 
@@ -109,7 +109,7 @@ class Renewal:
             if fault:
                 raise fault
             self.renewed_at = time.monotonic()
-        except (RedisError, OSError) as error:  # the event loop logs that Redis is away
+        except (RedisError, OSError) as error:  # the event loop logs that Redis is down
             if not self._is_refused(error):
                 self._link.close()
             return min(self._every, _AGAIN_SECONDS)

@@ -10,7 +10,7 @@
                 stops
 
 An order is a message: the worker acts on it once, when its text changes, and its state is its own. So an order
-that expires changes nothing, and a quiet worker stays so while Redis is away. A worker that stops obeys no more.
+that expires changes nothing, and a quiet worker stays so while Redis is down. A worker that stops obeys no more.
 """
 
 import time

@@ -69,11 +69,11 @@ class Parking:
         self._release_early = asyncio.Event()
 
     def release_now(self) -> None:
-        """Start the next round now: while Redis was away, other workers may have parked jobs."""
+        """Start the next round now: while Redis was down, other workers may have parked jobs."""
         self._release_early.set()
 
     async def run(self) -> None:
-        """Release jobs every minute until cancelled. If Redis is away, retry; the pump logs that fault."""
+        """Release jobs every minute until cancelled. If Redis is down, retry; the pump logs that fault."""
         while True:
             self._release_early.clear()
             succeeded = [await self._release_jobs(lane) for lane in self._lanes]

@@ -18,7 +18,7 @@ its wake token passes to a worker with a free slot.
 A lane with a wrong type of data under one of its keys rests alone, a second at a time, and a log line names the
 key; the other lanes continue.
 
-While Redis is away, running jobs continue, their outcomes wait here, and the pump retries without end, with
+While Redis is down, running jobs continue, their outcomes wait here, and the pump retries without end, with
 jittered pauses of up to a second.
 """
 
@@ -112,7 +112,7 @@ class Pump:
         """False to record outcomes only."""
 
     def end_rest(self) -> None:
-        """End the rest after a change, unless the end of a cycle is about to do that anyway."""
+        """Wake the loop after a change, unless the end of a cycle is about to do so anyway."""
         if self._in_flight < _TURNS_AT_ONCE:
             self._kicked.set()
 

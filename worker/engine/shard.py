@@ -1,7 +1,7 @@
 """The parts of a worker that talk to one primary: cycles, blocking read, lease renewal, crons.
 
 With a single server or sentinels, all lanes are in one shard: one round trip for a cycle of all of them, and one
-blocking read. On a cluster each lane group has its own hash slot and its own shard, so that a primary that is away
+blocking read. On a cluster each lane group has its own hash slot and its own shard, so that a primary that is down
 or slow delays its own lanes only.
 """
 

@@ -68,7 +68,7 @@ class Wake:
         self._unblocking: asyncio.Task[None] | None = None
 
     async def watch_keys(self, keys: frozenset[str]) -> None:
-        """Read these wake keys from now on. Does not block: a server that is away must not delay the pump."""
+        """Read these wake keys from now on. Does not block: a server that is down must not delay the pump."""
         if keys == self._wanted:
             return
         self._wanted = keys
@@ -83,7 +83,7 @@ class Wake:
             self._unblocking = background.start_once("unblocking", self._unblock())
 
     async def run(self) -> None:
-        """Read until cancelled; while Redis is away, retry with growing pauses."""
+        """Read until cancelled; while Redis is down, retry with growing pauses."""
         failures = 0
         while True:
             try:

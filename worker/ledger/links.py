@@ -42,7 +42,7 @@ class GroupLinks:
         self._tokens = [LaneKeys(one).staged for one in listened]
 
     async def call(self, lane: str, run: Callable[[Call], Awaitable[_Reply]]) -> _Reply:
-        """Run a call of a lane's group; a server that does not answer in time counts as away.
+        """Run a call of a lane's group; a server that does not answer in time counts as down.
 
         Raises:
             RedisError, OSError: the call may have been carried out or not.
@@ -60,7 +60,7 @@ class GroupLinks:
         return self._by_group[group].connection
 
     async def wait_for_token(self) -> bool:
-        """Wait up to a second until a token says that jobs were staged; False without one, or if Redis is away."""
+        """Wait up to a second until a token says that jobs were staged; False without one, or if Redis is down."""
         try:
             async with asyncio.timeout(LOOK_SECONDS + _ANSWER_SECONDS):
                 return bool(await self._listener.call("BLPOP", *self._tokens, LOOK_SECONDS))

@@ -1,7 +1,7 @@
 """Marks of effects in Postgres: beside the mark in Redis, so that its loss cannot take them along.
 
 A mail's dot is written only after both marks are stored. So after a loss of Redis the ledger knows of each
-attempt that may have delivered the mail. Marks that are asked for while a call is under way leave together in
+attempt that may have delivered the mail. Marks that are requested while a call is under way leave together in
 the next one; both marks are stored at the same time, so the mail waits for the slower of the two.
 
 A mark is removed when its effect is known not to have happened, as after a refusal of the server; what is left are
@@ -106,7 +106,7 @@ class LedgerMarks:
         return self._usable is None or self._usable.is_set()
 
     async def _demand_ledger(self) -> None:
-        """Wait a moment for the ledger of a worker that has just begun. Raises LedgerRefusal."""
+        """Wait briefly for the ledger of a worker that has just started. Raises LedgerRefusal."""
         if self._usable is None or self._is_usable():
             return
         try:
@@ -118,7 +118,7 @@ class LedgerMarks:
             ) from None
 
     async def _change(self, changes: Sequence[MarkChange]) -> list[_Answer]:
-        """Change marks in the order in which that was asked for."""
+        """Change marks in the order of the requests."""
         ways = {"store": self._write, "remove": self._remove, "count": self._count}
         answers: list[_Answer] = []
         for what, some in groupby(changes, key=lambda change: change.what):

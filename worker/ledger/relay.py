@@ -9,7 +9,7 @@
 
 What can go wrong: the worker dies after the push, and another relay pushes the same jobs again, which Redis
 knows by then; their ends are not forgotten there before the row is free (``recorder.py``). A lane whose keys
-hold something else rests, and its rows stay. Redis or Postgres is away: nothing is lost, and it is tried again
+hold something else rests, and its rows stay. Redis or Postgres is down: nothing is lost, and it is tried again
 after a pause.
 
 A token in ``momentus:{group}:staged`` says that rows were staged, perhaps before their commit; so a relay looks

@@ -24,7 +24,7 @@ class ServerRole:
 
 
 def read_role(reply: Any) -> ServerRole:  # noqa: ANN401  a reply has any type
-    """Return the role that a server's reply tells.
+    """Return the role in a server's reply.
 
     Example:
         >>> read_role([b"master", 7, [[b"10.0.0.2", b"6379", b"7"]]])

@@ -33,7 +33,7 @@ class JobEnd:
         day: of its row, in days since 1970.
         state: see the table ``ends``.
         attempt: the last one; 0 if none was begun.
-        reply: the server's last words, the reason, or of a duplicate the id of the first job.
+        reply: the server's final reply, the reason, or of a duplicate the id of the first job.
         at_ms: the instant.
     """
 

@@ -5,7 +5,7 @@ operator can fix and revive it. After ``MOMENTUS_MAIL__ERASE_AFTER`` its payload
 its ids and dates, and the addresses in its history are masked. It can then be seen and discarded, but not revived.
 
 A cron runs it every hour as one job for all workers, so that a fleet that was down catches up at once. What can go
-wrong: Redis is away; then the job is retried. A mail that is revived meanwhile is left alone, because the script
+wrong: Redis is down; then the job is retried. A mail that is revived meanwhile is left alone, because the script
 compares its payload first.
 """
 

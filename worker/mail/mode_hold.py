@@ -1,6 +1,6 @@
 """Hold of the mail lanes in mode `hold`, visible to operators; a worker in any other mode releases it.
 
-A worker sets or releases the hold once at its start, and retries every second while Redis is away, without ending.
+A worker sets or releases the hold once at its start, and retries every second while Redis is down, without ending.
 The fleet shares the lanes: of two workers with different modes, the one that starts later decides. A mail that a
 worker in mode `hold` claims nevertheless goes back unsent (`worker.mail.modes`).
 """

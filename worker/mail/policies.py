@@ -67,7 +67,7 @@ class OpenedMail:
 
     Attributes:
         fields: the frozen mail.
-        sealed: True if it arrived sealed; then none of its content may be stored in clear.
+        sealed: True if it arrived sealed; then none of its content may be stored in plain text.
     """
 
     fields: Mapping[str, object] = field(repr=False)

@@ -8,7 +8,7 @@ recipients by domain, by account and by minute show whether a server refuses eve
 The note is written together with the mark, just before the final dot: a mail with an unknown outcome may bounce
 too. The notes of many mails are written by one call of a script, and no mail waits for that call.
 
-What can go wrong: Redis is away, or the worker ends, before the note is written. Then a bounce of that mail is
+What can go wrong: Redis is down, or the worker ends, before the note is written. Then a bounce of that mail is
 listed as unknown and suppresses no address.
 """
 

@@ -3,8 +3,8 @@
 A lookup uses the address's digest, and lookups at about the same time share one command. After an empty list the
 worker does not query for a second, so the first entry ever counts after at most a second.
 
-What can go wrong: Redis is away. While the list cannot be read, mails wait, uncharged, as all work does while
-Redis is away.
+What can go wrong: Redis is down. While the list cannot be read, mails wait, uncharged, as all work does while
+Redis is down.
 """
 
 import time

@@ -25,7 +25,7 @@ class OwnJobs:
     """Handlers of own jobs by kind, and the limits that their modules define.
 
     Attributes:
-        lanes: by kind the lanes of its jobs, where the sender chooses one and the class does not tell.
+        lanes: by kind the lanes of its jobs, where the sender chooses one and the class does not name it.
     """
 
     handlers: Mapping[str, JobHandler] = field(default_factory=dict)

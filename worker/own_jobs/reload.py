@@ -116,7 +116,7 @@ def _watch(
     while stop.pause_scan():
         if not ended and worker.poll() is not None:
             ended = True
-            say(f"reload: the worker has ended with code {worker.returncode}; waiting for a change")
+            say(f"reload: the worker has exited with code {worker.returncode}; waiting for a change")
         if changed := changed_file(times, now := file_times(places)):
             while stop.pause_scan() and now != (now := file_times(places)):
                 pass

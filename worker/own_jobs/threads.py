@@ -105,7 +105,7 @@ class Threads:
         left_behind = sum(attempt.left_behind for attempt, _ in self._running.values())
         if left_behind >= _MOST_LEFT_BEHIND:
             raise TryLater(
-                f"{left_behind} functions in this worker do not end; restart it, and give their calls timeouts",
+                f"{left_behind} functions in this worker have not returned; restart it, and give calls timeouts",
                 after=_WAIT,
                 charged=False,
                 bounded=True,

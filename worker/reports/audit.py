@@ -93,8 +93,8 @@ def audit_cron() -> Cron:
 async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
     """Handle ``report.audit``: audit some nodes of every report.
 
-    A report that the database refuses, or a database that is away, is left to the next audit; the refresh has
-    told of it. A dead job would ask for a decision where there is none to make.
+    A report that the database refuses, or a database that is down, is left to the next audit; the refresh has
+    reported it. A dead job would ask operators for a decision that there is no need to make.
 
     Raises:
         RedisError: Redis did not answer; the next audit tries again.

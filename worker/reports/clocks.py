@@ -57,7 +57,7 @@ class Clocks:
 
     @property
     def cautious_offset_us(self) -> int | None:
-        """The offset with the errors of both readings added, so that no age is told too young.
+        """The offset with the errors of both readings added, so that no age is reported too low.
 
         The errors are half a round trip each, some 100 us; after a worker stood still between request and response
         they are as long as that.

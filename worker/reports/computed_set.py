@@ -38,7 +38,7 @@ class ComputedSet:
         former: the set that this worker kept of its last refresh, as it was stored; None: none is.
         last: what it is to keep of this one.
         distrusted: instant since which the report's query for some nodes is not used; None: it is.
-        differing: nodes of which that query gave something else than the whole.
+        differing: nodes of which that query disagreed with the whole.
     """
 
     documents: Mapping[NodeId, Document] = field(repr=False)

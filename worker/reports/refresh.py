@@ -134,7 +134,7 @@ async def refresh_report(
 def wait_for_another_worker(age: timedelta) -> timedelta:
     """Return the wait of a job that this worker cannot do: as long as it has waited already, up to half a minute.
 
-    So a job whose worker is away for long costs the others a claim every 30 s, not five a second.
+    So a job whose worker is down for long costs the others a claim every 30 s, not five a second.
 
     >>> [wait_for_another_worker(timedelta(seconds=age)).total_seconds() for age in (0, 3, 900)]
     [0.2, 3.0, 30.0]
@@ -382,7 +382,7 @@ def _scope_in_meta(report: Report, computed: ComputedSet) -> dict[str, object]:
 async def _note_difference(
     refresher: RefreshContext, report: Report, nodes: Sequence[NodeId], at: datetime
 ) -> None:
-    """Log, count and store that the query for some nodes gave something else than the whole."""
+    """Log, count and store that the query for some nodes disagreed with the whole."""
     emit(_REPORT_DIFFERENT, report=report.name, nodes=len(nodes), first=list(nodes[:5]))
     await refresher.store.record_difference(report.name, nodes, at=at)
 

@@ -32,7 +32,7 @@ def read_address(value: object, field: str) -> str | MailAddress:
         field: name of the field in the error.
 
     Raises:
-        InvalidAddress: another form. Whether the address itself is valid is checked when the mail is composed.
+        InvalidAddress: the text is malformed. The address itself is checked when the mail is composed.
 
     Example:
         >>> read_address('"Ruiz, Ana" <ana@example.com>', "to[0]").display_name

@@ -21,7 +21,7 @@ from momentus_client.producers.send_options import SendOptions
 
 
 def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
-    """Send one mail if the current transaction commits, or at once without a transaction; heeds ``LEVEL``.
+    """Send one mail if the current transaction commits, or at once without a transaction; respects ``LEVEL``.
 
     Args:
         message: Django's message, or a `Mail` with a template.
@@ -84,7 +84,7 @@ def check_mails(requests: Sequence[MailRequest]) -> None:
 
 
 def check_send(message: Message, *, key: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
-    """Raise for a message what `send` would raise, apart from what only Redis knows."""
+    """Check a message as `send` does, except for what only Redis can decide."""
     Composer("").entry(message, key, SendOptions(**options))
 
 

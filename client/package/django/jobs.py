@@ -27,7 +27,7 @@ def _set_up() -> None:
         return
     if "DJANGO_SETTINGS_MODULE" not in os.environ:
         raise ImproperlyConfigured(
-            "DJANGO_SETTINGS_MODULE: is not set; name the settings of your project, like shop.settings"
+            "DJANGO_SETTINGS_MODULE: is not set; name your project's settings, like shop.settings"
         )
     django.setup()
 

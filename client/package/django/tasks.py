@@ -144,6 +144,6 @@ def _check_path(task: AnyTask) -> None:
     try:
         found = task_named(task.module_path)
     except TaskResultMismatch as error:
-        raise InvalidTask(f"{error}; a worker looks the task up by this path") from None
+        raise InvalidTask(f"{error}; workers find the task by this path") from None
     if found.func is not task.func:
-        raise InvalidTask(f"{task.module_path} is a different task; a worker looks the task up by this path")
+        raise InvalidTask(f"{task.module_path} is a different task; workers find the task by this path")

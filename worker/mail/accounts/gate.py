@@ -9,7 +9,7 @@ Breaker: a refused login or relay, a used-up daily quota, or a few connection fa
 a while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
 them waiting. After the pause one connection tries. If it fails, the next pause is longer.
 
-What can go wrong: Redis is away. Then no new connection is opened, and open ones go on; their mails could not
+What can go wrong: Redis is down. Then no new connection is opened, and open ones go on; their mails could not
 store a mark anyway.
 """
 
@@ -108,7 +108,7 @@ class GateTimes:
 
 
 class AccountClosed(Exception):
-    """No new connection to this account is possible at the moment.
+    """No new connection to this account is possible now.
 
     Attributes:
         after: delay until the mail may be claimed again. It is short: a closed account is held, so the claim gives
@@ -178,7 +178,7 @@ class Gate:
             priority: priority of the mail that waits for it, 0 the most important.
 
         Raises:
-            AccountClosed: the breaker is open, or Redis is away.
+            AccountClosed: the breaker is open, or Redis is down.
         """
         permit = f"{self._worker}-{next(self._numbers)}"
         keys = [mail_permits(self._account), mail_account(self._account), mail_wanted(self._account)]
@@ -194,14 +194,14 @@ class Gate:
             self._permits.append(permit)
             self._suspect = self._suspect or bool(trying)
         elif wait:
-            reason = "the account is closed at the moment; see ./run ops mail accounts"
+            reason = "the account is closed for now; see ./run ops mail accounts"
             raise AccountClosed(self._account, self.retry_delay, reason)
         return bool(granted)
 
     async def count_waiting(self, priority: int | None = None) -> int:
         """Count the other workers that found no permit; with a priority, only those with a more important mail.
 
-        The count is 0 while Redis is away, so that open connections go on.
+        The count is 0 while Redis is down, so that open connections go on.
         """
         below = _ANY_PRIORITY if priority is None else priority
         with contextlib.suppress(*_LOST):

@@ -5,7 +5,7 @@ A provider refuses to send as another sender (Microsoft: 5.2.252), or puts its o
 the budget of the first account that has room. If that account may not send the mail, the mail is bound to one that
 may, and goes back. While that one is closed, mails that wait for it are given to another that may.
 
-What can go wrong: Redis is away. Then the attempt fails like every attempt without Redis, and waiting mails stay.
+What can go wrong: Redis is down. Then the attempt fails like every attempt without Redis, and waiting mails stay.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ In Redis the token is encrypted with AES-256-GCM under a key that is derived (HK
 client secret, which is never in Redis, and bound to the account's name. So access to Redis or its backups is not
 enough to log in. A token that cannot be decrypted, because the secret has changed, counts as absent.
 
-What can go wrong: `TokenUnavailable` if Redis or the authority is away; `TokenRefused` if the authority refuses. A
+What can go wrong: `TokenUnavailable` if Redis or the authority is down; `TokenRefused` if the authority refuses. A
 server that refuses a token early gets one new token; if it refuses that too, the account is at fault and not the
 token, and no third token is requested until the second has expired.
 """
@@ -108,7 +108,9 @@ class SharedTokens:
             if not after_refusal and old is not None and time.time() < old.expires_at - _STILL_GOOD:
                 return old
             await asyncio.sleep(_INTERVAL)
-        raise TokenUnavailable(f"timeout: another worker requests the token, without success in {_PATIENCE:g} s")
+        raise TokenUnavailable(
+            f"timeout: another worker has been requesting the token without success for {_PATIENCE:g} s"
+        )
 
     async def _request_token(self, *, after_refusal: bool) -> Token:
         try:

@@ -144,7 +144,7 @@ class SMTPConnection:
                 reply = await self._send_dot(protocol, rest, held=followed)
                 stage.set_attribute("momentus.smtp.code", reply.code)
         except MailRefused:
-            raise  # the connection is in order, or has been closed
+            raise  # the connection is intact, or has been closed
         except BaseException:
             if not (followed or protocol.ending):  # else another mail uses it, or it ends with that mail's reply
                 self.close()

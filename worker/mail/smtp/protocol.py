@@ -218,7 +218,7 @@ class SMTPProtocol(asyncio.Protocol):
         """Add the reply that ends with this line.
 
         Raises:
-            ValueError: it is no line of a reply, or the reply is too long.
+            ValueError: it is not a line of a reply, or the reply is too long.
         """
         code = _CODES.get(line[:3])
         if code is None:
@@ -311,7 +311,7 @@ class SMTPProtocol(asyncio.Protocol):
             self._overdue()
             return
         if self._patient_until <= now:
-            self._fail_later_groups(TimeoutError("timeout: no reply to the mail before"))
+            self._fail_later_groups(TimeoutError("timeout: no reply to the previous mail"))
         if self._deadline < math.inf:
             self._set_timer()
 

@@ -44,7 +44,7 @@ class TokenSource(Protocol):
 
 
 class Tokens(Protocol):
-    """Shared token of an account, renewed when that is due."""
+    """Shared token of an account, renewed before it expires."""
 
     async def token(self) -> Token:
         """Return the token to log in with.
