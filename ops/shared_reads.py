@@ -2,7 +2,7 @@
 
 A query like the depth asks some thirty small things of several rooms. One by one, most of its time would go into
 round trips, each with the work of the client and of two kernels; so the parts run at once
-(:func:`read_together`), and their commands go in one pipeline (:class:`SharedReads`), without a transaction, which
+(:func:`read_together`), and their commands go in one pipeline (:func:`share_reads`), without a transaction, which
 the console's user may not use. Each part keeps its own replies and errors: a command that Redis refuses fails its
 part alone; if the connection is lost, all parts fail.
 
@@ -10,7 +10,8 @@ On a cluster each command goes to the node of its key, as it does without sharin
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -21,9 +22,18 @@ Commands = Sequence[tuple[Any, Any]]
 """Arguments and options of each, as redis-py has them."""
 
 
-def share_reads(redis: Redis) -> Redis:
-    """Return a client on the same connections whose concurrent commands share round trips, or a cluster's own."""
-    return SharedReads(redis) if isinstance(redis, Redis) else redis
+@asynccontextmanager
+async def share_reads(redis: Redis) -> AsyncIterator[Redis]:
+    """Yield a client on the same connections whose concurrent commands share round trips, or a cluster's own.
+
+    A call that is under way when the block ends, since its part failed or was cancelled, ends with it.
+    """
+    reads = SharedReads(redis) if isinstance(redis, Redis) else None
+    try:
+        yield redis if reads is None else reads
+    finally:
+        if reads is not None:
+            await reads.end_calls()
 
 
 async def read_together(*parts: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  a value of each part
@@ -83,6 +93,13 @@ class SharedReads(Redis):
         """Return a pipeline whose commands leave with those of others."""
         del transaction, shard_hint
         return _SharedPipeline(self)
+
+    async def end_calls(self) -> None:
+        """Cancel the calls that are under way, so that their connections are given back."""
+        calls = tuple(self._sending)
+        for one in calls:
+            one.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
 
     async def _send(self) -> None:
         for _ in range(_TURNS):

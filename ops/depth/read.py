@@ -224,14 +224,14 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         depth = await read_depth(redis, tenant="default")
         print(depth.lane("mail.normal").ready)
     """
-    redis = share_reads(redis)
-    *shipped, own, (reports, ledger, promises), doubts, accounts = await read_together(
-        *(_read_group(redis, lanes) for lanes in _groups(LANES)),
-        _read_own_group(redis),
-        _read_with_ages(redis, tenant, clock_bound),
-        read_doubts(redis),
-        read_accounts(redis),
-    )
+    async with share_reads(redis) as reads:
+        *shipped, own, (reports, ledger, promises), doubts, accounts = await read_together(
+            *(_read_group(reads, lanes) for lanes in _groups(LANES)),
+            _read_own_group(reads),
+            _read_with_ages(reads, tenant, clock_bound),
+            read_doubts(reads),
+            read_accounts(reads),
+        )
     groups = shipped if own is None else [*shipped, own]
     workers = read_workers((group.now_us // 1000, group.heartbeats) for group in groups)
     return Depth(

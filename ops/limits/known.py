@@ -38,12 +38,12 @@ class RateUse:
 
 async def read_limits(redis: Redis, keys: LaneKeys) -> list[LimitState]:
     """Return the states of the limits of a group, by key. Raises RedisError, OSError."""
-    reads = share_reads(redis)
-    limits = Limits(reads, keys.tag)
-    call: Any = reads.execute_command
-    defined, fields = await read_together(limits.all(), call("HKEYS", keys.holds))
-    held = {field.removeprefix(_HOLD).decode() for field in fields if field.startswith(_HOLD)}
-    others = await limits.states(sorted(held - {one.key for one in defined}))
+    async with share_reads(redis) as reads:
+        limits = Limits(reads, keys.tag)
+        call: Any = reads.execute_command
+        defined, fields = await read_together(limits.all(), call("HKEYS", keys.holds))
+        held = {field.removeprefix(_HOLD).decode() for field in fields if field.startswith(_HOLD)}
+        others = await limits.states(sorted(held - {one.key for one in defined}))
     return sorted([*defined, *(one for one in others if one.held)], key=lambda one: one.key)
 
 

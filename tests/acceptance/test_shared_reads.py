@@ -9,19 +9,20 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from ops.shared_reads import read_together, share_reads
-from tests.support import OwnValkey
+from tests.support import OwnValkey, eventually
 
 
 async def test_each_part_has_its_own_replies_and_a_refused_command_fails_its_part_alone(redis: Redis) -> None:
     await redis.hset("numbers", mapping={"one": "1"})
-    reads: Any = share_reads(redis)
-    found: Any = await asyncio.gather(
-        reads.hget("numbers", "one"),
-        reads.hlen("numbers"),
-        reads.llen("numbers"),
-        _piped(reads),
-        return_exceptions=True,
-    )
+    async with share_reads(redis) as client:
+        reads: Any = client
+        found: Any = await asyncio.gather(
+            reads.hget("numbers", "one"),
+            reads.hlen("numbers"),
+            reads.llen("numbers"),
+            _piped(reads),
+            return_exceptions=True,
+        )
     one, length, refused, piped = found
     assert (one, length, piped) == (b"1", 1, [b"1", 1])
     assert isinstance(refused, ResponseError)
@@ -36,7 +37,7 @@ async def _piped(reads: Any) -> list[object]:
 
 async def test_a_refused_command_of_a_pipeline_is_raised_or_returned_as_redis_py_does(redis: Redis) -> None:
     await redis.hset("numbers", mapping={"one": "1"})
-    async with share_reads(redis).pipeline(transaction=False) as pipe:
+    async with share_reads(redis) as reads, reads.pipeline(transaction=False) as pipe:
         pipe.llen("numbers")
         with pytest.raises(ResponseError):
             await pipe.execute()
@@ -49,7 +50,6 @@ async def test_a_refused_command_of_a_pipeline_is_raised_or_returned_as_redis_py
 
 async def test_the_first_error_ends_the_other_parts(redis: Redis) -> None:
     await redis.set("text", "x")
-    reads: Any = share_reads(redis)
     ended = asyncio.Event()
 
     async def waits() -> None:
@@ -58,15 +58,33 @@ async def test_the_first_error_ends_the_other_parts(redis: Redis) -> None:
         finally:
             ended.set()
 
-    with pytest.raises(ResponseError):
-        await read_together(waits(), reads.llen("text"))
+    async with share_reads(redis) as client:
+        reads: Any = client
+        with pytest.raises(ResponseError):
+            await read_together(waits(), reads.llen("text"))
     assert ended.is_set()
+
+
+async def test_a_call_under_way_when_reading_ends_gives_its_connection_back(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.ping()
+        valkey.pause()
+        async with share_reads(redis) as reads:
+            part = asyncio.ensure_future(reads.get("x"))
+            await eventually(lambda: redis.connection_pool._in_use_connections)
+            part.cancel()
+        assert not redis.connection_pool._in_use_connections
+        valkey.resume()
+        assert await redis.ping()
 
 
 async def test_without_redis_every_part_fails(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> None:
     valkey = await own_valkey()
-    async with Redis.from_url(valkey.url) as redis:
-        reads: Any = share_reads(redis)
+    async with Redis.from_url(valkey.url) as redis, share_reads(redis) as client:
+        reads: Any = client
         assert await reads.get("x") is None
         await valkey.stop()
         found = await asyncio.gather(reads.get("x"), reads.hgetall("y"), return_exceptions=True)
