@@ -35,7 +35,10 @@ PATIENCE = 60.0
 _SUBJECTS = (
     "SELECT id, convert_from(payload, 'UTF8')::jsonb -> 'k' ->> 'subject' AS subject FROM momentus_ledger.jobs"
 )
-_UNCERTAIN = "SELECT id FROM momentus_ledger.ends WHERE uncertain"
+_UNCERTAIN = (
+    "SELECT id FROM momentus_ledger.ends WHERE uncertain "
+    "UNION SELECT id FROM momentus_ledger.effects WHERE counted"
+)
 _UNENDED = "SELECT id FROM momentus_ledger.jobs EXCEPT SELECT id FROM momentus_ledger.ends LIMIT 1"
 
 

@@ -4,11 +4,13 @@
 mail server and both stores at once (tests/failure_scene.py); the others are with what they are about.
 """
 
+import json
 import re
 import resource
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,19 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from jobs import NamedJob
 from local.embedded.binaries import find_valkey
+from local.supervisor.process import Process
+from local.supervisor.supervisor import Supervisor
 from producers import Producer, Receipt
 from producers.keys import LaneKeys
+from tests.boards import shop
 from tests.failure_scene import KEYS, PATIENCE, FailureScene, Verdict, failing
+from tests.faulty_proxy import FaultyProxy
 from tests.own_postgres import crash, own_postgres
 from tests.own_worker import FOLDER
-from tests.support import OwnValkey, ask_valkey, eventually
+from tests.reader_process import Client, Reply, reader_process
+from tests.ready_cluster import postgres_from_copy
+from tests.report_worker import SALES_OF_NODES, sales_worker
+from tests.support import OwnValkey, ask_valkey, eventually, scratch_directory
 from tests.topologies import Sentinels, sentinels
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]
@@ -171,6 +180,85 @@ async def test_stores_that_are_killed_in_turn_and_together_lose_no_mail_of_the_l
             await it.delivers(20)
         assert [it.processes.pid(name) for name in ("backend", "worker")] == pids
         assert await it.verdict() == Verdict()
+
+
+# Stores that say nothing
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("level", ["fallback", "ledger"])
+async def test_a_redis_of_which_no_reply_comes_any_more_loses_no_mail(
+    own_valkey: OwnServer, database: str, tmp_path: Path, level: str
+) -> None:
+    """F12: a half-open link takes what backend and worker ask for, and their jobs run at the other worker.
+
+    First both find their connections deaf, then all replies are lost, then the server stands still for everybody.
+    """
+    valkey = await own_valkey()
+    async with (
+        FaultyProxy(valkey.port) as way,
+        failing(tmp_path, database, valkey.url, level=level, apart=f"redis://127.0.0.1:{way.port}/0") as it,
+    ):
+        await it.delivers(50)
+        way.forget()
+        await it.accepts(50)
+        await it.delivers(50)
+        way.swallow("to_client")
+        await it.accepts(50)
+        await it.delivers(50)
+        way.let_pass()
+        way.cut()
+        await it.delivers(50)
+        valkey.pause()
+        await it.accepts(50)
+        valkey.resume()
+        assert await it.verdict() == Verdict()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+async def test_while_postgres_is_down_reports_are_served_with_their_age_and_follow_when_it_is_back(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    """F13: worker and reader live through it; each answer is the last good report, and says how old it is."""
+    with scratch_directory() as scratch:
+        server = postgres_from_copy(scratch / "server")
+        processes = [server.process("postgres"), _brisk_worker(valkey_url, server.dsn, tmp_path)]
+        async with (
+            Supervisor(processes[:1], scratch=scratch) as database,
+            Supervisor(processes[1:]) as workers,
+            reader_process(valkey_url, tmp_path / "reader.log", READER__ACCESS="open") as port,
+            Client(port) as client,
+        ):
+            async with shop(server.dsn, valkey_url) as it:
+                await it.install()
+                await it.order(5)
+                await eventually(lambda: _shows(client, 5, "fresh"), timeout=PATIENCE, every=0.05)
+            worker = workers.pid("worker")
+            await database.stop("postgres")
+            down = await eventually(lambda: _shows(client, 5, "stale"), timeout=PATIENCE, every=0.05)
+            older = await eventually(lambda: _shows(client, 5, "stale"), timeout=PATIENCE, every=0.05)
+            assert older.as_of == down.as_of, "nothing was computed meanwhile"
+            await database.start("postgres")
+            async with shop(server.dsn, valkey_url) as it:
+                await it.order(70)
+                await eventually(lambda: _shows(client, 75, "fresh"), timeout=PATIENCE, every=0.05)
+            assert workers.pid("worker") == worker
+
+
+def _brisk_worker(url: str, dsn: str, folder: Path) -> Process:
+    """A worker whose report is stale a second after its database has gone."""
+    report = SALES_OF_NODES.replace('every = "1m"', 'every = "1s"').replace('soft = "90s"', 'soft = "2s"')
+    return sales_worker(url, dsn, folder, report=report)
+
+
+async def _shows(client: Client, total: int, freshness: str) -> Reply | None:
+    """The answer for the root, if it says so."""
+    reply = await client.get_served("/v1/reports/sales/1")
+    if reply.status != HTTPStatus.OK or reply.headers["freshness"] != freshness:
+        return None
+    return reply if json.loads(reply.body)["data"]["total"]["amount"] == total else None
 
 
 # Another Redis takes the place of the first
