@@ -16,7 +16,7 @@ several limits the last one to be done decides. Jobs that are tried again end af
 two bounds: that no further one fails, and that the last one does and then waits as long as those now.
 
 Not foreseen: workers that come or go, operators' changes, arrivals that begin. Jobs that take more than a minute
-and five times as long as those before them look stuck.
+and five times as long as those before them look stuck, and so do the first ones of a lane after two minutes.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,11 @@ from ops.limits.budget import time_within
 DrainState = Literal["empty", "delayed", "held", "no_worker", "stuck", "in", "growing", "level", "unknown"]
 Constraint = Literal["workers", "limit", "hold", "delayed"]
 
-STUCK_S: Final = 60.0
+_STUCK_S: Final = 60.0
 _STUCK_TIMES: Final = 5
+_UNSEEN_S: Final = 120.0
+"""A lane in which no job was seen to finish is stuck after that long: a first batch may take a while. Notes reach
+back for two and a half minutes, so a lane that hangs stays stuck."""
 _LATE_S: Final = 10.0
 _LATE_TIMES: Final = 2
 """A lane in which nothing has finished for that long, and for that many times as long as usual, has no pace."""
@@ -124,10 +127,10 @@ def _drain_at_pace(facts: DrainFacts) -> Drain:
     binding = _binding_limit(facts)
     may_rest = binding is not None or not facts.ready  # a limit may give nothing for long
     if facts.leased or not may_rest:
-        unlike = idle / _usual_time(facts, intervals)
-        if idle >= STUCK_S and unlike >= _STUCK_TIMES:
+        usual = _usual_time(facts, intervals)
+        if idle >= (_UNSEEN_S if usual is None else max(_STUCK_S, _STUCK_TIMES * usual)):
             return Drain(state="stuck", constraint="workers", idle_s=idle)
-        if idle >= _LATE_S and unlike >= _LATE_TIMES:
+        if idle >= max(_LATE_S, _LATE_TIMES * (usual or 0.0)):
             return Drain(state="unknown", constraint="workers", idle_s=idle)
     work, due = float(facts.waiting + facts.leased), 0.0
     for _ in range(_ROUNDS):
@@ -150,10 +153,10 @@ def _rates(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> tuple[FlowRa
     return leaving, FlowRate(facts.in_per_minute / 60, 0.0)
 
 
-def _usual_time(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> float:
-    """Return the seconds that a job took while jobs finished, by Little's law; next to nothing if unknown."""
+def _usual_time(facts: DrainFacts, intervals: Sequence[FlowInterval]) -> float | None:
+    """Return the seconds that a job took while jobs finished, by Little's law; None if none was seen to finish."""
     usual = usual_rate(intervals)
-    return max(1, facts.leased) / usual if usual else 1e-3
+    return max(1, facts.leased) / usual if usual else None
 
 
 def _binding_limit(facts: DrainFacts) -> LimitFacts | None:

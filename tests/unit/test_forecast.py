@@ -238,6 +238,11 @@ def test_a_lane_in_which_nothing_finishes_is_unknown_at_first_and_stuck_after_a_
     assert drain_text(stuck) == "stuck: nothing has finished for 1 min"
 
 
+def test_a_lane_in_which_no_job_was_seen_to_finish_is_stuck_after_two_minutes_and_stays_so() -> None:
+    states = [forecast(notes(*[(0, 0)] * idle, size=100), leased=10).state for idle in (3, 23, 24, 60)]
+    assert states == ["unknown", "unknown", "stuck", "stuck"]
+
+
 def test_jobs_that_usually_take_minutes_are_not_stuck_after_one() -> None:
     """Ten at once, and one ends in 20 s: each takes 200 s."""
     flow = notes(*[(1, 0), (0, 0), (0, 0), (0, 0)] * 6, *[(0, 0)] * 12, size=100)
@@ -326,7 +331,7 @@ def test_of_limits_that_jobs_name_the_last_one_to_be_done_decides() -> None:
 
 
 def test_jobs_that_wait_for_a_slow_limit_of_their_own_are_not_stuck() -> None:
-    flow = notes(*[(0, 0)] * 20, size=24)
+    flow = notes(*[(0, 0)] * 25, size=24)
     facts = {"ready": 0, "held_back": 24, "delayed": 24, "named": [limit(budget=bucket(1), blocked=24)]}
     drain = forecast(flow, **facts)
     assert (drain.state, drain.seconds, drain.limit) == ("in", 24 * 60, "account:main")
