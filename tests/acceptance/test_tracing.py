@@ -128,16 +128,21 @@ async def test_the_record_of_an_outcome_is_a_span_inside_its_attempt_with_redis_
     }
 
 
-async def test_outcomes_that_are_recorded_in_one_call_share_a_span_that_links_to_each_sender(
-    valkey_url: str, producer: Producer, redis: Redis, spans: Spans
-) -> None:
-    together = asyncio.Barrier(4)
+def meeting(number: int) -> Callable[[dict[str, Any], str], Awaitable[None]]:
+    """A handler whose jobs end together, so many at a time."""
+    together = asyncio.Barrier(number)
 
     async def meet(_: dict[str, Any], text: str) -> None:
         del text
         await together.wait()
 
-    async with taking(valkey_url, meet):
+    return meet
+
+
+async def test_outcomes_that_are_recorded_in_one_call_share_a_span_that_links_to_each_sender(
+    valkey_url: str, producer: Producer, redis: Redis, spans: Spans
+) -> None:
+    async with taking(valkey_url, meeting(4)):
         await producer.send_many([Note(str(number)) for number in range(4)])
         await eventually(counts(redis, LANE, "done", 4))
     settled = spans.named("settle")
@@ -153,13 +158,7 @@ async def test_outcomes_that_are_recorded_in_one_call_share_a_span_that_links_to
 async def test_of_jobs_whose_traces_their_sender_does_not_keep_no_span_is_kept(
     valkey_url: str, redis: Redis, spans: Spans
 ) -> None:
-    together = asyncio.Barrier(4)
-
-    async def meet(_: dict[str, Any], text: str) -> None:
-        del text
-        await together.wait()
-
-    async with taking(valkey_url, meet):
+    async with taking(valkey_url, meeting(4)):
         for number in range(4):
             await queue(redis, f"unkept{number}", tp=f"{PARENT[:-2]}00")
         await eventually(counts(redis, LANE, "done", 4))
