@@ -1,9 +1,9 @@
 """Lengths of time as text, read and written the same way everywhere: settings, report and account files, commands.
 
-One length is a number and a unit, ``250ms``, ``90s``, ``10m``, ``1.5h`` or ``2d``; a space may stand between them.
-The unit is required, since ``5`` means seconds to one reader and minutes to the next. Settings alone also take
-what they took before: a bare number of seconds, and ISO 8601 (`settings.to_duration`). Each caller sets its own
-bounds. What mail servers say ("try again in 5 minutes") is their language; `worker.mail.smtp.reply` reads it.
+One length is a number and a unit, ``250ms``, ``90s``, ``10m``, ``1.5h`` or ``2d``; a space may be between them.
+The unit is required, since ``5`` means seconds to one reader and minutes to the next. Settings also accept the
+earlier forms: a bare number of seconds, and ISO 8601 (`settings.to_duration`). Each caller sets its own bounds.
+Durations in replies of mail servers ("try again in 5 minutes") are parsed by `worker.mail.smtp.reply`.
 """
 
 import re

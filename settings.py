@@ -11,7 +11,7 @@ The value of a secret is never part of a message.
 The module does not read ``.env`` files, guess, or continue with a default after a mistake. A
 variable that is set but empty counts as not set. docs/settings.md is generated from the fields below.
 
-The file is long because all settings stand on one page: kinds of value, the settings, reading, messages.
+The file is long because all settings are on one page: kinds of value, the settings, reading, messages.
 """
 
 import difflib
@@ -149,7 +149,7 @@ def to_console_tokens(tokens: SecretStr) -> SecretStr:
         ValueError: one is malformed.
     """
     if not all(map(_CONSOLE_TOKEN.fullmatch, tokens.get_secret_value().split())):
-        raise ValueError("a token is not of the form name:role:token")
+        raise ValueError("a token does not have the form name:role:token")
     return tokens
 
 
@@ -730,7 +730,7 @@ def read_secret(path: Path, *, twice: bool) -> str:
     if not path.is_file():
         raise ValueError(f"is not a file ({path}); name a readable file")
     if path.stat().st_mode & stat.S_IROTH:
-        raise ValueError(f"every user of this machine can read {path}; remove the right with chmod o-r")
+        raise ValueError(f"every user of this machine can read {path}; remove that permission with chmod o-r")
     with path.open("rb") as file:
         text = file.read(SECRET_LIMIT_BYTES).decode(errors="replace").rstrip("\r\n")
     if not text:

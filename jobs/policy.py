@@ -19,7 +19,7 @@ class Policy:
         horizon: greatest age of a job; a retry that would start later makes the job dead.
 
     Raises:
-        JobError: a number or a time that no retry can follow, by its name.
+        JobError: a number or a time is out of range; names it.
     """
 
     tries: int = 5

@@ -48,7 +48,7 @@ class Run:
         begin_effect: stores the mark of an effect that cannot be undone, with a note; after False the effect must
             not happen. Await it in a coroutine; for a plain function it returns the bool itself.
         is_stopped: returns True once the attempt was told to stop: cancelled, timed out or shut down. A coroutine
-            is cancelled then, a child process killed; a function in a thread must look.
+            is cancelled then, a child process killed; a function in a thread must check.
 
     Example:
         @handles(Import)

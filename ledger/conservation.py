@@ -5,9 +5,9 @@
                 Postgres has its end
 
 Jobs move while this runs, in one direction only: pending, `ledger`, `ended`, an end in Postgres. So the stores are
-read in an order in which no job on its way looks wrong: what Postgres held as live and handed over, and Redis then
-has nowhere, and Postgres then still holds as live, was lost by Redis. A dead job that was revived is in `ledger`
-again although it has an end.
+read in an order in which no job on its way looks wrong: a job that Postgres held as live and handed over, that
+Redis then does not have, and that Postgres still holds as live after that, was lost by Redis. A dead job that was
+revived is in `ledger` again although it has an end.
 """
 
 import json
@@ -52,13 +52,13 @@ class Disagreement:
 class Conservation:
     """Counts of both stores, each read at its own instant, and the jobs about which they disagree.
 
-    All are of the days that were read. Junk in Redis counts, as of no day, if all days were read.
+    All counts cover the days that were read. Junk in Redis counts, without a day, if all days were read.
 
     Attributes:
         jobs, ended: in Postgres; ended are those of the jobs that have an end.
         pending: in Postgres, not handed over to Redis.
         live: in Redis, as live jobs.
-        unrecorded: in Redis, ends that Postgres has not.
+        unrecorded: in Redis, ends that Postgres lacks.
     """
 
     jobs: int = 0
@@ -149,7 +149,7 @@ async def _judge_day(connection: Connection, redis: Redis, day: date) -> list[Di
 
 
 async def _absent(redis: Redis, job_ids: list[str]) -> list[str]:
-    """Return those of which Redis has neither a live job nor an end."""
+    """Return those for which Redis has neither a live job nor an end."""
     by_group = defaultdict[str, list[str]](list)
     for job_id in job_ids:
         by_group[group_of_id(job_id) or "none"].append(job_id)  # a group without jobs
@@ -195,7 +195,7 @@ async def _read_days(
 
 
 def _day_of_end(text: bytes) -> date:
-    """Return the day in an end, likewise."""
+    """Return the day in an end, in the same way."""
     try:
         return _EPOCH + timedelta(days=int(json.loads(text)["day"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -203,7 +203,7 @@ def _day_of_end(text: bytes) -> date:
 
 
 def _day(since_1970: bytes) -> date:
-    """Return the day of a live job's row; the first one if what stands there is none, so that the job is named."""
+    """Return the day of a live job's row; the first one if the value is not one, so that the job is named."""
     try:
         return _EPOCH + timedelta(days=int(since_1970))
     except (ValueError, OverflowError):

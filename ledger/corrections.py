@@ -1,7 +1,7 @@
 """Corrections of the ledger by an operator: a dead job is live again, a staged one is cancelled.
 
-Each function is a part of the caller's transaction, in which the caller changes Redis too. One that revives
-excludes recorders, lest the end that stands in Redis until then be written afterwards.
+Each function is part of the caller's transaction, in which the caller changes Redis too. One that revives excludes
+recorders, so that the end that is still in Redis is not written afterwards.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _WAIT = "SET LOCAL lock_timeout = '1s'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevivedJob:
-    """A job that was dead and is live.
+    """A job that was dead and is live again.
 
     Attributes:
         key: SHA-256 of its caller's key; "" without one.
@@ -34,7 +34,7 @@ class RevivedJob:
 
 
 async def remove_deaths(connection: Connection, job_ids: Sequence[str]) -> dict[str, RevivedJob]:
-    """Make jobs live that ended as dead and whose content is still there; return them by id.
+    """Make dead jobs live again if their content is still there; return them by id.
 
     Raises:
         DATABASE_FAULTS: the database did not answer, or refused.
@@ -46,7 +46,7 @@ async def remove_deaths(connection: Connection, job_ids: Sequence[str]) -> dict[
 async def remove_marks(connection: Connection, job_ids: Sequence[str]) -> None:
     """Remove the marks of the effects of dead jobs, before they are revived: their attempts count from 1 again.
 
-    What is not known of these effects was counted when the jobs died. Raises DATABASE_FAULTS.
+    Unknown outcomes of these effects were counted when the jobs died. Raises DATABASE_FAULTS.
     """
     await connection.execute(_REMOVE_MARKS, list(job_ids))
 

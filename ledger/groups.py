@@ -1,4 +1,4 @@
-"""Lane groups whose jobs can be staged: all but that of reports, which no transaction asks for."""
+"""Lane groups whose jobs can be staged: all but that of reports, which no transaction requests."""
 
 from jobs.lanes import OWN
 

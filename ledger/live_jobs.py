@@ -15,10 +15,10 @@ _HAS_ENDED = "SELECT momentus_ledger.has_ended($1)"
 
 
 async def read_live(connection: Connection, day: date, *, after: str, limit: int) -> list[str]:
-    """Return ids of jobs of a day that have no end and are not pending, in their order.
+    """Return ids of the jobs of a day that have no end and are not pending, in order.
 
     Args:
-        after: the last id of the page before; "" for the first.
+        after: the last id of the previous page; "" for the first.
 
     Raises:
         DATABASE_FAULTS: the database did not answer, or refused.
@@ -27,7 +27,7 @@ async def read_live(connection: Connection, day: date, *, after: str, limit: int
 
 
 async def read_facts(connection: Connection, day: date, ids: Sequence[str]) -> Sequence[Any]:
-    """Return id, state of the end ("" without one) and is_pending of those of these jobs that a day has.
+    """Return id, state of the end ("" without one) and is_pending for those of the jobs that belong to a day.
 
     Raises:
         DATABASE_FAULTS: as above.

@@ -1,7 +1,7 @@
-"""The lock between those who record ends and those who search for what Redis lost.
+"""The lock between recorders of ends and searches for jobs that Redis has lost.
 
-It is a lock of the transaction, so that a pooler in transaction mode may stand between. Without it a job could be
-taken for lost whose end is recorded, and removed from Redis, at this moment.
+It is a transaction-level lock, which works through a pooler in transaction mode. Without it a job whose end is
+being recorded, and which is being removed from Redis, could be taken for lost.
 """
 
 from reports.connection_postgres import Connection
@@ -15,5 +15,5 @@ async def exclude_recorders(connection: Connection) -> None:
 
 
 async def may_record(connection: Connection) -> bool:
-    """Return True if no other records or searches, and keep all of them out until the transaction ends."""
+    """Return True if no other process records or searches, and keep all of them out until the transaction ends."""
     return bool(await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({_LOCK})"))

@@ -1,6 +1,6 @@
 """Records of the ledger: jobs with how they ended, read a day at a time.
 
-A day is one partition, so a list of the latest jobs reads the partitions of the latest days alone, however many
+A day is one partition, so a list of the latest jobs reads only the partitions of the latest days, however many
 there are. There is no index over recipients, templates or states, because each would cost every transaction that
 stages a job: a search reads the whole of each day.
 """
@@ -29,13 +29,13 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRecord:
-    """One job as the ledger has it.
+    """One job in the ledger.
 
     Attributes:
         recipients: SHA-256 of each address in lower case.
         state: one of `END_STATES` or `LIVE_STATES`.
         attempt: the attempt that ended it; 0 if none was begun.
-        reply: the server's final reply, or the reason; of a duplicate the id of the first job.
+        reply: the server's final reply, or the reason; for a duplicate, the id of the first job.
         uncertain: True if an effect may have happened although no attempt recorded it.
     """
 
@@ -88,7 +88,7 @@ class RecordFilter:
 
 
 async def recorded_days(connection: Connection) -> list[date]:
-    """Return the days of which the ledger may have rows, the oldest first. Raises DATABASE_FAULTS."""
+    """Return the days for which the ledger may have rows, the oldest first. Raises DATABASE_FAULTS."""
     return [row["day"] for row in await connection.fetch(_DAYS)]
 
 
@@ -103,7 +103,7 @@ async def latest_records(connection: Connection, wanted: RecordFilter, *, limit:
 
 
 async def all_records(connection: Connection, wanted: RecordFilter) -> AsyncIterator[LedgerRecord]:
-    """Yield all records, day by day, the latest of each day first, as one state of the database.
+    """Yield all records, day by day, the latest of each day first, from one state of the database.
 
     Raises:
         DATABASE_FAULTS: the database did not answer, or refused.
@@ -118,7 +118,7 @@ async def all_records(connection: Connection, wanted: RecordFilter) -> AsyncIter
 async def read_record(connection: Connection, job_id: str) -> tuple[LedgerRecord, list[LedgerEffect]] | None:
     """Return a job's record and the effects that its attempts began; None if the ledger has no such job.
 
-    Of an id that was staged on several days, the latest. Raises DATABASE_FAULTS.
+    If an id was staged on several days, the latest record counts. Raises DATABASE_FAULTS.
     """
     for found in await connection.fetch(_DAYS_OF, job_id):
         row = await connection.fetchrow(_RECORDS, *_arguments(found["day"], RecordFilter(), job_id), None)

@@ -1,7 +1,7 @@
 """Retention: days that are old enough are removed as a whole, once all their jobs have ended.
 
-A partition is dropped, not emptied row by row: that costs the same for a thousand rows and for ten million. Its
-lock is waited for 200 ms only, because writers wait behind it; a day whose lock was not free is left for the next
+A partition is dropped, not emptied row by row: that costs the same for a thousand rows and for ten million. It
+waits only 200 ms for its lock, because writers wait behind it; a day whose lock is not free is left for the next
 time.
 """
 

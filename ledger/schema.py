@@ -85,7 +85,7 @@ class LedgerRoles:
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The ledger's schema as a database has it.
+    """The ledger's schema in a database.
 
     Attributes:
         number: the latest migration that was run; None: no ledger is installed.
@@ -96,7 +96,7 @@ class SchemaState:
     last_day: date | None = None
 
     def demand(self) -> None:
-        """Return if this build can use the schema. Raises SchemaMissing, SchemaOlder, SchemaNewer."""
+        """Check that this build can use the schema. Raises SchemaMissing, SchemaOlder, SchemaNewer."""
         if self.number is None:
             raise SchemaMissing
         if self.number < LATEST:
@@ -133,7 +133,7 @@ def uninstall_script() -> str:
 
 
 async def read_state(connection: Connection) -> SchemaState:
-    """Return which ledger the database has. Raises DATABASE_FAULTS."""
+    """Return the state of the database's ledger. Raises DATABASE_FAULTS."""
     found = await connection.fetchrow(_INSTALLED)
     if not found["exists"]:
         return SchemaState(None)
@@ -182,7 +182,7 @@ async def uninstall(connection: Connection, *, discard_live: bool = False) -> in
         discard_live: True to remove those too.
 
     Raises:
-        JobsAreLive: some have not ended; what is staged meanwhile is seen, since the count is made under a lock.
+        JobsAreLive: some have not ended; jobs staged meanwhile count too, since the count is made under a lock.
         DATABASE_FAULTS: the database refused, or a lock was not free within a second; nothing was changed.
     """
     async with connection.transaction():

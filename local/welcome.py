@@ -19,10 +19,10 @@ _ROOT = 1
 async def print_welcome(
     installation: Installation, language: Language, say: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Print how to go on; a token is created for as long as this runs.
+    """Print the next steps; a token is created for as long as this runs.
 
-    Only a run whose Redis and Postgres are both embedded prints it, and the address of its queue, for its data are
-    invented: what opens real data does not belong into a terminal or a log unasked.
+    Only a run whose Redis and Postgres are both embedded prints it, and the address of its queue, because their
+    data is invented: credentials for real data do not belong in a terminal or a log unasked.
     """
     async with _token(installation) as token:
         queue = installation.redis_url if token else ""

@@ -3,7 +3,7 @@
     table        every metric: its name, type, labels, meaning and the process that has it
     histogram    counts of durations, cheap enough for the hot path
     readings     what a process reports at one instant, checked against the table
-    process      what every process reports of itself: version, event loop, background tasks
+    process      what every process reports about itself: version, event loop, background tasks
     exposition   the page: OpenMetrics or Prometheus text, whichever the client prefers
     place        where a process listens: a port or a Unix socket
     listener     the HTTP server of that page

@@ -20,7 +20,7 @@ async def find_nothing() -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Both questions about one process.
+    """The health of one process: whether it is live, and whether it is ready.
 
     Args:
         find_deadly: returns why it should be started again.

@@ -71,13 +71,13 @@ class Histogram:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], part: float) -> float | None:
-    """Return the duration that a part of all does not exceed; None without any.
+    """Return the duration that a share of all does not exceed; None if there are none.
 
     Within a bucket it is linear, and what is longer than the last bound counts as that, as in Prometheus's
     `histogram_quantile`.
 
     Args:
-        counts: by bucket, not summed up; missing ones are zero.
+        counts: by bucket, not cumulative; missing ones are zero.
 
     Example:
         >>> quantile((1.0, 2.0), [50, 50], 0.5), quantile((1.0, 2.0), [0, 50, 50], 0.25), quantile((1.0,), [], 0.5)

@@ -1,7 +1,7 @@
 """HTTP server of the page of metrics and of two probes: one small request, one response, and the connection ends.
 
     /metrics   the page
-    /livez     200, or 503 with the reasons, one a line, for which the process should be started again
+    /livez     200, or 503 with the reasons, one per line, for which the process should be started again
     /readyz    200, or 503 with the reasons for which it cannot work now
 
 It refuses another path (404) and another method (405), and, where only this machine reaches it, a foreign `Host`

@@ -1,4 +1,4 @@
-"""Where a process serves its metrics: a port of this machine, a port of a named address, or a Unix socket.
+"""Place where a process serves its metrics: a port of this machine or of a named address, or a Unix socket.
 
 9310               port 9310 of this machine, which no other machine reaches
 0.0.0.0:9310       port 9310 of every address
@@ -41,7 +41,7 @@ class ListenPlace:
             return cls(path=text.removeprefix("unix:"))
         host, _, port = text.rpartition(":")
         if not (port.isascii() and port.isdecimal() and int(port) <= _PORTS) or text.startswith(":"):
-            raise ValueError(f"not an address to listen on ({text}); allowed are PORT, HOST:PORT and unix:/PATH")
+            raise ValueError(f"not an address to listen on ({text}); allowed: PORT, HOST:PORT and unix:/PATH")
         return cls(host=host.strip("[]") or "127.0.0.1", port=int(port))
 
     @property

@@ -1,4 +1,4 @@
-"""What every process reports of itself: how late its event loop is, and the faults of its background tasks."""
+"""Metrics that every process reports about itself: delay of its event loop, and faults of its background tasks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LoopLag:
             self._delays.observe(max(0.0, loop.time() - due))
 
     def collect(self, readings: Readings) -> None:
-        """Add what this process reports of itself."""
+        """Add what this process reports about itself."""
         readings.add_histogram("momentus_event_loop_delay_seconds", self._delays)
         for task, count in sorted(background.FAULTS.items()):
             readings.add("momentus_background_faults_total", count, task)

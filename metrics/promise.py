@@ -4,7 +4,7 @@
     report/management:2m:99       readers get that report at most two minutes old in 99 % of them
 
 Each minute is kept or broken. What may be broken in 30 days is the error budget. The burn rate says how fast it is
-used: at 1 it lasts just as long, at 14.4 two per cent of it are gone in an hour. Pure values; workers store the
+used: at 1 it lasts just as long, at 14.4 two per cent of it is gone in an hour. Pure values; workers store the
 minutes (`worker/promises.py`), and `ops depth` reads them.
 """
 
@@ -32,7 +32,7 @@ class Promise:
     Attributes:
         name: a lane, or `report/` and a report.
         limit: the largest age that keeps it.
-        target: the part of the minutes in which it is to be kept, between 0 and 1.
+        target: the share of minutes in which it is to be kept, between 0 and 1.
     """
 
     name: str
@@ -104,7 +104,7 @@ def burn_rate(minutes: Minutes, target: float) -> float:
 
 
 def budget_left(minutes: Minutes, target: float) -> float:
-    """Return the part of the error budget of 30 days that is left; below 0 it is overdrawn.
+    """Return the share of the 30-day error budget that is left; below 0 it is overdrawn.
 
     >>> round(budget_left(Minutes(kept=100, broken=216), target=0.99), 6)
     0.5

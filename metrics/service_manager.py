@@ -26,7 +26,7 @@ _WATCHDOG: Final = "WATCHDOG=1"
 
 @asynccontextmanager
 async def keep_notified(health: Health) -> AsyncIterator[None]:
-    """Say that this process runs, and until the end of the block that it lives, if the service manager asks."""
+    """Report that this process runs and, until the end of the block, is alive, if the service manager asks."""
     send_notice(READY)
     every = beat_seconds(os.environ, os.getpid())
     beating = [background.start_task("watchdog", partial(_beat, health, every))] if every else []
@@ -46,7 +46,7 @@ def send_notice(*lines: str) -> None:
 
 
 def beat_seconds(environment: Mapping[str, str], process: int) -> float:
-    """Return the seconds between two signs of life, or 0 if this process is asked for none.
+    """Return the seconds between two signs of life, or 0 if none are requested.
 
     >>> asked = {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}
     >>> beat_seconds(asked, 7), beat_seconds(asked, 8), beat_seconds({}, 7)

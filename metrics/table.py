@@ -16,7 +16,7 @@ Part = Literal["process", "worker", "mail", "reports", "reader", "redis", "fleet
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. ``part``: what of the installation reports it."""
+    """One metric. ``part``: the part of the installation that reports it."""
 
     part: Part
     name: str

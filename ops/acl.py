@@ -163,7 +163,7 @@ _READER = (
     Grant("%R~momentus:{s:*}:session:* %R~momentus:{s:*}:epoch:*", "hmget get"),
     Grant("%W~momentus:{s:*}:session:*", "pexpire pexpireat"),
 )
-"""Without scripts. Of a session it changes only the time to live, so no reader creates one or resets an epoch."""
+"""Without scripts. It changes only a session's time to live, so no reader creates one or resets an epoch."""
 
 _LOG_IN = (
     "evalsha eval get set incr del unlink rename pttl pexpire pexpireat hget hset hmget hincrby hexists "
@@ -256,7 +256,7 @@ async def _act(_tools: Tools, args: argparse.Namespace) -> CommandResult:
         lines = list(acl_file(args.passwords))
     except OSError as error:
         raise CommandRefused(
-            f"--passwords: {args.passwords} cannot be used: {error.strerror}; name a folder that you may write"
+            f"--passwords: {args.passwords} cannot be used: {error.strerror}; name a folder that you can write to"
         ) from error
     return CommandResult("\n".join(lines), {"users": lines})
 

@@ -41,7 +41,7 @@ SETTINGS: Mapping[str, str] = {
     "{0}: is not a file ({1}); name a readable file": (
         "{0}: no es un archivo ({1}); nombre un archivo que se pueda leer"
     ),
-    "{0}: every user of this machine can read {1}; remove the right with chmod o-r": (
+    "{0}: every user of this machine can read {1}; remove that permission with chmod o-r": (
         "{0}: cualquier usuario de esta máquina puede leer {1}; quite ese permiso con chmod o-r"
     ),
     "{0}: is empty ({1}); write the secret into it": "{0}: está vacío ({1}); escriba en él el secreto",
@@ -75,7 +75,7 @@ SETTINGS: Mapping[str, str] = {
     "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session": (
         "MOMENTUS_READER__ACCESS=open: solo vale en esta misma máquina; defina session"
     ),
-    "a token is not of the form name:role:token": "un token no tiene la forma nombre:rol:token",
+    "a token does not have the form name:role:token": "un token no tiene la forma nombre:rol:token",
     "is neither an address nor a network": "no es una dirección ni una red",
     "unknown time zone": "zona horaria desconocida",
     "not a host name or address": "no es un nombre de máquina ni una dirección",
@@ -167,7 +167,7 @@ LOCAL: Mapping[str, str] = {
     ),
     "it is a file, or has one in its path": "es un archivo, o está debajo de uno",
     "it cannot be created ({0})": "no se puede crear ({0})",
-    "{0} cannot enter it or write in it": "{0} no puede entrar o escribir en él",
+    "{0} cannot enter it or write to it": "{0} no puede entrar o escribir en él",
     "it belongs to another user (number {0})": "pertenece a otro usuario (número {0})",
     "initdb failed: {0}": "initdb falló: {0}",
     "it belongs to another user, so its programs are not run; remove it": (
@@ -226,7 +226,7 @@ OPS: Mapping[str, str] = {
     "bulk: {0} bulk changes are already running; wait for one to finish, or stop it": (
         "bulk: ya hay {0} cambios en bloque en marcha; espere a uno, o deténgalo"
     ),
-    "action: {0} is not for all {1} jobs; allowed: {2}": (
+    "action: {0} does not apply to {1} jobs; allowed: {2}": (
         "action: {0} no es para todos los trabajos en estado {1}; se admite: {2}"
     ),
     "cluster: no dead job belongs to it any longer; load the failures again": (
@@ -241,7 +241,7 @@ OPS: Mapping[str, str] = {
     "older: must be less than newer, or nothing matches both": (
         "older: debe ser menos que newer, o nada cumple ambos"
     ),
-    "kind: {0} is not a kind; give a whole one, like mail.send": (
+    "kind: {0} is not a kind; give a complete one, like mail.send": (
         "kind: {0} no es un tipo; dé uno entero, como mail.send"
     ),
     "domain: {0} is not a domain; give the part after the @, like example.com": (
@@ -289,7 +289,7 @@ OPS: Mapping[str, str] = {
         "{0} no es el id de un worker; dé sus 16 cifras hexadecimales, véase ./run ops workers list"
     ),
     "{0} is not a change; give FIELD=VALUE": "{0} no es un cambio; dé FIELD=VALUE",
-    "{0} is not an address to listen on; allowed are PORT, HOST:PORT and unix:/PATH": (
+    "{0} is not an address to listen on; allowed: PORT, HOST:PORT and unix:/PATH": (
         "{0} no es un lugar donde escuchar; se admite PORT, HOST:PORT y unix:/PATH"
     ),
     "--listen: cannot listen on {0}: {1}; name another port (0 = any free one) or path": (
@@ -330,7 +330,7 @@ OPS: Mapping[str, str] = {
     "--passwords: the password in {0} has fewer than {1} characters; write a longer one": (
         "--passwords: la contraseña de {0} tiene menos de {1} caracteres; escriba una más larga"
     ),
-    "--passwords: {0} cannot be used: {1}; name a folder that you may write": (
+    "--passwords: {0} cannot be used: {1}; name a folder that you can write to": (
         "--passwords: {0} no se puede usar: {1}; nombre una carpeta en la que pueda escribir"
     ),
     # Limits
@@ -338,10 +338,10 @@ OPS: Mapping[str, str] = {
         "KEY: no tiene límites; dé --rate, --window o --concurrency"
     ),
     # Mail
-    "ACCOUNT: no account is called {0}; defined are: none": (
+    "ACCOUNT: no account is called {0}; defined: none": (
         "ACCOUNT: ninguna cuenta se llama {0}; no hay ninguna definida"
     ),
-    "ACCOUNT: no account is called {0}; defined are: {1}": (
+    "ACCOUNT: no account is called {0}; defined: {1}": (
         "ACCOUNT: ninguna cuenta se llama {0}; están definidas: {1}"
     ),
     "--folder: {0} has no folder new/; name a Maildir": "--folder: {0} no tiene carpeta new/; nombre un Maildir",

@@ -2,11 +2,11 @@
 
     python -S -P ops/quiet_start.py MODULE [ARG...]
 
-``-S`` leaves the slow part of the start until the signal is set. ``_signal`` is the built-in part of ``signal``,
-whose own imports take longer than all that comes before.
+``-S`` postpones the slow part of the start until the signal is set. ``_signal`` is the built-in part of
+``signal``, whose own imports take longer than everything before.
 
-redis-py imports ``jwt``, and with it ``cryptography``, for log-ins with an identity provider's tokens, which
-nobody here uses: a tenth of the start of a command. So ``jwt`` is loaded when something of it is first used.
+redis-py imports ``jwt``, and with it ``cryptography``, for log-ins with an identity provider's tokens, which are
+not used here: a tenth of the start of a command. So ``jwt`` is loaded when one of its names is first used.
 """
 
 import _signal  # type: ignore[import-not-found]  # typeshed has signal alone
@@ -24,7 +24,7 @@ import types  # noqa: E402  see above
 
 
 class LateModule(types.ModuleType):
-    """Stand-in for a module that is imported when something of it is first used.
+    """Stand-in for a module that is imported when one of its names is first used.
 
     importlib's own LazyLoader imports it as soon as another module imports it (Python 3.11).
     """

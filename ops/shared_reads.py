@@ -1,4 +1,4 @@
-"""Reads of Redis that share round trips: what concurrent parts ask at the same time leaves together.
+"""Reads of Redis that share round trips: concurrent queries leave together.
 
 A query like the depth asks some thirty small things of several rooms. One by one, most of its time would go into
 round trips, each with the work of the client and of two kernels; so the parts run at once
@@ -55,7 +55,7 @@ _TURNS: Final = 4
 
 
 class _Question(NamedTuple):
-    """Commands of one part, and the future of their replies; of a command that Redis refused, its error."""
+    """Commands of one part, and the future of their replies; for a command that Redis refused, its error."""
 
     commands: Commands
     replies: "asyncio.Future[list[Any]]"
@@ -77,7 +77,7 @@ class SharedReads(Redis):
         return reply
 
     async def send_commands(self, commands: Commands) -> list[Any]:
-        """Send commands with those of others and return their replies; of a refused one, its error.
+        """Send commands with those of others and return their replies; for a refused one, its error.
 
         Raises:
             RedisError, OSError: Redis did not answer.

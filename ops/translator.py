@@ -1,9 +1,9 @@
 """Spanish for sentences that are written in English where they arise: help, refusals and errors of `./run`.
 
-A refusal is raised with its sentence, so that the code reads, and so that logs, tests and ``--json`` have one
-language. The terminal is where it becomes Spanish: the sentence is recognised among the templates of a catalogue,
-``{0} is damaged``, and its values are put into the Spanish one. A value that is a sentence of the catalogue is
-translated too, for refusals quote each other. A sentence without a template stays English.
+A refusal is raised with its sentence, so that the code is readable, and so that logs, tests and ``--json`` have
+one language. The terminal is where it becomes Spanish: the sentence is recognised among the templates of a
+catalogue, ``{0} is damaged``, and its values are put into the Spanish one. A value that is a sentence of the
+catalogue is translated too, for refusals quote each other. A sentence without a template stays English.
 
 Texts that the terminal shares with pages are tables of words by language instead (`ops.depth.texts`).
 """
@@ -53,14 +53,14 @@ class SentenceTemplate:
 
 @dataclass(frozen=True, slots=True)
 class SentenceMatch:
-    """A template that fits a text, with the values that stand in it."""
+    """A template that fits a text, with the values found in it."""
 
     template: SentenceTemplate
     values: tuple[str, ...]
 
     @property
     def rank(self) -> tuple[int, int]:
-        """The best match has the lowest: it begins first, so that it is around the others, and says most."""
+        """Sort key; the best match, lowest, begins first, so that it encloses the others, and is longest."""
         own = self.template.literals
         return (0 if own[0] else len(self.values[0]), -sum(map(len, own)))
 
@@ -87,12 +87,12 @@ class Translator:
     def translate(self, text: str) -> str:
         """Return the text in Spanish; unchanged if the catalogue does not have it.
 
-        A text without values may also stand there as the catalogue has it, or with a capital and a full stop.
+        A text without values may also be as in the catalogue, or with a capital and a full stop.
         """
         return self._translated(text, _QUOTED)
 
     def translate_all(self, text: str) -> str:
-        """Translate several sentences with ``; `` between them, some of which have it within them too."""
+        """Translate several sentences with ``; `` between them; some may contain ``; `` too."""
         parts, done = text.split(_BETWEEN), list[str]()
         while parts:
             heads = (_BETWEEN.join(parts[:count]) for count in range(1, min(len(parts), _MOST_PARTS) + 1))

@@ -46,7 +46,7 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDescription:
-    """A job at an instant; what is not known any more has its default.
+    """A job at an instant; unknown values have their defaults.
 
     Attributes:
         payload: the job's fields as JSON; empty once it is done.
@@ -76,7 +76,7 @@ def describe(job_id: str) -> Operation[JobDescription]:
     """Read all that Redis has of a job.
 
     Raises:
-        InvalidRequest: the job is not of an own kind.
+        InvalidRequest: the job is not of your own kind.
     """
     if not job_id.startswith(_OWN):
         raise InvalidRequest(f"job_id: {job_id!r} is not the id of a job of your own kinds, like {_OWN}01kt0…")

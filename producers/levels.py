@@ -47,7 +47,7 @@ class LevelSender:
         self._late: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Stop telling relays."""
+        """Stop notifying relays."""
         await self._waker.close()
 
     def _writer(self, connection: object) -> RowWriter:
@@ -60,7 +60,7 @@ class LevelSender:
         and the connection is of no use until then.
 
         Raises:
-            TimeoutError: the time is over. Exception: what the driver raises.
+            TimeoutError: the time is up. Exception: what the driver raises.
         """
         inserting = asyncio.create_task(self._insert(writer, entries, alone=True))
         self._late.add(inserting)

@@ -1,6 +1,6 @@
 """Ids of nodes: whole numbers, UUIDs and short texts, written into URLs and keys as they are.
 
-A text has characters that a URL needs no escape for (RFC 3986, 2.3). Left out are texts that a URL's path would
+A text has characters that need no escape in URLs (RFC 3986, 2.3). Excluded are texts that a URL's path would
 lose (`.` and `..`), and the names of the fields that are stored beside the documents of a report.
 """
 

@@ -247,7 +247,7 @@ class Producer:
         return await self._queue.run(cancel(check_id(job_id)))
 
     async def result(self, job_id: str) -> JobResult:
-        """Return how a job ended, while workers keep its result (an hour, if nothing else is set).
+        """Return how a job ended, while workers keep its result (by default for an hour).
 
         Args:
             job_id: the receipt's id.
@@ -263,7 +263,7 @@ class Producer:
         return await self._queue.run(result(check_id(job_id)))
 
     async def describe(self, job_id: str) -> JobDescription:
-        """Return what is known of a job of an own kind: its state, attempts, payload and end.
+        """Return what is known of a job of your own kind: its state, attempts, payload and end.
 
         Args:
             job_id: the receipt's id.

@@ -39,7 +39,7 @@ class JobResult:
         state: ``pending`` while it waits or runs; ``done``; ``suppressed``: not done, by an earlier request;
             ``expired``: not begun in time; ``dead``; ``unknown`` if it never existed, was cancelled, or ended
             longer ago than results are kept.
-        value: what its handler returned, as JSON has it; None unless it is done.
+        value: what its handler returned, as JSON; None unless it is done.
         reason: the last error of a dead job; empty otherwise.
     """
 

@@ -4,7 +4,7 @@ A backend adds ``unsubscribed`` when a recipient follows the link, and ``complai
 the worker adds ``hard_bounce`` when a server replies that there is no such mailbox; operators add ``manual``.
 
 An address is stored as the SHA-256 of its lower-case form, with its domain in plain text, so operators can see
-which domains are concerned. `docs/mail.md` says what this protects against.
+which domains are affected. `docs/mail.md` says what this protects against.
 
 A server that refuses every recipient has a fault of its own. So a refusal (:func:`weigh_refusal`) counts only
 while refusals are few: when many recipients of one domain or account are refused within minutes, none of them
@@ -73,7 +73,7 @@ class Suppression:
 
 
 def digest_of(address: str) -> str:
-    """Return the digest that stands for an address, the same in upper and lower case.
+    """Return the digest that replaces an address, the same in upper and lower case.
 
     Args:
         address: ``name@domain``, the domain as A-label; see ``jobs.mail.address.normal_address``.

@@ -1,6 +1,6 @@
 """The levels ``ledger`` and ``fallback`` of a call, without asyncio; see :mod:`.levels`.
 
-The time of a row is that which the connection allows it: Python cannot end a call of a driver.
+A row takes as long as the connection allows: Python cannot end a driver's call.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class SyncLevelSender:
         self._waker = SyncWaker(queue)
 
     def close(self) -> None:
-        """Stop telling relays."""
+        """Stop notifying relays."""
         self._waker.close()
 
     def _writer(self, connection: object) -> SyncRowWriter:

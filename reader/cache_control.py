@@ -9,7 +9,7 @@
 A browser's reload sends `max-age=0` and `no-cache`. They tell caches between browser and origin to ask the origin;
 the reader is the origin, so here they have no effect.
 
-A directive that cannot be read is ignored; of a directive given twice, the first counts.
+A directive that cannot be read is ignored; if one is given twice, the first counts.
 """
 
 from __future__ import annotations

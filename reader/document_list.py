@@ -10,9 +10,9 @@ read is absent, as one that does not exist; for `children` the node itself is re
 freshness and the refusal of a report that is too old are those of one document.
 
 `children` adds `path`, the names of the nodes above that the session may read, and with `?days=` the node's
-documents of its latest closed days, as `days`. So one request has all that a page shows of a node.
+documents of its latest closed days, as `days`. So one request returns everything that a page shows of a node.
 
-One HMGET reads all documents, so that they are of one instant. `children` takes two, because the children are
+One HMGET reads all documents, so that they are from one instant. `children` takes two, because the children are
 named in the node's document; if a set was stored between them, both are read again.
 """
 
@@ -68,7 +68,7 @@ class ListRequest:
     Attributes:
         scopes: the nodes; of `children`, the node alone.
         with_children: True if the children of the node are wanted too.
-        days: number of days, up to today, of which the node's closed ones are wanted.
+        days: number of days up to today, whose closed ones are wanted.
     """
 
     report: str

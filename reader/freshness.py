@@ -53,7 +53,7 @@ class Freshness:
     """A verdict and the times behind it, in microseconds; a negative time is in the past.
 
     Attributes:
-        doubt: the clock because of which the report is not called fresh, or empty.
+        doubt: the clock that keeps the report from being called fresh, or empty.
     """
 
     verdict: FreshnessVerdict
@@ -157,7 +157,7 @@ def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
 
 
 def is_dated(head: Head, meta: Meta) -> bool:
-    """Return True if the second of the data's last change is over, so that no other version can have its date."""
+    """Return True if the second of the data's last change has passed, so that no other version has its date."""
     return meta.verified_us // SECOND_US > head.as_of_us // SECOND_US
 
 

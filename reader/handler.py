@@ -328,7 +328,7 @@ def _fault(error: Exception) -> Response:
     if isinstance(error, SnapshotUnreadable):
         log.error("%s", error)
         return problem.refuse(
-            problem.UNREADABLE, "The worker and the reader are of different versions; run the same version."
+            problem.UNREADABLE, "The worker and the reader have different versions; run the same version."
         )
     log.error("request: failed by an error of the reader", exc_info=error)
     return problem.refuse(problem.INTERNAL, "The reader failed; its log has the details.")

@@ -9,11 +9,11 @@
 
 A hint contains no data and no node, so it discloses nothing; the browser then requests its document again with
 `If-None-Match`. For the same reason a missed hint is harmless: a browser that reconnects requests its document
-anyway, and a stream that goes on after an outage sends `back`, which says that hints may have been missed. A
+anyway, and a stream that continues after an outage sends `back`, which says that hints may have been missed. A
 stream ends after ten minutes, so that a log-out takes effect, and the browser reconnects.
 
 A browser that reconnects and gets another status than 200 never reconnects again (WHATWG HTML, 9.2.3). So
-temporary conditions (too many streams, Redis unreachable) are stated in a stream, which ends or goes on; only a
+temporary conditions (too many streams, Redis unreachable) are stated in a stream, which ends or continues; only a
 client that may not follow the report gets a refusal.
 """
 
@@ -70,7 +70,7 @@ class Hints:
     """Followers of all reports.
 
     Attributes:
-        closed: True if the process stops, so that no stream goes on.
+        closed: True if the process stops, so that no stream continues.
     """
 
     def __init__(self, *, life_s: float = LIFE_S, beat_s: float = BEAT_S) -> None:

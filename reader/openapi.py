@@ -97,7 +97,7 @@ def read_entry(name: str, content: bytes) -> Mapping[str, Any]:
         InvalidEntry: it is not in the format, or cannot be written as JSON again.
     """
     if not _NAME.fullmatch(name):
-        raise InvalidEntry(f"name: not the name of a report; allowed is {_NAME.pattern}")
+        raise InvalidEntry(f"name: not the name of a report; allowed: {_NAME.pattern}")
     try:
         entry = orjson.loads(content)
     except ValueError as error:

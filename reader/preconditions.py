@@ -6,7 +6,7 @@
     If-Modified-Since      the same by `Last-Modified`, exactly as it was sent; ignored with If-None-Match
 
 Dates are whole seconds, and data may change twice in one second. So a document has a date only after its second
-is over and the data was known to be true later. Before that the response has no `Last-Modified`, and a request
+has passed and the data was known to be true later. Before that the response has no `Last-Modified`, and a request
 with the date of that second gets the document. A value that is not a date is ignored, and so are `Range` and
 `If-Range`: documents are sent whole.
 """
@@ -36,7 +36,7 @@ def weigh_conditions(fields: Fields, etag: str, *, changed_s: int | None, dated:
 
     Args:
         changed_s: the second in which the data last changed; None if that is not known.
-        dated: True if that second is over, so that its date identifies this document.
+        dated: True if that second has passed, so that its date identifies this document.
     """
     if expected := fields.get_joined("if-match"):
         if expected.strip() != "*":

@@ -125,7 +125,7 @@ class ReportResponder:
         )
 
     def conclude_lookup(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
-        """Return the refusal of the first check that fails, or the document; None if that takes waiting."""
+        """Return the refusal of the first check that fails, or the document; None if that requires waiting."""
         if self._guard and result.roots is None:
             return None if report_request.cookie else problem.refuse_token(token_given=True)
         response = self._conclude(report_request, result)

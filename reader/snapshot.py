@@ -1,7 +1,7 @@
 """Stored form of one scope of one report.
 
-The worker writes the fields all at once, so that body, path and times are of the same instant. This module decodes
-them and refuses other formats: a response is never made from data that was only partly understood.
+The worker writes the fields all at once, so that body, path and times are from the same instant. This module
+decodes them and refuses other formats: a response is never made from data that was only partly understood.
 
     <scope>        the document, as served; <scope>:zstd and <scope>:gzip the same, compressed
     head:<scope>   {"etag", "path", "as_of_us"}: identity, path in the tree, instant of the last change
@@ -32,7 +32,7 @@ _ETAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class SnapshotUnreadable(Exception):
-    """A stored report is not in the agreed format; worker and reader are of different versions."""
+    """A stored report is not in the agreed format; worker and reader have different versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def decode_snapshot(values: Sequence[bytes | None], encoding: str = "") -> Store
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise SnapshotUnreadable(
-            f"stored report: not in the agreed format ({error!r}); run worker and reader of one version"
+            f"stored report: not in the agreed format ({error!r}); run the same version of both"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Reports in Redis: one HMGET reads one scope, so that body, path and times are of the same instant.
+"""Reports in Redis: one HMGET reads one scope, so that body, path and times are from the same instant.
 
 A closed day takes two: one for the day, and one for today's standing of its node, which decides who may read it.
 
@@ -227,7 +227,7 @@ class StoredReports:
         return pending, await self._connection.send_command("HMGET", key, *fields_of(scope, pending.encoding))
 
     async def fetch_snapshot(self, pending: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
-        """Return the stored data of the scope, of one instant.
+        """Return the stored data of the scope, from one instant.
 
         Raises:
             StoreUnavailable: Redis did not reply.
@@ -240,7 +240,7 @@ class StoredReports:
             pending, reply = await self.send_lookup(pending.key, pending.scope)
 
     async def read_several(self, report: str, scopes: Sequence[str]) -> list[StoredScope]:
-        """Return the stored data of several scopes, of one instant, uncompressed and not from the cache.
+        """Return the stored data of several scopes, from one instant, uncompressed and not from the cache.
 
         Raises:
             StoreUnavailable: Redis did not reply.

@@ -3,7 +3,7 @@
     average of a subtree = sum(average x weight) / sum(weight)
 
 The weight is a measure with ``sum``. An average without a weight cannot be merged: that of two nodes with 1 and 99
-people is not the middle of both.
+people is not their mean.
 """
 
 from collections.abc import Sequence

@@ -64,7 +64,7 @@ class Board:
 
     @property
     def max_db_share(self) -> float:
-        """Part of one database processor that the board's refreshes may use: the sum over its reports."""
+        """Share of one database processor that the board's refreshes may use: the sum over its reports."""
         return sum(report.max_db_share for report in self.reports)
 
     @property

@@ -57,7 +57,7 @@ DEFAULT = ReportBounds()
 
 
 def as_subquery(sql: str) -> str | None:
-    """Return a query so that it can stand in brackets; None if its end is not known.
+    """Return a query so that it can be put in parentheses; None if its end is not known.
 
     Lines that are comments as a whole may have a semicolon.
 

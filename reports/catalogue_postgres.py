@@ -92,7 +92,7 @@ class Catalogue:
 
     @property
     def watched(self) -> frozenset[str]:
-        """Boards of which each change leaves a mark that this user may take up."""
+        """Boards whose every change leaves a mark that this user may take up."""
         return frozenset(name for name, proof in self.proofs.items() if proof.kind == "marks")
 
     def without_marks(self, why: str) -> "Catalogue":

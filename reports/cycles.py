@@ -31,7 +31,7 @@ def _from_smallest(cycle: list[NodeId]) -> list[NodeId]:
 
 
 def told(cycle: list[NodeId]) -> str:
-    """Return a cycle in words; of a long one, its first members.
+    """Return a cycle in words; for a long one, its first members.
 
     >>> told([2, 3])
     'the nodes 2 -> 3 -> 2 form a cycle'

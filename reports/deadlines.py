@@ -1,4 +1,4 @@
-"""Instants at which time itself changes the rows of nodes, of a report whose query says them in a column."""
+"""Instants at which time itself changes the rows of nodes, for a report whose query returns them in a column."""
 
 import heapq
 from datetime import datetime

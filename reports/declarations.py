@@ -3,7 +3,7 @@
     declared     by a worker within the last minute: listed, computed, served
     withdrawn    by none for a minute in which a worker was looking: not listed, not served; what is stored is kept
                  aside for a day, and is back as soon as a worker declares the report again
-    forgotten    a day later, or at once by ``ops reports forget``: nothing is stored of it
+    forgotten    a day later, or at once by ``ops reports forget``: nothing of it is stored
 
 Workers of one tenant may have different reports, for example during a rollout: each declares its own, and none
 removes those of another. While no worker runs nothing is withdrawn, and stored reports grow older.

@@ -58,16 +58,16 @@ class Report:
         board: name of the board, whose reports share one database state; empty: a board of its own.
         sources: tables, ``schema.table``, whose changes change its numbers; empty: not known.
         max_wait: longest time for which continuing changes may delay a refresh; at least debounce.
-        max_db_share: part of one database processor that its refreshes may use; 0.01 is 1 %.
+        max_db_share: share of one database processor that its refreshes may use; 0.01 is 1 %.
         valid_until: query for the next instant (timestamptz, or null) at which time itself changes the numbers;
-            empty: none but perhaps midnight. Written as ``sql`` is, with ``valid_until_parameters``.
+            empty: none, except perhaps midnight. Written as ``sql`` is, with ``valid_until_parameters``.
         valid_until_column: column of ``sql`` whose earliest value is that instant, which saves the query; empty:
             none.
         timezone: IANA name of the zone of its days; empty: the organisation's.
         keep: time for which a closed day is kept; zero: days are not closed.
         window: time for which late rows may still change a closed day.
         zones: zones of columns whose timestamps have none, by column; ``sql`` converts them already.
-        sql_of_nodes: the query asked for some nodes alone, with ``sql_of_nodes_parameters``, of which one is
+        sql_of_nodes: the query for some nodes only, with ``sql_of_nodes_parameters``, of which one is
             ``nodes``; empty: the report is always computed whole.
         node_columns: column with the node for which a row counts, by source; a change of any other source may
             change every node.

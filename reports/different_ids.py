@@ -1,4 +1,4 @@
-"""Different ids below nodes, kept as sets in which a change costs what changed, not what is there.
+"""Different ids below nodes, kept as sets whose update costs what changed, not their size.
 
 The whole roll-up merges sets by union. Near the root they hold an id for each person of the organisation, so that
 a union for one check-in would copy them all.

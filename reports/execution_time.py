@@ -1,7 +1,7 @@
-"""Execution time of a report's query by the server's own clock, which comes as one more row of the result.
+"""Execution time of a report's query by the server's own clock, returned as one more row of the result.
 
-The worker's clock would add the time in which the worker is busy with something else and does not look at the
-connection: of a query that took the server 43 ms it saw 353. No ordinary role may read the processor time of its
+The worker's clock would add the time in which the worker is busy with something else and does not read from the
+connection: it saw 353 ms for a query that took the server 43. No ordinary role may read the processor time of its
 connection, and the statistics of statements, like EXPLAIN ANALYZE, would need another query.
 
     time in it      from the server's receipt of the query to its last row: execution, and waits for disks, locks

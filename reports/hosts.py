@@ -1,6 +1,6 @@
 """Hosts of a Postgres address that names several, as ``postgresql://user@first,second:5433/application``.
 
-The driver gives one time limit to all hosts together, so that a host that answers nothing (without power, behind a
+The driver gives one time limit to all hosts together, so that a host that does not answer (without power, behind a
 firewall, frozen) uses all of it and the others are never tried. So each is tried with a part of the limit.
 """
 

@@ -5,7 +5,7 @@ WAITS, SINCE = "_waits", "_since"
 
 
 def snapshot(tenant: str, report: str) -> str:
-    """Return the key of a HASH: all that is stored of one report, a field per scope, its head, and ``_meta``."""
+    """Return the key of a HASH: everything stored of one report: a field per scope, its head, and ``_meta``."""
     return f"momentus:{{reports}}:snapshot:{tenant}:{report}"
 
 

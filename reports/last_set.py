@@ -1,4 +1,4 @@
-"""Set of a report as this worker stored it last, kept so that the next one costs what has changed.
+"""Set of a report as this worker stored it last, kept so that the next one costs only what has changed.
 
 It is changed in place and belongs to one refresh at a time, which takes it out of the memo and gives it back when
 what it stored is committed. After an error it is dropped, and the next refresh computes the whole.
@@ -20,7 +20,7 @@ from reports.tree import Tree
 
 @dataclass(slots=True, kw_only=True)
 class LastSet:
-    """Set of a report, with all from which it follows.
+    """Set of a report, with everything that it follows from.
 
     Attributes:
         query: the report with its query for some nodes.
@@ -28,7 +28,7 @@ class LastSet:
         digest: digest of the catalogue in its state.
         etags: ETag of every scope.
         sizes: bytes of every scope's body; ``size`` is their sum.
-        deadlines: next instants of its nodes, if the report's query says them.
+        deadlines: next instants of its nodes, if the report's query returns them.
         whole_at: instant of its latest whole computation.
         as_of: instant for which it was stored last.
         valid_until: instant at which time changes its numbers; None: there is none.
@@ -57,7 +57,7 @@ class LastSet:
     def change(
         self, rows: Sequence[Row], asked: Collection[NodeId], *, as_of: datetime, bounds: ReportBounds
     ) -> "ChangedDocuments":
-        """Take over the rows of these nodes, and return the documents that differ from the former ones.
+        """Take over the rows of these nodes, and return the documents that differ from the previous ones.
 
         Raises:
             InvalidRows: as the whole computation does.
@@ -139,7 +139,7 @@ def query_for_nodes(report: Report) -> Report:
 
 
 class ChangedDocuments(Mapping[NodeId, Document]):
-    """Documents of a set of which only those that changed were written; the others are as they are stored.
+    """Documents of a set: those that changed were written, and the others are as stored.
 
     Attributes:
         last: the set after the change.
@@ -164,5 +164,5 @@ class ChangedDocuments(Mapping[NodeId, Document]):
 
 
 def differing_nodes(kept: LastSet, whole: Mapping[NodeId, Document]) -> list[NodeId]:
-    """Return the nodes of which the kept set and the one computed as a whole have different documents."""
+    """Return the nodes whose documents differ between the kept set and the one computed as a whole."""
     return [node for node, one in whole.items() if kept.etags.get(node) != one.etag]

@@ -41,7 +41,7 @@ class RefreshMemo:
         self._distrusted: dict[str, datetime] = {}
 
     def take_last(self, report: str) -> LastSet | None:
-        """Return the report's last set, and keep it no longer, since a refresh changes it in place."""
+        """Remove and return the report's last set, since a refresh changes it in place."""
         return self._last.pop(report, None)
 
     def is_reached(self, reports: Sequence[str], now: datetime) -> bool:

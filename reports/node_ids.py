@@ -39,7 +39,7 @@ class IdsChanged(ValueError):
 
 
 def require_same_kind(former: IdKind, now: IdKind) -> None:
-    """Raise if the type of a report's ids changed, since sessions and links still name the former ids.
+    """Raise if the type of a report's ids changed, since sessions and links still name the old ids.
 
     Raises:
         IdsChanged: says what to do if the change is meant.
@@ -59,7 +59,7 @@ def read_ids(values: Sequence[Any], column: str) -> tuple[IdKind | None, list[An
         column: name of the column, for errors.
 
     Returns:
-        no kind if the column has nothing but null.
+        No kind if all values are null.
 
     Raises:
         InvalidIds: values of another type, of two types, or texts with an unsafe character.
@@ -137,5 +137,5 @@ def stored_id(name: bytes, kind: IdKind) -> NodeId:
 
 
 def kind_in_meta(kind: IdKind) -> dict[str, object]:
-    """Return the field of ``_meta`` for a type of ids; none for integers, as before there were others."""
+    """Return the field of ``_meta`` for a type of ids; none for integers, as before other types existed."""
     return {} if kind is IdKind.INTEGER else {"ids": kind.value}

@@ -1,11 +1,11 @@
-"""Queries of some nodes alone: what a report's file declares for that, and the two texts of its query.
+"""Queries for some nodes only: what a report's file declares for them, and the two texts of its query.
 
     -- [nodes]
     -- "shop.orders" = "shop_id"         # a row counts for the shop in this column, and for no other
     ...
     WHERE shop_id = ANY(:nodes)
 
-Asked for some nodes, the query has their ids in ``:nodes``; the whole computation has ``IS NOT NULL`` in place of
+For some nodes, the query has their ids in ``:nodes``; the whole computation has ``IS NOT NULL`` in place of
 ``= ANY(:nodes)``, so that it is one text with two uses and reads no list of all ids.
 """
 
@@ -64,7 +64,7 @@ def find_nodes(query: str, place: HeadPlace) -> ReportError | None:
 
 
 def names_nodes(query: str, place: HeadPlace) -> bool:
-    """Return True if a query can be asked for some nodes.
+    """Return True if a query can be run for some nodes.
 
     >>> names_nodes("SELECT id FROM t WHERE id = ANY(:nodes)", HeadPlace()), names_nodes("SELECT 1", HeadPlace())
     (True, False)

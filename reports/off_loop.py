@@ -1,4 +1,4 @@
-"""Threads for computation, so that the event loop can go on probing and serving other refreshes.
+"""Threads for computation, so that the event loop can keep probing and serving other refreshes.
 
 There are two threads, so that two refreshes can compute beside the rest of the worker; others wait. A thread
 of Python code releases the interpreter every few milliseconds (``sys.setswitchinterval``), but a single call into

@@ -30,7 +30,7 @@ class Hanging:
 
 
 def hang(nodes: Mapping[NodeId, "Node"], rules: TreeRules) -> Hanging:
-    """Return the parent of each living node by the rules."""
+    """Return the parent of each node that is not deleted, according to the rules."""
     parents: dict[NodeId, NodeId | None] = {}
     orphans: list[NodeId] = []
     faults: list[str] = []

@@ -15,7 +15,7 @@
     clock       nothing has proved it true for as long as ``every``
 
 Only the first two and ``taken_up`` may come sooner than the budget allows: a board whose refreshes take c of the
-database's time (95 % take less) and may use the part s of one processor is refreshed at most every c / s in the
+database's time (95 % take less) and may use the share s of one processor is refreshed at most every c / s in the
 long run. The share of half a minute may be used ahead, so that a change after a quiet period is seen at once.
 Under more change than that its age grows, and readers see the age.
 """
@@ -48,7 +48,7 @@ class MarkTimes:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Result of one look at the database.
+    """Result of one query of the database.
 
     Attributes:
         at: the database's ``now()``; every change acknowledged before it is visible to the probe.
@@ -179,9 +179,9 @@ def decide_all(
 
     Args:
         known: stored sets of all reports of these boards by name.
-        watched: names of the boards of which each change leaves a mark.
+        watched: names of the boards whose every change leaves a mark.
         wanted: reports that readers found too old.
-        share: part of one database processor that all of them together may use.
+        share: share of one database processor that all of them together may use.
     """
     of_board = {
         name: {report.name: known[report.name] for report in board.reports} for name, board in boards.items()

@@ -42,7 +42,7 @@ class Why(StrEnum):
     EVERYTHING = "everything"  # a mark names no nodes: the tree changed, or a table without a node column
     UNKNOWN_NODE = "unknown_node"  # a mark names a node that the tree does not have
     MANY = "many"
-    UNASKED = "unasked"  # nothing has changed: the refresh shall look at all
+    UNASKED = "unasked"  # nothing has changed: the refresh must check all
     COMPARED = "compared"  # both are computed and compared
 
 
@@ -56,7 +56,7 @@ class RefreshScope:
 
     Attributes:
         nodes: nodes to ask for; None: none, the whole is computed.
-        why: reason for the whole; for ``compared`` these nodes are asked for before.
+        why: reason for the whole; for ``compared`` these nodes are queried first.
     """
 
     nodes: frozenset[NodeId] | None
@@ -138,13 +138,13 @@ def is_stored_now(last: LastSet, stored: KnownSet) -> bool:
 
 
 def _of_another_time(last: LastSet, now: datetime, day: Day) -> Why | None:
-    """Return ``time`` if time has changed the numbers, or a clock was set, and no column says of which nodes."""
+    """Return ``time`` if time has changed the numbers, or a clock was set, and no column says for which nodes."""
     over = not last.report.valid_until_column and last.valid_until is not None and last.valid_until <= now
     return Why.TIME if over or day != last.day or now < last.as_of else None
 
 
 def distrusted_since(report: Report, stored: KnownSet, noted: datetime | None, now: datetime) -> datetime | None:
-    """Return since when the report's query for some nodes is not used; None: it is used.
+    """Return the time since which the report's query for some nodes is not used; None: it is used.
 
     Args:
         noted: instant at which that query failed in this worker; None: it did not.
@@ -171,7 +171,7 @@ def _concern_all(report: Report, marks: TakenMarks) -> bool:
 def _named(last: LastSet, marks: TakenMarks) -> frozenset[NodeId] | None:
     """Return the nodes that marks of the report's sources name; None if one of them is not known.
 
-    Rows of a node that the tree leaves out count for nobody. A text that is no id as documents show it may be
+    Rows of a node that the tree leaves out count for no node. A text that is no id as documents show it may be
     another form of one that counts, as a UUID in capitals is.
     """
     tree = last.tree

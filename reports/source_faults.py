@@ -1,7 +1,7 @@
 """Tables of a source that leave no mark when they change, decided from the facts of ``sql/sources.sql``.
 
-A fault is written "kind name"; ``reports/catalogue_postgres.py`` has the words for operators. The same rules say
-of which tables the marks name no nodes, although the triggers of a new install would name them.
+A fault is written "kind name"; ``reports/catalogue_postgres.py`` has the words for operators. The same rules find
+tables whose marks name no nodes, although the triggers of a new install would name them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -112,7 +112,7 @@ def _names_too_few(row: Mapping[str, Any], board: str, columns: Sequence[str]) -
 
 
 def _handed(row: Mapping[str, Any]) -> int:
-    """Return the events of which a trigger of the table is handed all rows."""
+    """Return the events for which a trigger of the table gets all rows."""
     return _ROWS & ~_UPDATE if row["partitioned"] else _ROWS
 
 

@@ -1,4 +1,4 @@
-"""Values and types in SQL's words, for errors about a query: nobody who writes one need know Python's."""
+"""Values and types in SQL's words, for errors about a query, whose author need not know Python's."""
 
 import math
 from decimal import Decimal

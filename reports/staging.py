@@ -1,8 +1,8 @@
-"""Parts in which a large set is stored, each of about a millisecond of the server.
+"""Parts in which a large set is stored, each taking the server about a millisecond.
 
 A small change is written into the stored set by one call. For a larger change the new set is built under another
 key, part by part: changed documents are sent, and the server copies the others. Then one call, whose cost does not
-depend on the size, replaces the stored set unless another set was stored meanwhile. A reader sees the former set
+depend on the size, replaces the stored set unless another set was stored meanwhile. A reader sees the old set
 until that call, and the new one after it.
 
 The price of a large change to a large set: all of it is written again, and both sets need memory meanwhile.
@@ -56,7 +56,7 @@ class Part:
 
 
 def is_direct(scopes: Sequence[NodeId], size: Callable[[NodeId], int]) -> bool:
-    """Return True if a change is small enough to be stored by one call, where the set stands.
+    """Return True if a change is small enough to be stored by one call, in place.
 
     >>> is_direct(range(256), lambda scope: 1_000), is_direct(range(257), lambda scope: 0)
     (True, False)

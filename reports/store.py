@@ -59,7 +59,7 @@ class FailureStreak:
     at: datetime | None = None
 
     def rests(self, now: datetime) -> bool:
-        """Return True if the pause is not over, by the database's clock."""
+        """Return True if the pause has not ended, by the database's clock."""
         end = rest_ends(self.again, self.at, now)
         return end is not None and end > now
 
@@ -99,7 +99,7 @@ class NewSet:
     Attributes:
         as_of: instant for which it is true, not before its state was taken.
         began: instant before its state was taken; None: ``as_of``.
-        share: part of one database processor that its refreshes may use.
+        share: share of one database processor that its refreshes may use.
         costs: cost of the latest refreshes in ms, this one included.
         day: date of a closed day; empty: the current set.
         keep: time for which it is kept; zero: without limit.
@@ -174,8 +174,8 @@ class ReportStore:
     async def read_set(self, report: str, *, day: str = "") -> StoredSet:
         """Return the stored set of a report, or of one of its closed days.
 
-        The generation is read first: if a set is stored while the rest is read, the generation is the former
-        one, and ``publish.lua`` returns ``moved``.
+        The generation is read first: if a set is stored while the rest is read, the generation is the old one, and
+        ``publish.lua`` returns ``moved``.
         """
         key = self._key(report, day)
         head = _head(*await self._redis.hmget(key, _HEAD))  # type: ignore[misc]
@@ -273,7 +273,7 @@ class ReportStore:
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
     async def record_difference(self, report: str, nodes: Sequence[NodeId], *, at: datetime) -> None:
-        """Count the nodes of which the query for some nodes disagreed with the whole."""
+        """Count the nodes for which the query for some nodes disagreed with the whole."""
         key, at_us = audit(self._tenant, report), microseconds(at)
         last = orjson.dumps({"at_us": at_us, "nodes": list(nodes[:_MOST_NAMED])})
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -305,7 +305,7 @@ class ReportStore:
             return {report for report, wish in zip(reports, await pipe.execute(), strict=True) if wish}
 
     async def running_jobs(self, job_ids: Sequence[str]) -> set[str]:
-        """Return the jobs among these that a worker runs now."""
+        """Return the jobs among these that a worker is running."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.exists(f"arq:in-progress:{job_id}")

@@ -30,9 +30,9 @@ class TakenMarks:
 
 
 def read_marks(rows: Sequence[Mapping[str, Any]], former: int | None) -> TakenMarks:
-    """Return the marks of a query whose rows have source, node (bytes or null), and the number of all marks.
+    """Return the marks in a query's rows: source, node (bytes or null), and the number of all marks.
 
-    A row with no node is of marks for rows that have none, if it is ``named``, else of marks that name no nodes.
+    A ``named`` row without a node is about rows that have none; any other, about marks that name no nodes.
 
     >>> read_marks([{"source": "shop.orders", "node": b"7", "named": True, "marks": 3}], 12).nodes
     {'shop.orders': frozenset({'7'})}

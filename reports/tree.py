@@ -73,7 +73,7 @@ class Tree:
 
     @cached_property
     def inner(self) -> Sequence[tuple[NodeId, list[NodeId]]]:
-        """Nodes that have children, with these; every inner child before its parent."""
+        """Nodes with children, each with its children; inner children come before their parents."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
 
     @property

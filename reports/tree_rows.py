@@ -3,7 +3,7 @@
     parent_id    id of the parent, null for a root
     path         labels from the root to the node with a separator between them, or an ltree; the parent is the
                  node with the same path less its last label. A path may begin and end with a separator
-    ancestors    array of the ids of all ancestors in any order, as a closure table has them; the node may be in it
+    ancestors    array of the ids of all ancestors in any order, as in a closure table; the node may be in it
 
 A query with several of these columns uses the first. Besides: `id`, `name`, `kind`, and with declared `orphans` a
 boolean `deleted`.
@@ -54,7 +54,7 @@ def tree_of_rows(rows: Rows, columns: Mapping[str, str], rules: TreeRules) -> Tr
         columns: Postgres types by name.
 
     Raises:
-        InvalidTree: the rows do not form a tree; the message has all faults of a sort.
+        InvalidTree: the rows do not form a tree; the message lists all faults of one kind.
     """
     if fault := missing_column(columns, rules):
         raise InvalidTree(fault)

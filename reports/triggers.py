@@ -74,9 +74,9 @@ def board_key(tenant: str, board: str) -> str:
 
 
 def trigger_name(tenant: str) -> str:
-    """Return what the names of the tenant's triggers begin with; the names of two tenants never collide.
+    """Return the prefix of the names of the tenant's triggers; the names of two tenants never collide.
 
-    The whole is a trigger's name, or a dot and the event follow; a tenant's name has no dot and no tilde.
+    The prefix alone is a trigger's name, or a dot and the event follow; a tenant's name has no dot and no tilde.
 
     >>> trigger_name("north"), trigger_name("a-name-of-more-than-forty-two-bytes-in-the-north")
     ('momentus_north', 'momentus_a-name-of-more-than-forty-two-byt~a39613f8')
@@ -132,7 +132,7 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
 
 
 def uninstall_script(tenant: str) -> str:
-    """Return the SQL that ``ops reports uninstall`` runs; it removes all of the tenant from the database."""
+    """Return the SQL that ``ops reports uninstall`` runs; it removes everything of the tenant."""
     remove = [_filled(script, TENANT=quote_literal(tenant)) for script in (_DROP_TRIGGERS, _UNINSTALL)]
     return "\n".join([_HEAD.format(tenant, "remove"), *remove, "COMMIT;", ""])
 

@@ -1,7 +1,7 @@
-"""Boards that wait for their tables: on a fresh database there is nothing to compute, and that is no failure.
+"""Boards that wait for their tables: on a fresh database there is nothing to compute, which is not a failure.
 
 A board waits while none of its tables exists and none of its reports is stored. One table that is missing beside
-others is a failure: a wrong name, or a migration that removed it. The prober asks for no refresh of a board that
+others is a failure: a wrong name, or a migration that removed it. The prober requests no refresh of a board that
 waits, and looks at the catalogue each time a transaction has changed the database.
 
 In the key ``snapshot:`` of each report ``_waits`` has the tables, and ``_since`` when it was first declared
@@ -38,7 +38,7 @@ class WaitingReports:
         self._tenant = tenant
 
     async def note_tables(self, reports: Sequence[str], tables: Sequence[str]) -> None:
-        """Note that reports wait for these tables; errors of refreshes before count no more."""
+        """Note that reports wait for these tables; earlier refresh errors no longer count."""
         text = orjson.dumps(tables).decode()
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in (snapshot(self._tenant, report) for report in reports):

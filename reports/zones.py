@@ -44,7 +44,7 @@ def zone_fault(column: str, zone: str) -> str:
 def refused_zone(message: str, zones: Collection[str]) -> tuple[str, str] | None:
     """Return the column and its fault if the server refused to convert it; None for other messages.
 
-    The server names the type alone, so of several columns the first stands for all.
+    The server names the type alone, so the first of several columns is returned.
 
     >>> refused_zone("function pg_catalog.timezone(unknown, integer) does not exist", ["at"])
     ('at', 'is integer; [zones] is for columns of timestamp without time zone')

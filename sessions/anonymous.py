@@ -1,8 +1,9 @@
 """Sessions of visitors who have not logged in: a basket, a language, a CSRF token. No I/O.
 
-An anonymous session is stored as any other, under a random name of its own, and has all rules of a session. Its
-token has another form (`ma1.`), which `Sessions.load`, the middleware and the reader do not know. They reply as
-for any unknown text, so a visitor is never taken for a user. A log-in begins a user's session and ends this one.
+An anonymous session is stored as any other, under a random name of its own, and follows all rules of a session.
+Its token has another form (`ma1.`), which `Sessions.load`, the middleware and the reader do not know. They reply
+as for any unknown text, so a visitor is never taken for a user. A log-in begins a user's session and ends this
+one.
 """
 
 from __future__ import annotations

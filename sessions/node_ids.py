@@ -1,4 +1,4 @@
-"""Ids of nodes in sessions and URLs: whole numbers, and texts of characters that a URL needs no escape for.
+"""Ids of nodes in sessions and URLs: whole numbers, and texts of characters that need no escape in URLs.
 
 `producers/node_ids.py` has the same rule; a test compares both.
 """

@@ -1,10 +1,10 @@
 """Tokens of machines: the dashboard of another system, a script. No I/O.
 
 A service token is an ordinary session, checked by the same code at the same cost. It differs in its content: it
-belongs to `SERVICE_USER`, as which no user can log in; its label is the machine's name; its data has roots only;
+belongs to `SERVICE_USER`, which no user can log in as; its label is the machine's name; its data has roots only;
 it ends at a fixed time, used or not (its idle limit is its absolute limit).
 
-Two tokens may have one name, so that the new one can be deployed before the old one is revoked.
+Two tokens may share a name, so that the new one can be deployed before the old one is revoked.
 """
 
 from __future__ import annotations

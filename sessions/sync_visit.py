@@ -69,7 +69,7 @@ class SyncVisit:
         absolute: timedelta = ABSOLUTE,
         cap: int = 0,
     ) -> Session:
-        """Create a session under a new token, and end the browser's former session (against session fixation).
+        """Create a session under a new token, and end the browser's old session (against session fixation).
 
         Arguments are those of `Sessions.create`. Raises SessionRefused, also if the response has started;
         SessionsUnavailable.

@@ -126,7 +126,7 @@ def _missing(settings: Settings) -> Iterator[str]:
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
-    """Do all that the settings say, reports in a process of their own if there is anything else to do."""
+    """Do everything in the settings, reports in a process of their own if there is anything else to do."""
     duties = WorkerDuties()
     async with AsyncExitStack() as stack:
         url = reveal_secret(settings.redis_url)

@@ -1,6 +1,6 @@
 """Duties of one worker process: its functions, lanes, crons and limits, which each part of it adds.
 
-The parts stand in their rooms (`worker.mail.duties`, `worker.reports.duties`, `worker.own_jobs.duties`). A process
+The parts are in their rooms (`worker.mail.duties`, `worker.reports.duties`, `worker.own_jobs.duties`). A process
 imports only those that it takes on, since imports are most of a start.
 """
 

@@ -2,8 +2,8 @@
 
 A module binds its events when it is imported (:func:`event`) and logs them with :func:`emit`. Message and level
 are defined here alone, and a name that the table lacks stops the process at its start instead of a task hours
-later. No event carries an address, a subject or a body: ids, kinds, codes and times, and of a server's reply what
-the mail does not have as well (`worker/mail/failure_fields.py`).
+later. No event carries an address, a subject or a body: ids, kinds, codes and times, and the parts of a server's
+reply that the mail does not have (`worker/mail/failure_fields.py`).
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Keys of what operators and one worker tell each other; each stands beside the worker's heartbeat."""
+"""Keys through which operators and one worker communicate, kept beside the worker's heartbeat."""
 
 from producers.keys import LaneKeys
 

@@ -32,7 +32,7 @@ def health_of(worker: Worker) -> Health:
 
 
 def find_stuck(shard: Shard, now: float) -> Iterator[str]:
-    """Yield why the shard's renewal thread does no rounds any more."""
+    """Yield why the shard's renewal thread no longer does its rounds."""
     late = now - shard.renewal.tried_at
     if late > _LATE_LEASES * shard.renewal.lease:
         yield f"{shard.name}: the leases are not being renewed: the last try was {late:.0f} s ago"

@@ -129,8 +129,8 @@ class SpanRecorder:
     def settle_span(self, completions: "Sequence[Completion]") -> RecordedSpan:
         """Return the span of a call that records these outcomes, with a link to each job's sender.
 
-        That of a single outcome is a child of its attempt; one of several belongs to none of their traces. If no
-        trace of them is kept, there is none.
+        The span of a single outcome is a child of its attempt's; that of several belongs to none of their traces.
+        If none of their traces is kept, there is no span.
         """
         traces = [
             one.trace for one in completions if one.trace is not None and one.trace.attempt.trace_flags.sampled
@@ -163,7 +163,7 @@ class SpanRecorder:
 
 
 def read_context(parent: object, state: object) -> Context | None:
-    """Return the context of a traceparent; None if it is none. A tracestate that is none is left out."""
+    """Return the context of a traceparent; None if it is invalid. An invalid tracestate is left out."""
     if not isinstance(parent, str) or len(parent) > _LONGEST_PARENT:
         return None
     carrier = {"traceparent": parent, "tracestate": state} if _is_state(state) else {"traceparent": parent}

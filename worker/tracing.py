@@ -7,9 +7,9 @@ Spans go to the tracer provider of this process, made by `opentelemetry-instrume
                                                            ──> settle, of the call that records its outcome
     report due (of the prober, from the first mark on) ──> send ──> process ──> report compute, report publish
 
-The context in a job's envelope is the parent of each of its attempts, and a link of it too. What has not the form
-of W3C Trace Context is ignored: no job fails by its trace. Names are those of the semantic conventions for
-messaging 1.44.0; what these lack is below ``messaging.momentus`` and ``momentus``.
+The context in a job's envelope is the parent of each of its attempts, and a link of it too. What is not in the
+form of W3C Trace Context is ignored: no job fails because of its trace. Names are those of the semantic
+conventions for messaging 1.44.0; what these lack is below ``messaging.momentus`` and ``momentus``.
 
 A span has ids, codes and counts: no address, no subject, no body, and no message of an error, which may quote
 them.
@@ -35,7 +35,7 @@ _OTHER: Final = "_OTHER"
 
 
 class Stage(Protocol):
-    """A span at work."""
+    """A running span."""
 
     def set_attribute(self, name: str, value: str | float) -> None:
         """Set an attribute."""
@@ -72,7 +72,7 @@ def use_provider(provider: "TracerProvider | None") -> None:
 
 
 def find_provider() -> "TracerProvider | None":
-    """Return the provider that somebody has set up in this process, without importing anything."""
+    """Return the provider that has been set up in this process, without importing anything."""
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
@@ -92,7 +92,7 @@ def stage_span(
 
     Args:
         is_call: True for a request to another server, which the attributes name.
-        began_ns: its begin, in nanoseconds since 1970, if it was noticed later.
+        began_ns: its start, in nanoseconds since 1970, if it was noticed later.
 
     Example:
         with stage_span("smtp dot", place, is_call=True) as stage:

@@ -1,7 +1,7 @@
 """Set-up of OpenTelemetry's SDK in a worker's process, by the standard variables OTEL_*.
 
-It is not part of the installation: who wants `MOMENTUS_WORKER__TRACING=on` installs `opentelemetry-sdk` and an
-exporter. A process in which somebody else has set up a provider keeps that one.
+It is not part of the installation: `MOMENTUS_WORKER__TRACING=on` requires `opentelemetry-sdk` and an exporter. A
+process that already has a provider keeps it.
 
     OTEL_TRACES_EXPORTER      otlp if not set, as the specification says; or console, none, or another one's name
     OTEL_EXPORTER_OTLP_*      where spans go
@@ -27,7 +27,7 @@ _SERVICE: Final = "momentus-worker"
 
 
 class TracingUnavailable(ValueError):
-    """Spans cannot be made as the settings say."""
+    """Spans cannot be made as the settings require."""
 
 
 def set_up_tracing(mode: tracing.Mode) -> None:
@@ -48,7 +48,7 @@ def set_up_tracing(mode: tracing.Mode) -> None:
 
 
 def export_rest() -> None:
-    """Export the spans that wait, at the end of the process; within the exporter's own timeout."""
+    """Export the pending spans at the end of the process; within the exporter's own timeout."""
     provider: Any = tracing.find_provider()
     if tracing.is_on() and hasattr(provider, "shutdown"):
         provider.shutdown()

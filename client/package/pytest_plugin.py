@@ -7,7 +7,7 @@ nothing but this file is loaded.
     momentus_sync_producer   a `SyncRecordingProducer`
     momentus_sessions        `RecordingSessions`
     momentus_sync_sessions   `SyncRecordingSessions` with the same content
-    momentus_in_memory       puts these into an application for the time of a test
+    momentus_in_memory       puts these into an application for one test
 """
 
 from __future__ import annotations

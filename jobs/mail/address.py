@@ -66,7 +66,7 @@ def checked_private_domains(names: Iterable[str], *, field: str) -> frozenset[st
     if unknown := sorted(given - PRIVATE_DOMAINS):
         raise InvalidAddress(
             field,
-            f"{unknown[0]!r} is not a private domain; allowed are {', '.join(sorted(PRIVATE_DOMAINS))}",
+            f"{unknown[0]!r} is not a private domain; allowed: {', '.join(sorted(PRIVATE_DOMAINS))}",
         )
     return given
 

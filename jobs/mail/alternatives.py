@@ -1,6 +1,6 @@
 """Further forms of a mail's body, such as Markdown or AMP, beside plain text and HTML (RFC 2046, 5.1.4).
 
-Only texts are carried: a body of another type is a file, which belongs to the attachments. They stand between
+Only texts are carried: a body of another type is a file, which belongs to the attachments. They go between
 plain text and HTML, because some mail programs show the last form whatever it is, and programs that know AMP
 look for it before the HTML.
 """

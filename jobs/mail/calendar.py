@@ -43,7 +43,7 @@ def checked_calendar(calendar: object) -> str:
         if len(line.encode("utf-8", "surrogatepass")) > _LINE_BYTES:
             raise InvalidPart(
                 _FIELD,
-                f"line {number} is over {_LINE_BYTES} bytes; fold it with a line end and a space (RFC 5545)",
+                f"line {number} is over {_LINE_BYTES} bytes; fold it with a line break and space (RFC 5545)",
             )
     return text
 

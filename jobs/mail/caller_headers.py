@@ -90,15 +90,13 @@ def thread_id(thread: object) -> str:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not _NAME.match(name):
-        raise InvalidPart(
-            "headers", "hold an invalid field name; allowed are at most 64 letters, digits and hyphens"
-        )
+        raise InvalidPart("headers", "hold an invalid field name; allowed: at most 64 letters, digits and hyphens")
     lower = name.lower()
     if hint := _OURS.get(lower):
         raise InvalidPart(f"headers.{name}", f"cannot be given here: {hint}")
     if lower not in _ALLOWED and not lower.startswith(_ALLOWED_BEGINNINGS):
         raise InvalidPart(
-            f"headers.{name}", "is not allowed; allowed are X-..., List-..., Importance, "
+            f"headers.{name}", "is not allowed; allowed: X-..., List-..., Importance, "
             "References, In-Reply-To, Feedback-ID"
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 The backend renders all items with each one that joins (`producers/digest.py`). So a whole frozen mail waits at any
 moment: the worker knows nothing of digests, and a changed or removed template changes nothing.
 
-Items of different recipients never meet: the key includes recipient, sender, language and all else but the values.
+Items of different recipients never meet: the key includes recipient, sender, language and all but the values.
 """
 
 import hashlib

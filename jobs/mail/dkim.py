@@ -118,7 +118,7 @@ def load_signer(pem: str, *, domain: str, selector: str) -> Signer:
     """Return a signer for a private key in PEM (PKCS #8, or PKCS #1 for RSA), without a passphrase.
 
     Raises:
-        InvalidDkimKey: see there; the message holds nothing of the key.
+        InvalidDkimKey: unusable; the message does not quote the key.
     """
     for name, value in (("DKIM_DOMAIN", domain), ("DKIM_SELECTOR", selector)):
         if not _NAME.match(value):

@@ -38,7 +38,7 @@ class JournalEntry:
 def read_line(text: str) -> JournalEntry | None:
     """Return the journal line in a history's reason, or None if there is none.
 
-    The engine's words about the last attempt in front of it are skipped.
+    The engine's text about the last attempt before it is skipped.
 
     >>> read_line("main recipient: rcpt 550 5.1.1 no such user").scope
     'recipient'

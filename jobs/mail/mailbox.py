@@ -1,7 +1,7 @@
 """Weight of a server's statement about a mailbox, in a reply or a bounce. Pure, and cautious.
 
     hard      the mailbox does not exist: no further mail is sent to the address
-    counted   something that often passes (full, disabled, no route): counts when it comes on several days
+    counted   something that often passes (full, disabled, no route): counts if it recurs on several days
     none      says nothing about the mailbox: policy, spam, size, quota, and all unknown words
 
 Of 557 labelled bounces, rules that call every 5.x.x permanent condemn 286 of the 390 addresses that exist. So

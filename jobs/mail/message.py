@@ -62,7 +62,7 @@ class Mail:
             templates' default.
         subject, text, html: ready parts, used without a template; HTML is sent unchanged.
         sender, sender_name: From address and name; left out, the worker's configured sender.
-        reply_to: address for answers, or a list of them.
+        reply_to: address for replies, or a list of them.
         urgency: which of the three mail lanes the mail waits in.
         stream: kind of mail; left out, ``transactional``. Policies depend on it.
         unsubscribe: an https address that accepts a POST; mail programs show it as a button (RFC 8058).
@@ -119,7 +119,7 @@ class Mail:
         """Return the mail that a message of the standard library describes.
 
         Sender, recipients, subject, further header fields, bodies, images and files are taken over. Date,
-        Message-ID and all that describes the encoding are those of every mail.
+        Message-ID and encoding are this package's, as in every mail.
 
         Args:
             message: an :class:`email.message.EmailMessage`, or the older ``Message``.

@@ -102,7 +102,7 @@ class _Writer:
 
 
 def _mark(name: str, piece: str, *, closing: bool) -> str:
-    """Return the text that stands for a tag other than a link."""
+    """Return the text that replaces a tag other than a link."""
     if name in _PARAGRAPHS or name in _HEADINGS:
         return "\n\n"
     if name in _LINES:

@@ -1,6 +1,6 @@
 """Published limits of mail providers: the defaults of an account, all of which can be overridden.
 
-A number stands here only if the provider publishes it; where it depends on the customer (Amazon SES outside its
+A number is here only if the provider publishes it; where it depends on the customer (Amazon SES outside its
 sandbox) there is no number, and the worker learns from the replies. Limits in recipients are limits in mails here,
 since every mail has one recipient.
 """

@@ -4,7 +4,7 @@ A text is one plain address, as :mod:`.address` checks it. Several addresses are
 object that keeps it apart from its address, such as :class:`email.headerregistry.Address`.
 
 A mail to one plain address is frozen as the text that it always was; every other form is a list of objects
-``{"address", "name"}``. An address that stands in two fields, or twice in one, gets the mail once. Bcc
+``{"address", "name"}``. An address that is in two fields, or twice in one, gets the mail once. Bcc
 recipients are in no header field.
 """
 
@@ -66,7 +66,7 @@ def freeze_recipients(
 
 
 def freeze_reply_to(reply_to: object, *, private_domains: Iterable[str]) -> FrozenAddresses | None:
-    """Return the Reply-To addresses as the payload has them: a string for one plain address, None for none.
+    """Return the Reply-To addresses for the payload: a string for one plain address, None for none.
 
     Raises:
         InvalidAddress, UnsafeHeader, InvalidPart: naming the field and the position.

@@ -50,7 +50,7 @@ class InvalidKeyRing(SealError):
 
 
 class UnknownSealKey(SealError):
-    """The ring lacks the key of this id: an operator must add it; the mail is not lost."""
+    """The ring lacks the key with this id: an operator must add it; the mail is not lost."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(SEALED, f"the key ring has no key {key_id!r}; add it, and the mail can be opened again")
@@ -114,7 +114,7 @@ class KeyRing:
         """Return the payload before sealing.
 
         Raises:
-            UnknownSealKey, BrokenSeal: see there.
+            UnknownSealKey, BrokenSeal: it cannot be opened.
         """
         key_id, encoded = _parts(payload, self._decode)
         key = self._keys.get(key_id)

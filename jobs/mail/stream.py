@@ -36,8 +36,8 @@ class Stream:
         unsubscribe: True to refuse a mail without a List-Unsubscribe link (RFC 8058; bulk senders' rules).
         suppression: which refusals of a recipient count: all of them, or only those of addresses that do not
             exist.
-        auto_submitted: origin that its mails declare (RFC 3834). ``no`` is for mails that a person wrote, who can
-            use an absence notice; all others keep machines from answering.
+        auto_submitted: origin that its mails declare (RFC 3834). ``no`` is for mails by a person, who wants
+            absence notices; all others keep machines from answering.
     """
 
     name: str

@@ -43,7 +43,7 @@ class Templates:
             left out, ``es`` for the former, and the latter are refused.
 
     Raises:
-        BrokenTemplate: the folder is not there, or one of its templates cannot be used.
+        BrokenTemplate: the folder is absent, or one of its templates cannot be used.
         UnknownTemplate: ``default_locale`` is not a language tag.
 
     Warns:
@@ -135,8 +135,8 @@ class Templates:
         if not found:
             raise UnknownTemplate(
                 "locale",
-                f"template {name!r} is not written in {locale[:20]!r}; only {', '.join(locales) or 'nothing'}"
-                f"; for others give Templates(default_locale=...)",
+                f"template {name!r} is not written in {locale[:20]!r}; only in {', '.join(locales) or 'nothing'}"
+                f"; for others pass Templates(default_locale=...)",
             )
         return found
 

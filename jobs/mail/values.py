@@ -1,7 +1,7 @@
 """Values allowed in a template: texts, numbers, dates, flat lists of them, and lists of rows of them.
 
-Other values are refused, because their printed form is chance: a reader would see ``None`` as the word "None", and
-an object may claim to be safe HTML (``__html__``) and bypass the escaping.
+Other values are refused, because their printed form is arbitrary: a reader would see ``None`` as the word "None",
+and an object may claim to be safe HTML (``__html__``) and bypass the escaping.
 """
 
 from collections.abc import Mapping

@@ -45,7 +45,7 @@ class DemoContext:
     tenant: str
 
     def tell_step(self, text: str, **values: object) -> None:
-        """Say one of the texts with its values."""
+        """Print one of the texts with its values."""
         self.say(self.words[text].format(**values))
 
 

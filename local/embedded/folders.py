@@ -36,7 +36,7 @@ def open_directory(path: Path, *, owner: str | None = None) -> Path:
     except OSError as error:
         raise DataDirectoryError(path, f"it cannot be created ({error.strerror})") from None
     if not _can_write(path, owner):
-        raise DataDirectoryError(path, f"{_who(owner)} cannot enter it or write in it")
+        raise DataDirectoryError(path, f"{_who(owner)} cannot enter it or write to it")
     return path
 
 

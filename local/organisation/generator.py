@@ -45,7 +45,7 @@ class OrganisationSize:
         if self.depth == 0 and self.nodes > 1:
             raise SizeError("depth", 0, "give 1 or more; only a lone root has no level below it")
         if self.checkins and not self.employees:
-            raise SizeError("checkins", self.checkins, "give employees as well, who can check in")
+            raise SizeError("checkins", self.checkins, "give employees too, who can check in")
         seats = self.employees * (self.nodes - 1)
         if self.memberships > seats:
             raise SizeError(

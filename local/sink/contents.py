@@ -22,7 +22,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtAttachment:
-    """A part that is no body. `content_id` is "" unless the HTML may show it; `name` is "" if it has none."""
+    """A part that is not a body. `content_id` is "" unless the HTML may show it; `name` is "" if it has none."""
 
     name: str
     kind: str

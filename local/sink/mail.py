@@ -1,6 +1,6 @@
 """Accepted mail: the bytes as they arrived, and the few fields read from them.
 
-The bytes are the record. Subject and Message-ID are read when the mail comes, all else when somebody looks at it
+The bytes are the record. Subject and Message-ID are read when the mail comes, everything else when a user opens it
 (`local.sink.contents`). A sink that refused a malformed mail would hide the very mail that a user wants to see.
 """
 

@@ -57,13 +57,13 @@ class Mailbox:
     def find_mails(self, words: str) -> Sequence[CaughtMail]:
         """Return the mails in which each of these words occurs, in any case: all of them for none.
 
-        Looked at are subject, envelope, Message-ID, body and names of attachments.
+        The search covers subject, envelope, Message-ID, body and names of attachments.
         """
         wanted = words.casefold().split()
         return [mail for mail in self.mails if all(word in self._text(mail) for word in wanted)]
 
     def delete_mails(self, numbers: Collection[int]) -> int:
-        """Keep these mails no longer; return how many of them were kept."""
+        """Delete these mails; return how many of them were still kept."""
         return sum([self._drop_mail(number) for number in numbers])
 
     def keep_mail(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:

@@ -12,7 +12,7 @@
     GET  /healthz                    200 while it serves
 
 Every mail counts as hostile: its HTML is shown in a frame without scripts and with a content policy that loads
-nothing from elsewhere; its links open in a tab of their own; all else is escaped. The pages have one script, which
+nothing from elsewhere; its links open in a new tab; everything else is escaped. The pages have one script, which
 keeps the list up to date and is not needed.
 
 `page_response` decides; the console's HTTP server serves it. Refused: another method (405), another path (404),
@@ -143,7 +143,7 @@ def _message(visit: _Visit, number: int) -> PageResponse | None:
 
 
 def _views_of(contents: MailContents) -> list[str]:
-    """The ways in which a mail can be looked at, the best first."""
+    """The views of a mail, the best first."""
     has = {
         "html": contents.html is not None,
         "plain": contents.plain is not None,

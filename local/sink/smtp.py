@@ -61,7 +61,7 @@ class MailSink:
 
     Args:
         mailbox: takes the mails.
-        faults: to begin with.
+        faults: the initial ones.
         port: on 127.0.0.1; 0 for a free one.
 
     `delaying` is the number of mails now waiting for the reply to their final dot.
@@ -96,7 +96,7 @@ class MailSink:
 
     @property
     def faults(self) -> SinkFaults:
-        """Present faults."""
+        """Current faults."""
         return self._faults
 
     @faults.setter

@@ -42,7 +42,7 @@ class GroupRegister(Protocol):
     """Register of the process groups that run."""
 
     def hold(self, pid: int, stop_signal: int) -> None:
-        """Add a group that runs now."""
+        """Add a running group."""
 
     def release(self, pid: int) -> None:
         """Remove a group that has ended."""

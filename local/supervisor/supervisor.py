@@ -113,9 +113,9 @@ class Supervisor:
         return len(self._children[name].exit_codes)
 
     async def wait_exit(self, name: str) -> int:
-        """Wait until the present run has ended; return its exit code, negative for a signal.
+        """Wait until the current run has ended; return its exit code, negative for a signal.
 
-        Without a present run, the exit code is that of the last one.
+        Without a current run, the exit code is that of the last run.
         """
         child = self._children[name]
         seen = len(child.exit_codes) + (1 if child.pid is not None else 0)

@@ -9,7 +9,7 @@ A request has the role of the first of these that it carries:
     token     `Authorization: Bearer`, or the cookie that the log-in form gives for a token
     proxy     the name in a header that a proxy at a trusted address has set
     session   the user of one of the product's own sessions
-    local     it came from this machine, straight and without a proxy: no log-in
+    local     it came from this machine, directly and without a proxy: no log-in
 
 A Bearer without a known token or session is refused, and never falls back to a lesser way. An untrusted address
 that sends the proxy's header is ignored. Nothing here reads or writes; `ops.console.identify` asks for sessions.
@@ -55,7 +55,7 @@ STRANGER = Operator("", None, "none")
 
 @dataclass(frozen=True, slots=True)
 class ServiceToken:
-    """A token of the settings, with its owner's name and role."""
+    """A token from the settings, with its owner's name and role."""
 
     name: str
     role: Role
@@ -74,7 +74,7 @@ class AccessRules:
     Attributes:
         local: the role of requests from this machine without a log-in; None: none.
         tokens: those of the settings.
-        proxies: addresses from which `proxy_header` is believed.
+        proxies: addresses from which `proxy_header` is trusted.
         proxy_header: the header with the user's name, in lower case; "" for none.
         users: the role of each user of a proxy or a session; `*` for every other one.
         shown_fields: fields of payloads that every role may see.
@@ -92,18 +92,18 @@ class AccessRules:
         return Operator(name[:_NAME_LIMIT], self.users.get(name, self.users.get("*")), way)
 
     def trusts(self, peer: str) -> bool:
-        """Return True if the proxy's header is believed from this address."""
+        """Return True if the proxy's header is trusted from this address."""
         if not self.proxy_header or not (address := _address(peer)):
             return False
         return any(address in network for network in self.proxies)
 
     def find_token(self, token: str) -> ServiceToken | None:
-        """Return the token of the settings that this is; each known one is compared, in constant time."""
+        """Return the matching token from the settings; each one is compared, in constant time."""
         found = [one for one in self.tokens if _same(one.token, token)]
         return found[0] if found else None
 
     def cookie_owner(self, cookie: str, *, now_s: float) -> Operator | None:
-        """Return the owner of the log-in form's cookie, or None if it is over or its token is gone."""
+        """Return the owner of the log-in form's cookie, or None if it has expired or its token is gone."""
         name, _, rest = cookie.partition(".")
         until, _, _ = rest.partition(".")
         if not _END.fullmatch(until) or int(until) <= now_s:
@@ -117,7 +117,7 @@ class AccessRules:
         return self.user(name, "proxy") if name and name.isprintable() else None
 
     def local_user(self, request: PageRequest) -> Operator:
-        """Return the operator at this machine, or the stranger if the request came otherwise."""
+        """Return the operator at this machine, or the stranger if the request came another way."""
         address = _address(request.peer)
         away = address is None or not address.is_loopback or self.trusts(request.peer)
         if away or any(name in request.headers for name in _FORWARDED):
@@ -140,7 +140,7 @@ def read_tokens(text: str) -> tuple[ServiceToken, ...]:
 
 
 def roles_of(viewers: Sequence[str], operators: Sequence[str], admins: Sequence[str]) -> dict[str, Role]:
-    """Return the role of each user; of several the highest.
+    """Return the role of each user; the highest of several.
 
     >>> roles_of(["*"], ["ana"], ["ana", "eva"])
     {'*': 'view', 'ana': 'admin', 'eva': 'admin'}

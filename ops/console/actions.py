@@ -34,8 +34,7 @@ class Action:
         role: who may do it.
         target: the field that names what it is about.
         fields: the other fields, by option: `--reason` takes the operator's reason from the field `why`.
-        many: of these the ones with several values, each given by the option; the field has them with blanks
-            between.
+        many: the fields among these with several values, separated by blanks; the option is repeated for each.
         by: True if the command takes the operator's name.
     """
 

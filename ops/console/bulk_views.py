@@ -52,7 +52,7 @@ def _shown_error(visit: ConsoleVisit, cluster: FailureCluster) -> str:
 
 
 async def show_confirmation(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
-    """Return the number of jobs that a bulk change would be about, with its form."""
+    """Return the number of jobs that a bulk change would affect, with its form."""
     return await _confirmation(visit, tools, visit.query)
 
 
@@ -72,7 +72,7 @@ def read_bulk(fields: Mapping[str, str]) -> tuple[BulkAction, JobFilter]:
     """Return the action and the filter of a form.
 
     Raises:
-        CommandRefused: the action is none for jobs of that state, or the filter is none.
+        CommandRefused: the action does not apply to jobs of that state, or the filter is invalid.
     """
     try:
         wanted = read_filter(fields)
@@ -81,7 +81,7 @@ def read_bulk(fields: Mapping[str, str]) -> tuple[BulkAction, JobFilter]:
     action = fields.get("action", "")
     if action not in bulk_actions(wanted.state) or action not in get_args(BulkAction):
         allowed = ", ".join(bulk_actions(wanted.state)) or "none"
-        raise CommandRefused(f"action: {action[:32]!r} is not for all {wanted.state} jobs; allowed: {allowed}")
+        raise CommandRefused(f"action: {action[:32]!r} does not apply to {wanted.state} jobs; allowed: {allowed}")
     return cast("BulkAction", action), wanted
 
 
@@ -136,7 +136,7 @@ def _entry(visit: ConsoleVisit, action: str, target: str, fields: Mapping[str, s
 
 
 async def stop_run(visit: ConsoleVisit, tools: Tools, run: BulkRun) -> PageResponse:
-    """Stop a run after its present batch, and note who did."""
+    """Stop a run after its current batch, and note who did."""
     entry = _entry(visit, "stop", run.entry.target, {})
     await note_entry(tools.redis, entry)
     run.progress.stopped = True
@@ -145,7 +145,7 @@ async def stop_run(visit: ConsoleVisit, tools: Tools, run: BulkRun) -> PageRespo
 
 
 async def show_runs(visit: ConsoleVisit, tools: Tools, runs: BulkRuns) -> PageResponse:
-    """Return the runs of this console, and earlier ones and those of others by the audit log."""
+    """Return the runs of this console and, from the audit log, earlier ones and those of other consoles."""
     here = runs.list()
     known = {one.entry.number for one in here}
     entries = await list_entries(tools.redis, limit=_ENTRIES_READ)

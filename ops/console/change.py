@@ -21,7 +21,7 @@ _TEXT_LIMIT = 1000
 
 
 async def make_change(tools: Tools, name: str, fields: Mapping[str, str], operator: Operator) -> AuditEntry:
-    """Carry out an action for an operator who may; return its audit entry with the outcome.
+    """Carry out an action for an operator with the right to it; return its audit entry with the outcome.
 
     Raises:
         CommandRefused: the operator's reason is invalid; nothing is noted or changed.

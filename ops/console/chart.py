@@ -30,11 +30,11 @@ class QueueChart:
     """A chart.
 
     Attributes:
-        name: of what it shows; a word of the texts.
+        name: names what it shows; a key of the texts.
         lines: name and path (`M x,y L x,y …`) of each line.
         highest: the greatest value of all lines.
         latest: the last value of each line.
-        marks: of each deploy its place (x) and the new version.
+        marks: the place (x) and the new version of each deploy.
     """
 
     name: str
@@ -57,7 +57,7 @@ def _draw(name: str, fields: Sequence[str], samples: Sequence[QueueSample]) -> Q
 
 
 def deploy_marks(samples: Sequence[QueueSample]) -> tuple[tuple[float, str], ...]:
-    """Return where a version appeared that the live workers before did not have, and this version."""
+    """Return each place where a version first appeared among the live workers, and that version."""
     return tuple(
         (place_of(later, samples[-1]), version)
         for earlier, later in pairwise(samples)

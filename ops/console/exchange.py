@@ -1,7 +1,7 @@
 """Requests and responses of the small pages on this machine: the console and the mail sink.
 
-These pages accept only the names of this machine as Host, so that no page of the web can read them by pointing its
-own name at this address (DNS rebinding). Responses are never stored, and a browser may load nothing unless the
+These pages accept only the names of this machine as Host, so that no web page can read them by pointing its own
+name at this address (DNS rebinding). Responses are never stored, and a browser may load nothing unless the
 response allows it.
 """
 
@@ -29,7 +29,7 @@ class PageRequest:
 
     Attributes:
         query: the part of the target after the question mark, still encoded.
-        headers: all headers, names in lower case; of several with one name the first.
+        headers: all headers, names in lower case; the first of several with the same name.
         body: at most `BODY_LIMIT` bytes.
         peer: the address of the other end of the connection, "" if unknown.
     """

@@ -25,12 +25,12 @@ _KEY_LIMIT = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRow:
-    """A limit as its template has it.
+    """A limit, in the form for its template.
 
     Attributes:
-        uses: of each rate, how much is used and how many may begin, or when the next.
-        lanes: the lanes whose jobs need it, or one of others in its place.
-        now: its present state in words.
+        uses: for each rate, how much is used, and how many may begin or when the next one may.
+        lanes: the lanes whose jobs need it, or one of several limits.
+        now: its current state in words.
     """
 
     group: str

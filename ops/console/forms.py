@@ -22,7 +22,7 @@ _KEY = secrets.token_bytes(32)
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """Return the fields of a query or a form; of several with one name the last, none if it is not a form."""
+    """Return the fields of a query or a form: the last of several with the same name; none if it is not a form."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Views of jobs: lists by state and filter, and one job with its history, its reason to wait and its payload."""
+"""Views of jobs: lists by state and filter, and one job with its history, why it waits and its payload."""
 
 import re
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ BULK_ACTIONS: dict[str, tuple[str, ...]] = {"dead": ("revive", "discard"), "unce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """A list as its template has it."""
+    """A list, in the form for its template."""
 
     fields: dict[str, str]
     jobs: tuple[ListedJob, ...]
@@ -110,7 +110,7 @@ def _shown(visit: ConsoleVisit, text: str) -> str:
 
 
 def job_actions(found: Explanation) -> tuple[str, ...]:
-    """Return what operators may do with a job in its present state.
+    """Return what operators may do with a job in its current state.
 
     The action itself reports a job that has ended meanwhile.
     """

@@ -1,7 +1,7 @@
 """Log-in with a service token, for browsers: the form's token becomes a cookie that ends after twelve hours.
 
-The cookie does not hold the token: it is sealed by it, so that it ends when the token leaves the settings. It is
-Secure under every name but this machine's own, over which a browser may come without TLS.
+The cookie does not hold the token but is signed with it, so that it ends when the token leaves the settings. It is
+Secure under every name but this machine's own, which a browser may use without TLS.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Views of what is about mail and users: accounts, mails of uncertain delivery, suppressed addresses; sessions."""
+"""Views about mail and users: accounts, mails of uncertain delivery, suppressed addresses; sessions."""
 
 import re
 from collections import Counter

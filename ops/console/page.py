@@ -66,7 +66,7 @@ class ConsolePage:
         named: the setting or file that names Redis's address, for operators.
         clock_bound: how far clocks may be apart; beyond it no report is fresh.
         tools: what commands need; left out, those of this Redis alone.
-        rules: who may do what; left out, operators at this machine may look.
+        rules: who may do what; left out, operators at this machine may only look.
         allowed_hosts: other names under which a proxy serves the console.
     """
 

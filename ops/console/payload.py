@@ -1,8 +1,8 @@
-"""Payload of a job as operators see it: by right, and harmless whatever it holds.
+"""Payload of a job as operators see it: according to their role, and harmless whatever it holds.
 
-`admin` sees every value; other roles see the fields that the settings name, and of the rest that it is there. Of
-mails' histories other roles see the addresses masked. Control characters become visible signs, and long values
-are cut.
+`admin` sees every value; other roles see the fields that the settings name, and only the names of the rest. In
+histories of mails, other roles see masked addresses. Control characters become visible signs, and long values are
+cut.
 """
 
 import re
@@ -54,7 +54,7 @@ def _text(value: object) -> str:
 
 
 def visible_text(text: str) -> str:
-    r"""Return the text with a picture for each control character that is no line break or tab.
+    r"""Return the text with a visible symbol for each control character that is no line break or tab.
 
     >>> visible_text("a\x1b[2Jb")
     'a␛[2Jb'

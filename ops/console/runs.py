@@ -1,4 +1,4 @@
-"""Changes of many jobs that go on while operators look on: bulk changes and canary replays of this console.
+"""Changes of many jobs that run while operators watch: bulk changes and canary replays of this console.
 
     runs      until its jobs are dealt with
     stopped   by an operator, or because the console stops; repeat it to do the rest
@@ -67,7 +67,7 @@ class BulkRuns:
         """Begin a run, or return the one that does the same.
 
         Raises:
-            CommandRefused: too many run.
+            CommandRefused: too many are running.
             RedisError, OSError: the beginning cannot be noted; nothing is changed.
         """
         running = [one for one in self._runs.values() if one.state == "runs"]
@@ -94,7 +94,7 @@ class BulkRuns:
         self._runs[run.entry.number] = run
 
     async def stop_all(self) -> None:
-        """Stop all runs after their present batch, and wait until they have noted it."""
+        """Stop all runs after their current batch, and wait until they have noted it."""
         running = [one for one in self._runs.values() if one.state == "runs"]
         for one in running:
             one.progress.stopped = True

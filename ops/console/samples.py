@@ -54,7 +54,7 @@ class QueueSample:
 
 
 def sample_of(depth: Depth) -> QueueSample:
-    """Return the sample that a depth gives."""
+    """Return the sample made from a depth."""
     lanes, waits = depth.lanes, sum_waits(depth.workers)
     return QueueSample(
         at_s=depth.at.timestamp(),

@@ -49,7 +49,7 @@ async def depth_json(_visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) 
 
 
 async def show_metrics(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
-    """Return the fleet's metrics; without an answer of Redis, those that say so."""
+    """Return the fleet's metrics; if Redis does not answer, those that say so."""
     page = FleetPage(tools.redis, tenant=tools.tenant, clock_bound=tools.clock_bound)
     kind, body = await page.respond(visit.request.headers.get("accept", ""))
     return PageResponse(body=body, kind=kind)

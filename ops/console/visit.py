@@ -38,7 +38,7 @@ class ConsoleVisit:
 
     @property
     def here(self) -> str:
-        """The address of this page, for links that come back to it; of a form that was sent, the first page."""
+        """The address of this page, for links that come back to it; for a submitted form, the first page."""
         if self.request.method == "POST":
             return "/"
         return f"{self.request.path}?{self.request.query}" if self.request.query else self.request.path

@@ -38,7 +38,7 @@ class Counts:
 
     @property
     def left(self) -> int:
-        """Number of jobs that have ended or died, as workers note it of the flow."""
+        """Number of jobs that have ended or died, as workers note it for the flow."""
         return self.done + self.suppressed + self.deaths + self.vanished + self.expired
 
     @property
@@ -48,6 +48,6 @@ class Counts:
         return self.accepted - ended - self.dead - self.ready - self.leased - self.scheduled
 
     def flow_per_minute(self, *, elapsed_ms: int) -> tuple[float, float]:
-        """Return the jobs that entered and left in the last minute; ``elapsed_ms`` of the running one are over."""
+        """Return the jobs that entered and left in the last minute; the current one is ``elapsed_ms`` old."""
         entering = per_minute(self.in_before, self.in_running, elapsed_ms=elapsed_ms)
         return entering, per_minute(self.out_before, self.out_running, elapsed_ms=elapsed_ms)

@@ -13,13 +13,13 @@ CLAIMED_WITHIN = timedelta(seconds=5)
 def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
     """Return the number of events in the last 60 seconds.
 
-    That is all of the running minute, and of the minute before the part that is still within them, as if its
+    That is all of the current minute, and the share of the previous one that is still within them, as if its
     events were evenly spread.
 
     Args:
         before: counted during the last full minute.
-        running: counted so far during the running one.
-        elapsed_ms: how much of the running one is over.
+        running: counted so far during the current one.
+        elapsed_ms: how much of the current one has passed.
 
     Example:
         >>> per_minute(40, 10, elapsed_ms=15_000)

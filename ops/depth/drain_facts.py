@@ -1,4 +1,4 @@
-"""Facts of a lane's forecast, out of what the depth's query read."""
+"""Facts of a lane's forecast, from what the depth's query has read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class LimitFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainFacts:
-    """All that a forecast of one lane is made of.
+    """Everything that a forecast of one lane is computed from.
 
     Attributes:
         ready, leased, delayed: jobs that are due, that run, and that are due later.
@@ -50,9 +50,9 @@ class DrainFacts:
         slots: of live workers that serve the lane.
         is_held: True if an operator holds the lane.
         held_s: until that hold ends; None: until it is released.
-        notes: of its flow, the oldest first, the present instant last.
+        notes: of its flow, the oldest first, the current instant last.
         in_per_minute, out_per_minute: counts of the last minute, for a lane whose workers note no flow.
-        needed: the limits of which its jobs need one.
+        needed: the limits of which each job needs one.
         named: the limits that hold back jobs that name them.
         ahead: jobs of more urgent lanes that need the same limits.
     """
@@ -87,11 +87,11 @@ class DrainFacts:
 
     @property
     def to_retry(self) -> int:
-        """Those of them that failed before."""
+        """Delayed jobs that failed before."""
         return min(self.retrying, self.later)
 
     def due_in(self, seconds: float) -> float:
-        """Return how many of the later jobs come due within a time, those that failed before left out."""
+        """Return how many of the later jobs come due within a time, excluding those that failed before."""
         count = float(self.due_within[-1][1]) if self.due_within else 0.0
         for (start, before), (end, within) in pairwise([(0.0, 0), *self.due_within]):
             if seconds < end:
@@ -101,7 +101,7 @@ class DrainFacts:
 
     @property
     def retry_s(self) -> float:
-        """Time until the last job that failed before is due; they count as the first of the later ones."""
+        """Time until the last failed job is due, taking failed jobs to be the first of the later ones."""
         if not self.to_retry:
             return 0.0
         if self.to_retry == self.delayed:

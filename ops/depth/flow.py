@@ -2,7 +2,7 @@
 
 Workers note every few seconds how many jobs have left a lane and how many are in it; what entered between two
 notes follows. A mean of the last minute would be wrong when it matters: in the first minute of a batch, after a
-worker died, and when a batch of arrivals is over. So
+worker died, and when a batch of arrivals has ended. So
 
     leaving    is measured over the last stretch in which jobs waited all the time and the pace did not change
     arriving   counts a burst as an ordinary interval, and is zero when the arrivals have paused for longer than
@@ -38,7 +38,7 @@ class FlowNote(NamedTuple):
 
     Attributes:
         at_ms: the instant, by Redis's clock.
-        left: jobs that have ended or died in all.
+        left: jobs that have ended or died, in total.
         size: jobs in the queue, running ones included.
         waiting: those that are due, or held back by a limit.
     """
@@ -77,7 +77,7 @@ class FlowRate:
 
 
 def read_notes(stored: Iterable[bytes]) -> tuple[FlowNote, ...]:
-    """Return the notes as Redis has them, the newest first, in the order of time, without unreadable ones.
+    """Return Redis's notes, which have the newest first, in order of time, without unreadable ones.
 
     >>> read_notes([b"9000 7 3 1", b"x", b"6000 5 4 2"])
     (FlowNote(at_ms=6000, left=5, size=4, waiting=2), FlowNote(at_ms=9000, left=7, size=3, waiting=1))
@@ -95,7 +95,7 @@ def _read_note(text: bytes) -> FlowNote | None:
 
 
 def read_intervals(notes: Sequence[FlowNote]) -> tuple[FlowInterval, ...]:
-    """Return the flow between notes, the oldest first. Where the clock was set back there is none."""
+    """Return the flow between notes, the oldest first. There is none where the clock was set back."""
     return tuple(_interval(earlier, later) for earlier, later in pairwise(notes) if later.at_ms > earlier.at_ms)
 
 
@@ -113,7 +113,7 @@ def leaving_rate(intervals: Sequence[FlowInterval], *, running: int) -> FlowRate
     """Return the pace at which jobs leave while some wait; None if it is not known.
 
     Args:
-        running: jobs that run now.
+        running: number of running jobs.
     """
     count, seconds = 0, 0.0
     for one in reversed(intervals):
@@ -156,7 +156,7 @@ def _have_stopped(intervals: Sequence[FlowInterval], active: Sequence[int]) -> b
 
 
 def idle_seconds(intervals: Sequence[FlowInterval]) -> float:
-    """Return for how long jobs have waited and none has left, as far as it was noted."""
+    """Return for how long jobs have waited without one leaving, as far as was noted."""
     seconds = 0.0
     for one in reversed(intervals):
         if one.left or not one.is_busy:

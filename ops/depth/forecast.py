@@ -7,16 +7,17 @@
     stuck      jobs wait, and none has finished for much longer than they take
     in         it shrinks; `seconds` from now no job waits any more
     growing    more arrives than leaves, by `growth` a minute; `seconds` would be enough once arrivals stop
-    level      as much arrives as leaves, as far as it can be told
+    level      as much arrives as leaves, as far as can be told
     unknown    jobs wait, and there is no pace yet: nothing has finished, and no limit tells one
 
-The pace is measured (`ops.depth.flow`), never guessed. Limits count besides: their budgets allow so many jobs in a
-time, whatever the pace of the last minute was, since a full bucket is used up at once and refills slowly. Of
-several limits the last one to be done decides. Jobs that are tried again end after the others, in the middle of
-two bounds: that no further one fails, and that the last one does and then waits as long as those now.
+The pace is measured (`ops.depth.flow`), never guessed. Limits count too: their budgets allow so many jobs per
+period, whatever the pace of the last minute was, since a full bucket is used up at once and refills slowly. If
+there are several limits, the last one to finish decides. Jobs that are retried end after the others, midway
+between two bounds: that none fails again, and that the last one does and then waits as long as those waiting now.
 
-Not foreseen: workers that come or go, operators' changes, arrivals that begin. Jobs that take more than a minute
-and five times as long as those before them look stuck, and so do the first ones of a lane after two minutes.
+The forecast ignores workers that come or go, operators' changes, and arrivals that begin. Jobs that take more than
+a minute and five times as long as those before them look stuck, and so do the first ones of a lane after two
+minutes.
 """
 
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ class Drain:
 
 
 def forecast_drain(facts: DrainFacts) -> Drain:
-    """Forecast when a lane's work will be done if the present pace and the limits stay as they are.
+    """Forecast when a lane's work will be done if the current pace and the limits stay as they are.
 
     Example:
         >>> drain = forecast_drain(DrainFacts(ready=100, in_per_minute=20, out_per_minute=120, slots=10))
@@ -106,7 +107,7 @@ def _without_work(facts: DrainFacts) -> Drain:
 
 
 def _after_hold(facts: DrainFacts, until_s: float | None, *, limit: str | None) -> Drain:
-    """Return the forecast of a lane that rests: its work begins when the hold is over, at its usual pace."""
+    """Return the forecast of a lane that rests: its work begins when the hold ends, at its usual pace."""
     usual = usual_rate(read_intervals(facts.notes))
     seconds = None if until_s is None or not usual else until_s + facts.waiting / usual
     return Drain(state="held", seconds=seconds, constraint="hold", limit=limit, until_s=until_s)

@@ -1,7 +1,7 @@
 """Limits that delay a lane: those that its jobs need, and those that single jobs name. It only reads.
 
-Of jobs that a limit of their own holds back, a hundred are looked at, so that the cost stays the same: a limit
-that holds back many is among theirs.
+Of the jobs that a limit of their own holds back, a hundred are examined, so that the cost is bounded: a limit that
+holds back many jobs is among theirs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class LaneLimits:
     """The limits of one lane.
 
     Attributes:
-        states: the limits of which its jobs need one, in the order in which workers try them.
+        states: the limits of which each job needs one, in the order in which workers try them.
         held_back: number of waiting jobs that the limit they name keeps from running.
         named: the limits that such jobs name.
         budgets: of all these limits, by their keys.

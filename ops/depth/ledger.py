@@ -1,7 +1,7 @@
-"""Jobs of the ledger as Redis has them, by lane group: a constant-time count each.
+"""Jobs of the ledger in Redis, by lane group: a constant-time count each.
 
 `./run ops ledger check` compares them with Postgres, job by job. Ends wait in Redis for a recorder; how long they
-have waited is read from a hundred of them, which a user without the right to read replies does without.
+have waited is read from a hundred of them, and is unknown to a user without the right to read replies.
 """
 
 from dataclasses import asdict, dataclass

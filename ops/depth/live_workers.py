@@ -1,4 +1,4 @@
-"""Live workers as their heartbeats tell them. A heartbeat in an unknown format never hides the others.
+"""Live workers as their heartbeats describe them. A heartbeat in an unknown format never hides the others.
 
 A worker reports to each of its lane groups; it appears once, with all its lanes.
 """
@@ -17,7 +17,7 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """Slots of a lane in a worker: in use and in all.
+    """Slots of a lane in a worker: in use and in total.
 
     Attributes:
         left_behind: number of handlers that were told to stop and still run; they take no slots.
@@ -48,12 +48,12 @@ class LiveWorker:
             restarted.
         troubles: its parts that do not work at present.
         room: further jobs that it may run in all lanes together; None: as many as their slots.
-        state: ``runs``; ``quiet``: an operator lets it claim no new jobs; ``stops``; "" of an earlier version.
+        state: ``runs``; ``quiet``: an operator lets it claim no new jobs; ``stops``; "" for an earlier version.
         version: of its build, "" if unknown.
         loop_lag_ms: by how much its event loop answered late, by the last report; None: unknown.
         lease_lag_ms: by how much the renewal of its leases was late; None: unknown.
-        parent: of a worker's process for reports, the process that starts it again; else None.
-        waits: of each lane in which attempts ended in the last minute, their number by the buckets of
+        parent: for a worker's report process, the process that starts it again; else None.
+        waits: for each lane in which attempts ended in the last minute, their number by the buckets of
             `metrics.histogram.LONG`.
     """
 
@@ -88,8 +88,8 @@ def read_workers(groups: Iterable[tuple[int, Sequence[Any]]]) -> tuple[LiveWorke
     """Return the live workers, by their ids.
 
     Args:
-        groups: of each lane group the instant (ms) and, of each worker, its id, the instant of its report and the
-            report, one after the other.
+        groups: for each lane group the instant (ms) and, for each worker, its id, the instant of its report and
+            the report, in sequence.
     """
     beats: dict[bytes, tuple[int, Mapping[str, Any]]] = {}
     lanes: dict[bytes, dict[str, Slots]] = {}

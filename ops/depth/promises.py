@@ -1,7 +1,7 @@
 """Promises of service as workers have noted them: the error budget that is left, and how fast it is used.
 
-Of each lane group one hash with the promises, seven of hours and thirty-one of days are read, if any worker was
-ever told of a promise there; a promise that no worker has noted for a day is left out.
+For each lane group one hash with the promises, seven of hours and thirty-one of days are read, if any worker ever
+had a promise there; a promise that no worker has noted for a day is left out.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ class PromiseState:
     Attributes:
         name: a lane, or `report/` and a report.
         limit_ms: the largest age that keeps it.
-        target: the part of the minutes in which it is to be kept.
+        target: the share of minutes in which it is to be kept.
         kept, broken: minutes of the last 30 days.
         kept_in_all, broken_in_all: since the promise was first made.
-        budget_left: the part of the error budget of 30 days that is left; below 0 it is overdrawn.
+        budget_left: the share of the 30-day error budget that is left; below 0 it is overdrawn.
         burn_hour, burn_six_hours: burn rates of the last hour and the last six.
     """
 
@@ -83,7 +83,7 @@ def read_promise_state(
 
     Args:
         hours, days: the latest first.
-        minute: the present one, since 1970.
+        minute: the current one, since 1970.
     """
     try:
         if minute - int(facts[f"{name}:minute"]) > _DAY_MINUTES:

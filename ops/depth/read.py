@@ -73,7 +73,7 @@ class LaneDepth:
         wait_p50_s, wait_p95_s: median and 95th percentile of the waits of the last minute's attempts; None
             without any.
         why: the reason why ready jobs wait; None if none waits for long.
-        drain: the forecast when the lane will be empty.
+        drain: the forecast of when the lane will be empty.
         facts: those of the forecast.
         unaccounted: see the module; 0 is correct.
     """

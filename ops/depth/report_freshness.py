@@ -42,7 +42,7 @@ class ReportFreshness:
         age_ms: the time since they were last known to be true.
         clock_offset_ms: the database's clock minus Redis's, when the numbers were last known to be true.
         error, error_at: the first line and the instant of a refresh that failed since then, if one did.
-        undone_ms: of a report that was never computed, the time since a worker first declared it.
+        undone_ms: for a report that was never computed, the time since a worker first declared it.
         tables: those for which it waits.
         distrusted: the instant at which the query for some nodes disagreed with the whole.
         mismatched: the instant at which an audit last found measures that differ from the recomputed ones.

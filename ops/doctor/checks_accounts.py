@@ -1,7 +1,7 @@
 """Checks of the mail accounts by their shared state in Redis: breakers and operators' pauses. Pure.
 
-A closed account tries again by itself. After an hour it is wrong: its mails wait, or go through another account,
-and what closed it does not pass. While one connection tests it, or no mail wants it, nothing more is known.
+A closed account tries again by itself. After an hour this is a fault: its mails wait, or go through another
+account, and the cause does not pass. While one connection tests it, or no mail needs it, nothing more is known.
 """
 
 from collections.abc import Iterator

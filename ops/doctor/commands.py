@@ -1,6 +1,7 @@
 """`ops doctor`: check everything, and print each fault with its remedy. Exit code 1 if something is wrong.
 
-People read it in the language of their terminal; `--json` is English everywhere, so that scripts may compare it.
+Operators read it in the language of their terminal; `--json` is English everywhere, so that scripts may compare
+it.
 """
 
 import argparse

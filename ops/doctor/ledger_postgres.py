@@ -44,7 +44,7 @@ class LedgerFacts:
         today: the database's day in UTC.
         pending: number of staged jobs that Redis has not taken, at most 10,000 of them.
         oldest: the time since the oldest of these was staged.
-        quarantined: rows set aside since yesterday; None: they are too many ends to count.
+        quarantined: rows set aside since yesterday; None: there are too many ends to count.
     """
 
     state: SchemaState

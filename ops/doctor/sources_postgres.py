@@ -1,8 +1,8 @@
 """Checks of what reports read: marks that no refresh takes up, and tables without a row.
 
-Marks wait for a moment: until the debounce is over and the load budget allows a refresh. Those that are older than
-the soft limit of their board pile up: no worker refreshes it, or its refreshes fail. A table without a row is
-suspicious alone: reports over it show zeros, which may be true.
+Marks wait for a moment: until the debounce has passed and the load budget allows a refresh. Those older than the
+soft limit of their board pile up: no worker refreshes it, or its refreshes fail. A table without a row is only
+suspicious: reports over it show zeros, which may be true.
 """
 
 import asyncio

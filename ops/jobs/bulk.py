@@ -3,9 +3,9 @@
     bulk     the jobs that match now are named first; then they are changed batch by batch
     canary   1 job is revived, then 10, then the rest; each step waits until its jobs have ended well
 
-A canary stops at the first job that fails again, whatever the reason; what waits for a limit or a hold is waited
-for. Each batch is one atomic script, so a change that is cut off has happened to some jobs as a whole and to the
-others not at all; repeated, it does the rest.
+A canary stops at the first job that fails again, whatever the reason; and waits for jobs that a limit or a hold
+delays. Each batch is one atomic script, so a change that is cut off has happened to some jobs as a whole and to
+the others not at all; repeated, it does the rest.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ class BulkTools:
 
 @dataclass(slots=True)
 class BulkProgress:
-    """Progress of a change, for the page that shows it; `stopped` stops it after its present batch.
+    """Progress of a change, for the page that shows it; `stopped` stops it after its current batch.
 
     Attributes:
-        total: jobs that it is about.
+        total: number of jobs that it affects.
         counts: outcomes so far, by their names.
-        step: of a canary the step that runs, from 1; 0: none.
+        step: the current step of a canary, from 1; 0: none.
         failed: the id of the job that failed again; "" for none.
     """
 
@@ -74,7 +74,7 @@ NamedJob = tuple[str, bytes]
 async def change_jobs(
     tools: BulkTools, progress: BulkProgress, *, action: BulkAction, jobs: Sequence[NamedJob]
 ) -> list[str]:
-    """Change jobs batch by batch, until all are or the progress says stop; return the ids of those that changed.
+    """Change jobs batch by batch, until all are or the progress says stop; return the ids of those changed.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer; the batches before are done.

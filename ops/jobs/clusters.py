@@ -1,7 +1,7 @@
 """Clusters of dead jobs with one kind, template, recipient domain, SMTP code and error, its details left out.
 
 `550 5.1.1 user4711 unknown` and `550 5.1.1 user4712 unknown` are one error. A lane is read in steps of about a
-millisecond, the latest deaths first, until the time is over; the counts are then those of the jobs read so far.
+millisecond, the latest deaths first, until the time is up; the counts are then those of the jobs read so far.
 It only reads.
 """
 
@@ -93,7 +93,7 @@ async def list_clusters(redis: Redis, *, lanes: Sequence[str] = (), seconds: flo
 
 
 def key_of_token(token: str) -> bytes:
-    """Return the key that a form has; empty if it is none.
+    """Return the key in a form's token; empty if it is not one.
 
     >>> key_of_token("eA=="), key_of_token("ä")
     (b'x', b'')

@@ -1,7 +1,7 @@
 """Jobs grouped by lane, kind and class of error: what is retrying, why, and when next. Pure.
 
-The class of a mail's error is the side at fault, the stage and the code of the server's reply; of another error
-its name; of a reason in words, these words without their digits.
+The class of a mail's error is the side at fault, the stage and the code of the server's reply; for another error,
+its name; for a reason in words, these words without their digits.
 """
 
 import re
@@ -25,7 +25,8 @@ class ErrorGroup:
 
     Attributes:
         attempts: the largest number of attempts among them.
-        next: the first instant at which one of them is due; of jobs that do not wait, the earliest.
+        next: the earliest time at which one of them is due; for jobs that do not wait, the earliest of their
+            times.
         example: the id of the job that is next.
     """
 

@@ -4,7 +4,7 @@ state    of the jobs; one of STATES
 lane     one lane; left out, all
 kind     the whole kind
 domain   of a recipient of a mail
-error    a text within the reason of the last attempt; upper and lower case are the same
+error    a text within the reason of the last attempt, in upper or lower case
 older    of ready, dead and uncertain jobs: in this state for longer than that
 newer    in this state for less than that
 """
@@ -22,7 +22,7 @@ from ops.lanes.known import lane_argument
 ListState = Literal["ready", "scheduled", "leased", "retrying", "dead", "parked", "limited", "uncertain"]
 STATES: tuple[ListState, ...] = get_args(ListState)
 AGED: frozenset[ListState] = frozenset({"ready", "dead", "uncertain"})
-"""States of which the age is the time since the job came into it."""
+"""States whose age is the time since the job entered them."""
 FIELDS = ("state", "lane", "kind", "domain", "error", "older", "newer")
 _KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}", re.ASCII)
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?")
@@ -30,7 +30,7 @@ _DOMAIN_LIMIT, _ERROR_LIMIT = 253, 200
 
 
 class FilterRefused(ValueError):
-    """A field of a filter that cannot be one; the message names it."""
+    """A field of a filter is invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def _lane(text: str) -> str:
 
 def _kind(text: str) -> str:
     if text and not _KIND.fullmatch(text):
-        raise FilterRefused(f"kind: {text[:64]!r} is not a kind; give a whole one, like mail.send")
+        raise FilterRefused(f"kind: {text[:64]!r} is not a kind; give a complete one, like mail.send")
     return text
 
 
@@ -97,7 +97,7 @@ def _domain(text: str) -> str:
 
 
 def _a_label(domain: str) -> str:
-    """Return a domain as mails have it; unchanged if it has no such form."""
+    """Return a domain in the form found in mails; unchanged if it has no such form."""
     try:
         return domain.encode("idna").decode()
     except UnicodeError:

@@ -5,7 +5,7 @@
     scheduled  waits for its time
     retrying   waits for its time after a failed attempt
     parked     waits for a worker that can run it, or for an operator's decision
-    leased     runs now
+    leased     is running
     dead       given up, and kept until an operator decides
     done       it has ended, and its result is still kept
     suppressed it has ended without being sent: the recipient is on the suppression list
@@ -87,8 +87,8 @@ class JobState:
     Attributes:
         at: the instant, by Redis's clock.
         lane: "" if it is unknown.
-        since: the instant at which it was staged, became due, dead or done; of a leased job, the end of its
-            lease unless renewed; of a parked one, the next check in any case.
+        since: the instant at which it was staged, became due, dead or done; for a leased job, the end of its lease
+            unless renewed; for a parked one, the next check in any case.
         expires: its deadline, if its sender gave one.
         version: the version of its payload.
         attempt: the one that runs, or the next one, or the last one of a dead or done job; 0: unknown.

@@ -4,8 +4,8 @@
               lost by Redis   the same, and a relay hands it over
     cancel    staged          it ends as cancelled; Redis never had it
 
-Redis is changed first, and Postgres commits last. If a connection breaks between both, repeat the command. The
-marks of a dead job's effects alone are removed before: once it is queued, a worker may begin its first attempt.
+Redis is changed first, and Postgres commits last. If a connection breaks between both, repeat the command. Only
+the marks of a dead job's effects are removed before that: once it is queued, a worker may begin its first attempt.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +32,7 @@ async def open_ledger(tools: Tools) -> AsyncIterator[Connection | None]:
     """Lend a connection to the ledger; None if no database is set, or it has none.
 
     Raises:
-        CommandRefused: the database does not answer, or its ledger is of another build.
+        CommandRefused: the database does not answer, or its ledger belongs to another build.
     """
     if not tools.postgres_dsn:
         yield None
@@ -63,7 +63,7 @@ async def without_recorders(ledger: Connection) -> AsyncIterator[None]:
 async def forget_effects(
     ledger: Connection, redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str]
 ) -> None:
-    """Remove the marks of the effects of those of these jobs that are dead in Redis.
+    """Remove the effect marks of the jobs among these that are dead in Redis.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer; nothing was removed.
@@ -82,7 +82,7 @@ async def note_revived(
     Args:
         ledger: in a transaction of :func:`without_recorders`.
         keys: of any lane of their group.
-        outcomes: what ``revive.lua`` said, by id. What has lost its payload in Redis still has it in Postgres.
+        outcomes: those of ``revive.lua``, by id. A job without its payload in Redis still has it in Postgres.
     """
     changed = [job_id for job_id, what in outcomes.items() if what in {"revived", "vanished"}]
     live = await remove_deaths(ledger, changed)
@@ -98,7 +98,7 @@ async def revive_lost(
 ) -> tuple[Literal["staged", "erased", "not dead"], str]:
     """Hand over again a dead job of which Redis has no trace; return the outcome and its lane.
 
-    A job that Redis has as live only loses its end: an earlier revival did not come to that.
+    A job that Redis has as live only loses its end: an earlier revival did not get that far.
     """
     async with without_recorders(ledger):
         known = await known_to_redis(redis, job_id)
@@ -113,7 +113,7 @@ async def revive_lost(
 
 
 async def _stage_again(ledger: Connection, redis: Redis, job: RevivedJob) -> None:
-    """Have a relay hand over a job of which Redis has no more than its result and its key.
+    """Have a relay hand over a job of which Redis has only the result and the key.
 
     By these the relay would take it for one that has ended. The key is its own again, as that of a live job.
     """
@@ -125,7 +125,7 @@ async def _stage_again(ledger: Connection, redis: Redis, job: RevivedJob) -> Non
 
 
 async def known_to_redis(redis: Redis, job_id: str) -> Literal["", "live", "ended"]:
-    """Return what Redis has of a job of the ledger. Raises RedisError, OSError."""
+    """Return what Redis holds of a job of the ledger. Raises RedisError, OSError."""
     ((keys, *_), *_) = await groups_of(redis, job_id)
     if await redis.hexists(keys.ended, job_id):  # type: ignore[misc]  # typed for both clients
         return "ended"

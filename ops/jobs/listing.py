@@ -6,9 +6,9 @@
     parked     waits for a worker or a decision        limited    waits for the limit that it names
 
 Each lane is scanned in steps that keep Redis busy for about a millisecond, and the steps of all lanes are merged
-by time. A search ends with its page, with its lanes, or with its time; then its cursor continues it. The cursor
-has the place reached in each lane: jobs that come or go meanwhile may show twice or not at all, and never stop a
-search.
+by time. A search ends when its page is full, its lanes are searched, or its time is up; its cursor then continues
+it. The cursor has the place reached in each lane: jobs that come or go meanwhile may show twice or not at all, and
+never stop a search.
 """
 
 import re
@@ -31,7 +31,7 @@ from producers.keys import LaneKeys, group_of
 STEP = 300
 """Places per call of the script: about 1 ms."""
 SECONDS = 0.25
-"""Time for which a search goes on before it shows what it has."""
+"""Time after which a search shows what it has found."""
 _KIND = re.compile(rb'"f":\s*"([^"\\]{1,64})"')
 _TO = re.compile(rb'"to":\s*(?:\[\s*\{\s*"address"\s*:\s*)?"[^"]*@([^"@]{1,253})"')
 _CURSOR = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,63}", re.ASCII)
@@ -130,7 +130,7 @@ async def list_jobs(
     """Return the next jobs that the filter matches, at most ``limit``.
 
     Args:
-        cursor: that of the page before; one that is none begins at the start.
+        cursor: that of the previous page; an invalid one starts at the beginning.
         seconds: time after which the search shows what it has.
 
     Raises:

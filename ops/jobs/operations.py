@@ -5,7 +5,7 @@
     cancel    waiting -> gone, counted as cancelled; running -> stopped, then the same
 
 With a ledger, revive and cancel change its rows too (`ledger_jobs`). Without it a job that has a row stays dead:
-live in Redis and dead in Postgres, Redis could lose it for good, and its attempts would meet former marks.
+live in Redis and dead in Postgres, Redis could lose it for good, and its attempts would meet earlier marks.
 
 Errors: if the connection to Redis breaks after the change and before the reply, repeat the command; its result
 shows the state. A running handler stops at its worker's next renewal; a mail that was already being sent then
@@ -63,7 +63,7 @@ async def revive_job(
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Args:
-        ledger: where a dead job is found that Redis has lost.
+        ledger: may have a dead job that Redis has lost.
         needs_ledger: True to leave a job of the ledger dead if that is not given.
 
     Raises:
@@ -109,8 +109,8 @@ async def revive_all(
 
     Args:
         ring: as for :func:`revive_sendable`.
-        ledger: has jobs of which Redis lost the payload; jobs that Redis does not list are not looked for. Without
-            it, jobs of the ledger stay dead.
+        ledger: has jobs whose payload Redis has lost; jobs that Redis does not list are not searched for.
+            Without it, jobs of the ledger stay dead.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer; the batches before are revived.

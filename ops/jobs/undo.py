@@ -4,7 +4,7 @@
                     └── ten minutes ──> gone for good
 
 Each change has a number, that of its entry in the audit log; what it discarded is restored under it. While a job
-is aside it does not exist: its id and its key may be used again, and then it stays away (`taken`). Jobs of the
+is aside it does not exist: its id and its key may be used again, and then it cannot return (`taken`). Jobs of the
 ledger are not kept, since their end goes to Postgres. A restored job counts as accepted once more, so that no
 count ever falls.
 """

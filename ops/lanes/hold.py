@@ -1,7 +1,7 @@
 """Holds of lanes: an operator stops claims from a lane, with a reason and optionally an end.
 
 A pause is a hold without an end; it lasts until an operator releases it. While a lane is held, producers still add
-jobs and running jobs continue; workers claim no more. A hold with an end is over without further action.
+jobs and running jobs continue; workers claim no more. A hold with an end ends without further action.
 
 Errors: a hold that cannot be read (written by hand, or by a later version) is shown as one without an end, because
 it has the same remedy: release it. A lane has one hold; a new one replaces it.

@@ -42,11 +42,11 @@ class BucketBudget:
         return cls(rate=rate, tokens=rate.burst - min(used, rate.burst))
 
     def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """Return the number of jobs that it allows in a time from now.
+        """Return the number of jobs that it allows within a time from now.
 
         Args:
-            pace: the usable part of the rate.
-            reserve: the part of the burst that is kept for other lanes.
+            pace: the usable share of the rate.
+            reserve: the share of the burst that is kept for other lanes.
         """
         flowing = self.rate.count * pace * (time / self.rate.per)
         return max(0.0, self.tokens - reserve * self.rate.burst) + flowing
@@ -81,7 +81,7 @@ class WindowBudget:
         return max(0.0, self.rate.count - sum(count for _, count in self.started))
 
     def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """Return the jobs that it allows in a time from now; see :meth:`BucketBudget.capacity_within`."""
+        """Return the jobs that it allows within a time from now; see :meth:`BucketBudget.capacity_within`."""
         whole = max(1, math.floor(self.rate.count * pace))
         usable = whole - min(whole - 1, math.ceil(whole * reserve))
         renewals, rest = divmod(time, self.renewal)
@@ -116,8 +116,8 @@ class LimitBudget:
 
     Attributes:
         rates: the rates that all apply; empty: none.
-        pace: the usable part, after a throttle.
-        reserve: the part kept for other lanes.
+        pace: the usable share, after a throttle.
+        reserve: the share kept for other lanes.
         opens_in: time until jobs begin under it again; None: until an operator releases it.
     """
 
@@ -127,7 +127,7 @@ class LimitBudget:
     opens_in: timedelta | None = timedelta(0)
 
     def capacity_within(self, time: timedelta) -> float:
-        """Return the number of jobs that it allows in a time from now."""
+        """Return the number of jobs that it allows within a time from now."""
         if self.opens_in is None or time < self.opens_in:
             return 0
         given = (one.capacity_within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)

@@ -25,7 +25,7 @@ class RateUse:
     """Use of one rate of a limit.
 
     Attributes:
-        used: jobs that began and still count: of a bucket, those that it has not refilled yet.
+        used: jobs that began and still count: for a bucket, those that it has not refilled yet.
         room: jobs that may begin now by this rate alone, the reserve for urgent lanes left out.
         free_in: time until the next may begin by this rate alone.
     """

@@ -95,7 +95,7 @@ def _most_text(rate: Rate | Window) -> str:
 
 
 def use_text(use: RateUse, language: Language = "en") -> str:
-    """Return the use of a rate: how much is used, and how many may begin, or when the next.
+    """Return the use of a rate: how much is used, and how many may begin or when the next one may.
 
     >>> from datetime import timedelta
     >>> minute = timedelta(minutes=1)
@@ -107,7 +107,7 @@ def use_text(use: RateUse, language: Language = "en") -> str:
 
 
 def state_text(state: LimitState, language: Language = "en") -> str:
-    """Return the present state of a limit, and why it has no more room."""
+    """Return the current state of a limit, and why it has no more room."""
     words = _WORDS[language]
     if state.held is not None:
         text = held_text(state.held, language)
@@ -125,12 +125,12 @@ def state_text(state: LimitState, language: Language = "en") -> str:
 
 
 def limit_text(state: LimitState, language: Language = "en") -> str:
-    """Return a limit's key and its present state."""
+    """Return a limit's key and its current state."""
     return _WORDS[language]["limit"].format(key=state.key, state=state_text(state, language))
 
 
 def lane_limit_texts(limits: LaneLimits, language: Language = "en") -> list[str]:
-    """List the limits that delay a lane: all that it needs if none has room, else those held or slowed."""
+    """List the limits that delay a lane: all needed ones if none has room, else those held or slowed."""
     delaying = [one for one in limits.states if limits.used_up or one.held or not one.readable or one.pace < 1]
     texts = [limit_text(one, language) for one in delaying]
     if limits.held_back:

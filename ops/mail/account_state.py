@@ -1,10 +1,10 @@
-"""State of the mail accounts: their breakers, limits and connections, as Redis has them. It only reads.
+"""State of the mail accounts: their breakers, limits and connections in Redis. It only reads.
 
     open      workers send through it
     closed    its breaker is open: refused login, used-up day, repeated faults; it opens again after a while
-    trying    that time is over, and one connection tests the account
+    trying    that time has passed, and one connection tests the account
     paused    an operator paused it, until an operator resumes it
-    slowed    open, at a part of its pace or at a learned one, because the provider asks for less
+    slowed    open, at a fraction of its pace or at a learned one, because the provider asks for less
 
 A worker defines the accounts when it starts; accounts that no worker defines any longer are not shown.
 """
@@ -38,7 +38,7 @@ class AccountState:
         held: the hold that stops sending, with its reason and end.
         trouble, reason: the breaker's, "" while it is closed.
         step: number of consecutive pauses of the breaker.
-        pace: the usable part of its budget.
+        pace: the usable share of its budget.
         learned: mails a minute that its provider accepts, as measured, if it has no limits; 0: any number.
         limit: its budget.
         left: the rest of each rate of the budget.

@@ -117,7 +117,7 @@ async def _resume(tools: Tools, args: argparse.Namespace) -> CommandResult:
 async def _known(redis: Redis, name: str) -> None:
     names = [one.name for one in await read_accounts(redis)]
     if name not in names:
-        raise CommandRefused(f"ACCOUNT: no account is called {name!r}; defined are: {', '.join(names) or 'none'}")
+        raise CommandRefused(f"ACCOUNT: no account is called {name!r}; defined: {', '.join(names) or 'none'}")
 
 
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:

@@ -97,9 +97,7 @@ async def process_bounce(redis: Redis, message: bytes, *, by: str) -> BounceOutc
 def weigh_failures(about: Sequence[RecipientFailure]) -> Weight:
     """Return the weight of a report's blocks about one address: the narrowest.
 
-    There are several blocks if the address stands for a group; the address is alive if any of them took the mail.
-
-    There are several where the address stands for a group; it is alive when any of them took the mail.
+    There are several blocks if the address is a group's; it is alive if any of its members took the mail.
     """
     if any(one.action in {"delivered", "relayed", "expanded"} for one in about):
         return "none"

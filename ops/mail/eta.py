@@ -91,7 +91,7 @@ def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
 
 
 def budget_of(account: AccountState, *, urgent: bool) -> LimitBudget:
-    """Return an account's budget for a lane, from its present state."""
+    """Return an account's budget for a lane, from its current state."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
     return LimitBudget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 

@@ -1,7 +1,7 @@
 """Notes that workers store of sent mails: recipient, time and account.
 
 The value is ``<digest> <minute> <account>``: the first 32 digits of the recipient's digest, the minute since 1970.
-Of several recipients it has all digests, with commas between them.
+For several recipients it has all digests, separated by commas.
 Earlier workers wrote the digest alone.
 """
 

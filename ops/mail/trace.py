@@ -67,7 +67,8 @@ class Trace:
         account: the account of the last attempt; "" if there was none.
         words: the server's last reply, or why it waits.
         attempt: the attempt that runs, or the next one, or the last one.
-        recipients: of a mail to several, place (``cc[0]``) to outcome; of an unfinished one the settled.
+        recipients: for a mail to several, place (``cc[0]``) to outcome; for an unfinished one, only the settled
+            ones.
     """
 
     id: str

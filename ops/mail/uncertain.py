@@ -1,7 +1,7 @@
 """`ops mail uncertain` and `resolve`: list mails with an uncertain delivery, and decide about one.
 
 The list holds the latest ten thousand, and every mail that waits for a decision, at any age. A mail of a stream
-that resends is listed with its present state; a mail of a stream that holds waits for a decision: check the
+that resends is listed with its current state; a mail of a stream that holds waits for a decision: check the
 account's sent mail, then say `accepted`, or `resend` and risk a second copy.
 
 The scripts that count a mail as uncertain list it in the same call. Waiting mails are also found by their park
@@ -41,7 +41,7 @@ class UncertainMail:
 
     Attributes:
         noted: the instant of its last uncertain attempt.
-        state: its present state; `uncertain` while it waits for a decision.
+        state: its current state; `uncertain` while it waits for a decision.
     """
 
     id: str

@@ -35,7 +35,7 @@ def _place(text: str) -> ListenPlace:
         return ListenPlace.read(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not an address to listen on; allowed are PORT, HOST:PORT and unix:/PATH"
+            f"{text!r} is not an address to listen on; allowed: PORT, HOST:PORT and unix:/PATH"
         ) from None
 
 

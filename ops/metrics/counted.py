@@ -1,8 +1,8 @@
-"""Counts that take long, made every five minutes beside the fleet's page: both stores of the ledger, and sessions.
+"""Slow counts, made every five minutes alongside the fleet's page: both stores of the ledger, and sessions.
 
 The stores are compared job by job, as `ops ledger check` does. Sessions are counted by a walk over all keys, a
-thousand at a time with pauses, since no list of them is kept. A fault leaves the former counts, whose age the page
-tells, and is on standard error once until it changes.
+thousand at a time with pauses, since no list of them is kept. After a fault the earlier counts stay, with their
+age on the page, and the fault is printed on standard error once until it changes.
 """
 
 import asyncio

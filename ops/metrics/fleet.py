@@ -1,4 +1,4 @@
-"""Reading of what the fleet's metrics are made of, in constant time at a million jobs.
+"""Reader of the data behind the fleet's metrics, in constant time at a million jobs.
 
 Depth, limits and the server, each by the function that its command uses. A part that the Redis user
 may not read is left out: its metrics have no values, and the others stay.
@@ -24,7 +24,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisServer:
-    """Facts of the Redis server; of a cluster, of its fullest primary, and the replicas of all."""
+    """Facts of the Redis server; for a cluster, those of its fullest primary, and the replicas of all."""
 
     replicas: int
     lag_bytes: int
@@ -34,7 +34,7 @@ class RedisServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """All that the fleet's metrics are made of."""
+    """The data behind the fleet's metrics."""
 
     depth: Depth
     limits: Sequence[LimitState]

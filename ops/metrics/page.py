@@ -30,7 +30,7 @@ class FleetPage:
         tenant: the owner of the reports.
         clock_bound: how far clocks may be apart; beyond it no report is fresh.
         lag: of this process's event loop; None: nothing of this process is on the page.
-        slow: counts that this process makes beside; None: it makes none.
+        slow: counts that this process makes in the background; None: it makes none.
     """
 
     def __init__(

@@ -55,7 +55,8 @@ class Advice:
     """Advice with its reasons.
 
     Attributes:
-        saved: the part of the database's time for this report that precomputing would save; below 0 it costs more.
+        saved: the share of the database's time for this report that precomputing would save; below 0 it costs
+            more.
     """
 
     do: Literal["fix", "precompute", "leave"]

@@ -64,7 +64,7 @@ async def advise_report(tools: Tools, args: argparse.Namespace) -> CommandResult
 
 
 def _view_ms(walk: Walk, per_view: int) -> float:
-    """Return the duration of a view: of one node, the root's; of more, the mean for each."""
+    """Return the duration of a view: for one node, the root's; for more, the mean for each."""
     return walk.root_ms if per_view == 1 else walk.mean_ms * per_view
 
 

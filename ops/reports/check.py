@@ -103,7 +103,7 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
 
 
 def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[ReportFinding]) -> list[str]:
-    """Write the schemas of the present documents; a finding about a former schema is settled by that."""
+    """Write the schemas of the current documents; a finding about a former schema is settled by that."""
     notes = []
     findings[:] = [one for one in findings if "pinned schema" not in one.fault]
     for name, one in facts.items():

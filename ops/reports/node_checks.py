@@ -29,7 +29,7 @@ _WORDS = {
 
 
 def check_nodes(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Check that asked for some nodes, the query returns their rows as it does for all, and no others."""
+    """Check that the query for some nodes returns the same rows of them as the query for all, and no others."""
     if facts.nodes is None:
         return
     where = f"{report.place.file}:{report.place.query}"
@@ -79,7 +79,7 @@ def whole_notes(report: Report) -> Iterator[str]:
 
 
 def plan_notes(facts: NodeFacts) -> Iterator[str]:
-    """Yield a sentence about each table of which rows of all nodes are read for a single one."""
+    """Yield a sentence about each table whose rows of all nodes are read for a single one."""
     for column in facts.columns:
         told = f"asked for one node, the query reads rows of all nodes in {column.source}"
         if 0 <= column.rows < _FEW or column.source not in facts.filtered | facts.unfiltered:

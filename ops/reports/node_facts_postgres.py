@@ -74,10 +74,10 @@ class NodeFacts:
     """Facts about a report's query of some nodes.
 
     Attributes:
-        misfit: why ``:nodes`` cannot have the ids of the tree; empty if it can.
+        misfit: why ``:nodes`` cannot hold the ids of the tree; empty if it can.
         columns: the declared columns.
-        filtered: declared sources of which it reads rows of all nodes, and drops those that are not asked for.
-        unfiltered: declared sources of which it reads rows of all nodes, without the condition on the column.
+        filtered: declared sources whose rows it reads for all nodes, and drops those not requested.
+        unfiltered: declared sources whose rows it reads for all nodes, without the condition on the column.
         differences: the first of each kind and column.
         one_ms: duration for a single node, the median; None: not run.
     """
@@ -97,7 +97,7 @@ async def examine_nodes(
     rows: Sequence[Mapping[str, Any]],
     arguments: Mapping[str, object],
 ) -> NodeFacts:
-    """Ask for some nodes and compare. The caller's transaction is left with other planner settings.
+    """Query some nodes and compare. The caller's transaction is left with other planner settings.
 
     Args:
         rows: the report's rows for all nodes, in the same state.
@@ -135,7 +135,7 @@ async def examine_nodes(
 
 
 def nodes_misfit(of_type: str, kind: IdKind, ids: Sequence[NodeId]) -> str:
-    """Return why a parameter of this type cannot have these ids; empty if it can.
+    """Return why a parameter of this type cannot hold these ids; empty if it can.
 
     >>> nodes_misfit("int8[]", IdKind.INTEGER, [1]), nodes_misfit("uuid[]", IdKind.UUID, [])
     ('', '')
@@ -163,7 +163,7 @@ async def _columns(connection: Any, report: Report) -> tuple[NodeColumn, ...]:  
 
 
 async def _scans(connection: Any, report: Report, values: list[object]) -> set[tuple[str, bool]]:  # noqa: ANN401  the driver's
-    """Return the declared sources of which rows of all nodes are read though the planner prefers any index.
+    """Return the declared sources whose rows of all nodes are read although the planner prefers any index.
 
     The flag is True if those rows are dropped at once by their column.
     """

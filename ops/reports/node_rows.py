@@ -1,7 +1,7 @@
 """Comparison of a report's rows for some nodes with its rows for all: pure.
 
-A row of one text must be the row of the other, as the roll-ups see it: the order within sets of ids and within
-rows that are ranked anyway does not count. Nodes to ask for are drawn with a fixed seed, so that findings recur.
+A row of one query must equal the row of the other, as the roll-ups see it: the order within sets of ids and within
+rows that are ranked anyway does not count. Nodes to query are drawn with a fixed seed, so that findings recur.
 """
 
 from collections import Counter
@@ -50,7 +50,7 @@ class RowDifference:
 
 
 def draw_sets(nodes: Collection[NodeId], with_rows: Collection[NodeId]) -> list[list[NodeId]]:
-    """Return sets of nodes to ask for: single ones with and without rows, pairs, and a tenth of all.
+    """Return sets of nodes to query: single ones with and without rows, pairs, and a tenth of all.
 
     >>> draw_sets([1, 2], [1])
     [[1], [2], [1, 2]]
@@ -74,12 +74,12 @@ def compare_rows(
     rows: Sequence[Mapping[str, Any]],
     asked: Collection[NodeId],
 ) -> Iterator[RowDifference]:
-    """Yield the differences of rows that were asked for from those for all nodes.
+    """Yield the differences between rows queried for some nodes and those for all.
 
     Args:
         types: Postgres types of the columns.
         whole: the rows for all nodes, by node.
-        rows: the rows for the nodes that were asked for.
+        rows: the rows for the queried nodes.
     """
     found = {node_of(row, report.scope): row for row in rows}
     for node, times in Counter(node_of(row, report.scope) for row in rows).items():

@@ -1,6 +1,6 @@
 """`ops reports preview`: compute one node's document now, and compare it with the stored one.
 
-The refresh's own code computes it from the present database; nothing is stored.
+The refresh's own code computes it from the current database; nothing is stored.
 """
 
 import argparse

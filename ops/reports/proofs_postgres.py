@@ -39,7 +39,7 @@ def proof_lines(catalogue: Catalogue) -> list[str]:
 
 
 def gain_lines(catalogue: Catalogue) -> list[str]:
-    """Say of which boards a new install would make refreshes cheaper."""
+    """Name the boards whose refreshes a new install would make cheaper."""
     return [
         f"board {name}: marks of {', '.join(proof.whole)} name no nodes, so each change computes the whole; "
         "./run ops reports install makes them name nodes"

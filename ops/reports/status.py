@@ -61,7 +61,7 @@ class ReportStatus:
         computed: why all nodes were computed, or ``nodes``; None: an earlier build stored it.
         distrusted: the instant at which the query for some nodes disagreed with the whole.
         refused_from: the instant from which readers refuse it, if that is before its next refresh.
-        findings: what the doctor says of it.
+        findings: the doctor's findings about it.
         due, why: the next refresh of its board, and its reason from `reports/pace.py`.
     """
 

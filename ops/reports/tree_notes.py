@@ -22,7 +22,7 @@ def tree_notes(tree: Tree, rows: Sequence[Mapping[str, Any]], scope: str) -> tup
 
 
 def unread_notes(columns: Mapping[str, str], rules: TreeRules) -> tuple[str, ...]:
-    """Return sentences about what a tree's query returns, or its head declares, to no effect.
+    """Return sentences about what a tree's query returns, or its head declares, without effect.
 
     Args:
         columns: Postgres types of the tree's columns by name.

@@ -1,7 +1,7 @@
 """`ops schedules`: list the schedules of the live workers, and run one now. `ops.__main__` runs them.
 
 A run now is a tick of this minute, by the script that workers use: so it is queued once, for any number of
-operators and workers, and the schedule goes on after it. Where ticks must not overlap and the last one's job has
+operators and workers, and the schedule continues after it. Where ticks must not overlap and the last one's job has
 not ended, nothing is queued.
 """
 

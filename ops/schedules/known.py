@@ -1,7 +1,7 @@
 """Schedules as the live workers declare them, with the last tick and the next one. It only reads.
 
-Redis does not know the schedules: workers have them in their code. So a schedule of which only the last tick is
-known has no live worker, and no next tick.
+Redis does not know the schedules: workers have them in their code. So a schedule with only a known last tick has
+no live worker, and no next tick.
 """
 
 from collections.abc import Mapping

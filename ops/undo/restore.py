@@ -1,8 +1,8 @@
 """Changes that may be undone, and whether something is still kept for one.
 
-Undone within ten minutes is what removes: `discard` of a job, `discard` of many, `unsuppress`. Everything else is
-refused by name: a cancelled job may have been reported to its sender, a decided mail may have been sent, a session
-that was ended must stay so, and holds, limits and orders are changed back by their own opposite.
+Only removals can be undone, within ten minutes: `discard` of a job, `discard` of many, `unsuppress`. Everything
+else is refused by name: a cancelled job may have been reported to its sender, a decided mail may have been sent, a
+session that was ended must stay ended, and holds, limits and orders are changed back by their own opposite.
 """
 
 from collections.abc import Sequence

@@ -46,7 +46,7 @@ class TimeBudget:
         words: function that turns an error into the one to raise; by default errors are raised unchanged.
 
     Raises (at the end):
-        DeadlineMissed: the time is over.
+        DeadlineMissed: the time is up.
     """
 
     __slots__ = ("_connection", "_link", "_seconds", "_timeout", "_words")

@@ -6,7 +6,7 @@ is dropped, so that no other caller gets it (the fault of CVE-2023-28858).
 For sentinels or a cluster, every new connection asks for the primary (:mod:`.primary`). One to a server that is no
 longer a primary is closed, so that the next call asks again (redis/redis-py 3874: a client that stays).
 
-A separate task opens the connection, so that a caller whose time is over leaves it to the next caller: with TLS to
+A separate task opens the connection, so that a caller whose time is up leaves it to the next caller: with TLS to
 a distant server it takes longer than a caller's deadline. A connection that was idle for long is checked before
 its use, while a new one is opened in case it stays silent, because firewalls drop idle flows without notice.
 

@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
         return reply
 
     def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> None:
-        """Queue commands that `pack_command` encoded; all their replies, of the given number, go to one waiter."""
+        """Queue commands encoded by `pack_command`; all of their `replies` go to one waiter."""
         if self.closed:
             self._tell_lost(waiting)
             return

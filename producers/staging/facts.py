@@ -1,4 +1,4 @@
-"""Facts of a mail that its row in the ledger has, and its entry for Redis has not. No I/O."""
+"""Facts of a mail that are in its ledger row but not in its entry for Redis. No I/O."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Errors of Postgres about the ledger, by their SQLSTATE. All others are the application's own affair."""
+"""Errors of Postgres about the ledger, by their SQLSTATE. All others are the application's."""
 
 from collections.abc import Iterator
 
@@ -43,8 +43,8 @@ def neither_took(missed: NotEnqueued, error: Exception) -> NotEnqueued:
     """Return the error of a job that neither Redis nor the ledger took.
 
     Args:
-        missed: what Redis said.
-        error: why there is no row; of a driver's error only the class, since some messages quote parameters.
+        missed: Redis's error.
+        error: why there is no row; only the class of a driver's error, since some messages quote parameters.
     """
     reason = str(error) if isinstance(error, ProducerError) else f"Postgres did not take the row ({_named(error)})"
     return NotEnqueued(f"{missed}. Nor is the job in the ledger: {reason}")

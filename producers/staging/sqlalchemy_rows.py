@@ -19,7 +19,7 @@ _WAKES = "momentus_client.wakes"
 
 
 class AsyncSessionRows:
-    """Writer of rows on an ``AsyncSession``, or on the one that an ``async_scoped_session`` stands for."""
+    """Writer of rows on an ``AsyncSession``, or on the one behind an ``async_scoped_session``."""
 
     name = "SQLAlchemy AsyncSession"
 
@@ -50,7 +50,7 @@ class AsyncSessionRows:
 
 
 class SessionRows:
-    """Writer of rows on a ``Session``, or on the one that a ``scoped_session`` stands for."""
+    """Writer of rows on a ``Session``, or on the one behind a ``scoped_session``."""
 
     name = "SQLAlchemy Session"
 

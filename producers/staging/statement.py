@@ -1,9 +1,9 @@
 """The statement that inserts rows of the ledger: jobs and what is pending, in one round trip.
 
 It reads and returns nothing, so that the right to insert is enough. A single row is inserted by values, which is
-cheaper; many by lists, so that drivers prepare one statement for any number of them. The lists are of texts: types
-of other lists asyncpg asks the server for first, once for each connection. A value that all rows share, as they
-share most, is alone in its list.
+cheaper; many by lists, so that drivers prepare one statement for any number of them. The lists are of texts, since
+asyncpg first queries the server for other types, once per connection. A value that all rows share, as with most,
+is alone in its list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def _parameter(name: str, style: Style) -> str:
 
 
 def _of_text(name: str) -> str:
-    """Return the expression for a column of which the values are given as text."""
+    """Return the expression for a column whose values are given as text."""
     text = f"staged.{name}" if name in _LISTED else f"coalesce(staged.{name}, first.{name})"
     match COLUMNS[name]:
         case "bytea":

@@ -117,7 +117,7 @@ class RecordingProducer(_RecordingBase[Handler], Producer):
 
         Raises:
             ValueError: the duration is below zero.
-            Exception: an error of a handler; the clock then stands at that job's time.
+            Exception: an error of a handler; the clock then shows that job's time.
         """
         until = _arrival(self._memory, duration)
         while (due := self._memory.next_due()) is not None and due <= until:

@@ -275,7 +275,7 @@ class ClientConnection(asyncio.Protocol):
         self._finish_response(last=last)
 
     def respond_in_parts(self, exchange: HTTPExchange, status: int, headers: Headers) -> ResponseStream:
-        """Send the head of a response that goes on until the connection ends."""
+        """Send the head of a response that continues until the connection ends."""
         exchange.last = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head_of_stream(status, headers))

@@ -1,9 +1,9 @@
 """Requests of the form that browsers send, read without the parser in a third of its time.
 
-It is a small and complete GET without a body, on a connection that goes on. The form is a part of what the parser
-accepts, and what is read is what the parser would read. Everything else is left to the parser: other characters in
-a target, a field that is empty or folded, one that changes what follows the head, and one of those that the reader
-uses that is there twice.
+It is a small and complete GET without a body, on a connection that stays open. The form is a part of what the
+parser accepts, and what is read is what the parser would read. Everything else is left to the parser: other
+characters in a target, a field that is empty or folded, one that changes what follows the head, and a second
+occurrence of one that the reader uses.
 """
 
 from __future__ import annotations

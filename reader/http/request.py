@@ -14,7 +14,7 @@ _CACHE_BYTES: Final = 16 * 1024 * 1024
 _OVERHEAD_BYTES: Final = 3 * 1024
 """Cost of a cached request beside its texts, each of which it holds three times."""
 _SEEN: Final = 8192
-"""Requests of which it is known that they came, some more than the cache can hold."""
+"""Requests known to have come before, some more than the cache can hold."""
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 
 
@@ -36,7 +36,7 @@ USED_FIELDS: Final = frozenset(
         "origin",
     }
 )
-"""The fields that the reader reads; others are looked for in the bytes if they are asked for."""
+"""The fields that the reader reads; others are searched for in the bytes when requested."""
 
 
 class HTTPFields(Fields):

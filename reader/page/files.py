@@ -6,8 +6,8 @@
 The version is a digest of all files, so that a page never mixes files of two builds. A browser that got its page
 from a reader of another build still gets the file, and does not keep it.
 
-The page may load files of this reader and nothing else: no script, style or image of another origin, none that
-stands in the page itself, and no text that becomes HTML (Trusted Types).
+The page may load files of this reader and nothing else: no script, style or image of another origin, none inline
+in the page itself, and no text that becomes HTML (Trusted Types).
 """
 
 from __future__ import annotations

@@ -225,12 +225,12 @@ async def test_two_operators_begin_the_same_run_once(console: Running, redis: Re
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"action": "revive", "state": "ready"}, "is not for all ready jobs"),
-        ({"action": "flush", "state": "dead"}, "is not for all dead jobs"),
-        ({"action": "cancel", "state": "uncertain"}, "is not for all uncertain jobs"),
+        ({"action": "revive", "state": "ready"}, "does not apply to ready jobs"),
+        ({"action": "flush", "state": "dead"}, "does not apply to dead jobs"),
+        ({"action": "cancel", "state": "uncertain"}, "does not apply to uncertain jobs"),
         ({"action": "revive", "state": "dead", "domain": "a b"}, "is not a domain"),
-        ({"action": HOSTILE, "state": "dead"}, "is not for all dead jobs"),
-        ({}, "is not for all dead jobs"),
+        ({"action": HOSTILE, "state": "dead"}, "does not apply to dead jobs"),
+        ({}, "does not apply to dead jobs"),
     ],
 )
 async def test_what_is_no_change_of_many_is_refused(

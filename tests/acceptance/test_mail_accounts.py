@@ -538,7 +538,7 @@ async def test_people_and_scripts_are_told_of_accounts_times_and_single_mails(
             assert "rotation" in (await ask(redis, "accounts")).text
             assert not (await ask(redis, "eta", "--lane", MAIL_NORMAL)).done
             assert (await ask(redis, "resume", "main")).done
-            with pytest.raises(CommandRefused, match="defined are: main"):
+            with pytest.raises(CommandRefused, match="defined: main"):
                 await ask(redis, "pause", "mian")
     assert "queued" in (await ask(redis, "trace", receipts[-1].id)).text
     assert not (await ask(redis, "trace", "{mail}nothing")).done

@@ -47,9 +47,9 @@ _OUTCOME_EVENTS: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _SUCCESSES = {"done", "suppressed"}
 _NOT_HAPPENED = {"retry", "defer", "park", "dead"}
-"""Outcomes that say that the effect did not happen; the job goes on, or may be revived."""
+"""Outcomes that say that the effect did not happen; the job continues, or may be revived."""
 StopReason = Literal["shutdown", "lost", "cancelled", "time"]
-"""The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
+"""The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Effect:
         """Let the mark be stored in the ledger too, if the job is one of it.
 
         Args:
-            day: of its row; None if its envelope has none, so that Redis says whether it has one by now.
+            day: of its row; None if its envelope has none, so that Redis reports whether it has one by now.
             marks: those of this worker's ledger; None if it has none, so that no effect of a job with a row may
                 begin here.
         """
@@ -179,13 +179,13 @@ class Effect:
         await self._marks.store(day, claim.id, claim.attempt, note, token=claim.token, counted=claim.effect)
 
     async def release(self) -> None:
-        """Remove the mark from the ledger, which keeps the doubt if that fails: the effect did not happen."""
+        """Remove the mark from the ledger, because the effect did not happen; if that fails, the doubt stays."""
         if self._day is not None and self._marks is not None and self._may_be_marked:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # the outcome is known by now
                 await self._marks.release(self._day, self._claim.id, self._claim.attempt, token=self._claim.token)
 
     async def count(self) -> None:
-        """Note in the ledger that the effect is counted as uncertain, lest a later attempt count it once more."""
+        """Note in the ledger that the effect is counted as uncertain, so that no later attempt counts it again."""
         if self._day is not None and self._marks is not None:
             with contextlib.suppress(asyncio.CancelledError, LedgerRefusal):  # as above
                 await self._marks.count(self._day, self._claim.id, self._claim.attempt)
@@ -266,7 +266,7 @@ class Attempt:
             self.timer = None
 
     def recorded_error(self, raised: BaseException) -> BaseException:
-        """Return the failure to record: TimedOut for the cancellation of a handler whose time was over."""
+        """Return the failure to record: TimedOut for the cancellation of a handler whose time was up."""
         if isinstance(raised, asyncio.CancelledError) and self.stopped == "time":
             return TimedOut(self.limit)
         return raised
@@ -443,7 +443,7 @@ def _age(claim: Claim, envelope: Envelope) -> timedelta:
 
 
 def _log_fields(error: BaseException | None, claim: Claim) -> dict[str, object]:
-    """Return the log fields: of the error and its cause the types only, because messages may quote the job."""
+    """Return the log fields: only the types of the error and its cause, because messages may quote the job."""
     fields: dict[str, object] = {"waited_ms": max(0, claim.claimed_ms - claim.due_ms)}
     if error is not None:
         fields["error"] = type(error).__name__

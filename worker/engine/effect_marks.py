@@ -126,7 +126,7 @@ class EffectMarks:
             replies = await self.script.run(
                 self._confirmed if self._replicas else self._link.call, keys, arguments
             )
-        except asyncio.CancelledError:  # the timeout is over: later calls must not wait behind a stalled server
+        except asyncio.CancelledError:  # the time is up: later calls must not wait behind a stalled server
             self._link.drop()
             raise
         return list(replies)

@@ -79,7 +79,7 @@ class Renewal:
 
     @property
     def lag(self) -> float:
-        """Seconds by which the present round of renewals is late: more than 0 after failures."""
+        """Seconds by which the current round of renewals is late: more than 0 after failures."""
         return max(0.0, self.tried_at - self.renewed_at - self._every)
 
     def start(self) -> None:

@@ -10,7 +10,8 @@
                 stops
 
 An order is a message: the worker acts on it once, when its text changes, and its state is its own. So an order
-that expires changes nothing, and a quiet worker stays so while Redis is down. A worker that stops obeys no more.
+that expires changes nothing, and a quiet worker stays so while Redis is down. A stopping worker obeys no further
+orders.
 """
 
 import time

@@ -4,8 +4,8 @@ A cycle records completions and claims due jobs, in one round trip. Up to two cy
 Redis works on one half of the slots, the jobs of the other half run. The two must not be sent together, since
 their replies would arrive together too, and each side would wait while the other works: one begins at a time, and
 the next one before the jobs of a reply start. Between cycles the pump rests until a job ends, a lane is woken, a
-job becomes due, a lease may have lapsed, or a second is over (the safety poll, which also finds the jobs of stock
-arq producers).
+job becomes due, a lease may have lapsed, or a second has passed (the safety poll, which also finds the jobs of
+stock arq producers).
 
 While nearly all slots of a lane work and nothing woke it, its ended jobs wait for others to end, as long as the
 event loop has other work (:mod:`worker.engine.gathering`). Not so under a ceiling, where the next free slot may be

@@ -141,7 +141,7 @@ class Worker(ArqWorker):
     ) -> None:
         if unknown := sorted(set(arq_arguments) - _ARQ_ARGUMENTS):
             allowed = ", ".join(sorted(_ARQ_ARGUMENTS))
-            raise TypeError(f"{unknown[0]}: is not an argument of a lane worker; allowed are {allowed}")
+            raise TypeError(f"{unknown[0]}: is not an argument of a lane worker; allowed: {allowed}")
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = SharedSlots(self.lanes, max_running)
         self._declared = limit_declarations(self.lanes, limits, lane_limits)

@@ -1,7 +1,7 @@
 """The ledger's ways to Redis: one connection for calls, one for the read that waits for a token.
 
-On a cluster each lane group has a primary of its own; there the read waits for tokens of mails alone, and jobs of
-other groups are found by the look of each second.
+On a cluster each lane group has a primary of its own; there the read waits for tokens of mails only, and jobs of
+other groups are found by a check each second.
 """
 
 import asyncio

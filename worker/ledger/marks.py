@@ -1,14 +1,14 @@
-"""Marks of effects in Postgres: beside the mark in Redis, so that its loss cannot take them along.
+"""Marks of effects in Postgres: beside the mark in Redis, so that they survive a loss of Redis's data.
 
 A mail's dot is written only after both marks are stored. So after a loss of Redis the ledger knows of each
 attempt that may have delivered the mail. Marks that are requested while a call is under way leave together in
 the next one; both marks are stored at the same time, so the mail waits for the slower of the two.
 
 A mark is removed when its effect is known not to have happened, as after a refusal of the server; what is left are
-effects that happened, or that may have. Stores and removals leave in the order in which they were asked for: so an
+effects that happened, or that may have. Stores and removals leave in the order in which they were requested: so an
 attempt that was stopped while its mark was being stored leaves none behind.
 
-Failures: Postgres does not answer, or has a ledger of another build; then the effect must not begin. Redis went
+Failures: Postgres does not answer, or has a ledger of another build; then the effect must not begin. Redis was set
 back to an earlier state, and offers a job that has ended since, or an attempt whose effect has begun, or one after
 an effect of which it knows nothing. None of these must begin either; the latter two are counted as uncertain, and
 a mark that was counted says so.
@@ -126,7 +126,7 @@ class LedgerMarks:
         return answers
 
     async def _write(self, effects: Sequence[EffectNote]) -> list[_Answer]:
-        """Write the marks; of a job that two claims offered, the first one's."""
+        """Write the marks; for a job that two claims offered, the first one's."""
         first = {one.id: one for one in reversed(effects)}
         found = await self._tables.write_effects(list(first.values()))
         return [found[one.id] if one is first[one.id] else "earlier" for one in effects]

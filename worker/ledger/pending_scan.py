@@ -8,7 +8,7 @@ read from the beginning, a second later at most.
 
 Rows of a lane that rests stay where they are, and may be more than one read takes. The reads that follow pass over
 them in the same way, until the table's end, so that they hold up no other lane. When the lane may be tried again,
-one read is from the beginning; if its rows stay, the next one goes on where the pass was.
+one read is from the beginning; if its rows stay, the next one continues where the pass was.
 """
 
 from collections.abc import Sequence

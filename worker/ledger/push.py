@@ -16,7 +16,7 @@ _PUSH = Script(read_script(SCRIPTS, "push"))
 
 @dataclass(slots=True)
 class StagedJob:
-    """A job as Redis is to have it.
+    """A job in the form for Redis.
 
     Attributes:
         day: of its row, in days since 1970.

@@ -4,10 +4,10 @@
     ended      a job that waits in Redis although it has ended is taken out: Redis went back to an earlier state
 
 A job is lost if it has no end in Postgres, is not pending, and is in neither hash of its group (``ledger.lua``):
-Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection
-to Redis is another or its data has another id, when the server follows another or has a new replica
+Redis was emptied, replaced, or went back to an earlier state. The search runs at the start, when the connection to
+Redis is a new one or its data has another id, when the server follows another or has a new replica
 (``server_role.py``), and every five minutes. A past day is not searched again once all its jobs had ended. Jobs
-that have ended are looked for at the start and after such a change only.
+that have ended are searched for at the start and after such a change only.
 
 It excludes recorders while it looks. A job whose end was recorded before has its end in Postgres; one that ends
 meanwhile stays in Redis; so neither is taken for lost.
@@ -68,7 +68,7 @@ class Reconciler:
         self._due_at = 0.0
 
     async def run(self) -> None:
-        """Search now, every five minutes, and whenever Redis is another or has other data, until cancelled."""
+        """Search now, every five minutes, and whenever Redis was replaced or has other data, until cancelled."""
         while True:
             try:
                 await self._look()
@@ -92,7 +92,7 @@ class Reconciler:
         self._known, self._replicas, self._due_at = found, replicas, time.monotonic() + _EVERY_SECONDS
 
     async def _identify(self) -> tuple[tuple[object, ...], Replicas]:
-        """Return values of which one changes if Redis has started again, is another server, or lost its data.
+        """Return values; one changes if Redis has started again, is another server, or lost its data.
 
         Beside them its replicas, of which a new one may have been the primary of other workers.
         """
@@ -107,7 +107,7 @@ class Reconciler:
         return tuple(found), replicas
 
     async def remove_ended(self) -> None:
-        """Take jobs out of Redis that have ended.
+        """Remove ended jobs from Redis.
 
         Raises:
             FAULTS: a later call does the rest.

@@ -1,7 +1,7 @@
 """The recorder: writes to Postgres how jobs of the ledger ended, which scripts leave in Redis.
 
-In one transaction it writes ends of a group and removes their jobs from the pending; after the commit Redis
-forgets exactly what was written. Removing them from the pending waits for a relay that is about to push one of
+In one transaction it writes ends of a group and removes their jobs from the pending ones; after the commit Redis
+forgets exactly what was written. Removing them waits for a relay that is about to push one of
 them: so a job is known to Redis until no relay can have its row any more.
 
 What can go wrong: the worker dies before the commit, or before Redis has forgotten the ends; they are written
@@ -57,7 +57,7 @@ class EndRecorder:
             await asyncio.sleep(pause)
 
     async def record_all(self) -> int:
-        """Record the ends of all groups that stand in Redis now; return their number.
+        """Record the ends of all groups that are in Redis now; return their number.
 
         Raises:
             FAULTS: what was not recorded stays in Redis.

@@ -1,8 +1,8 @@
-"""The relay: hands pending jobs to Redis and removes them from the pending, a batch in one transaction.
+"""The relay: hands pending jobs to Redis and removes them from the pending ones, a batch in one transaction.
 
     lock     some pending rows that no other relay has
     read     their jobs, with an end or a mark if they were handed over before
-    push     one call for the jobs of each lane; Redis leaves those alone that it knows
+    push     one call for the jobs of each lane; Redis ignores those that it knows
     remove   them from the pending; write an end of each that will never be queued, and the mark of each that runs,
              since Redis took it before its row was seen (level ``fallback``)
     commit
@@ -52,7 +52,7 @@ BATCH = 500
 _CALL_BYTES = 4 << 20
 """Bytes of payloads in one push, which Redis copies in about 2 ms."""
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
-"""Seconds after a token at which the relay looks first, and until which it goes on."""
+"""Seconds after a token at which the relay looks first, and until which it continues."""
 _LANE_REST = 5.0
 _NO_DAY = "day: must be from 1970-01-01 to 9999-12-31"
 
@@ -86,10 +86,10 @@ class Relay:
                 await self._rest()
 
     async def move_batch(self) -> int:
-        """Hand over up to 500 pending jobs; return how many rows were looked at.
+        """Hand over up to 500 pending jobs; return the number of rows read.
 
         Raises:
-            FAULTS: nothing was removed from the pending; a later call repeats the push.
+            FAULTS: no pending job was removed; a later call repeats the push.
         """
         self._forget_rests()
         async with self._tables.transaction() as connection:

@@ -1,9 +1,9 @@
 """The role of a Redis server, by its reply to ROLE. Pure.
 
-Two of its changes tell that jobs may be lost although the connection and the id of the data stay:
+Two of its changes show that jobs may be lost although the connection and the id of the data stay:
 
-    the server follows another   its data was replaced, as that of a primary that was apart from its replicas
-    a replica is new             it may have been a primary until now, and what only that had is gone
+    the server follows another   its data was replaced, like that of a primary that was cut off from its replicas
+    a replica is new             it may have been a primary until now, and what only it had is gone
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class ServerRole:
     """Place of a server among those that replicate each other.
 
     Attributes:
-        primary: the server that it follows, and "with its data" once it has that; empty of a primary.
+        primary: the server that it follows, and "with its data" once it has that; empty for a primary.
         replicas: those that have its data.
     """
 

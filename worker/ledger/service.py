@@ -1,6 +1,6 @@
-"""The ledger's work in a worker: begun where the database has a ledger, which is looked for once a minute.
+"""The ledger's work in a worker: started where the database has a ledger, which is checked once a minute.
 
-Relay, recorder and search are background tasks, each begun again after a fault. Partitions of days to come are
+Relay, recorder and search are background tasks, each restarted after a fault. Partitions of days to come are
 made once an hour, so that none of them is missing when its day begins.
 """
 
@@ -63,7 +63,7 @@ class LedgerService:
             await background.stop_tasks(*tasks)
 
     async def close(self) -> None:
-        """Close all connections; no part has troubles any more."""
+        """Close all connections and end the troubles of all parts."""
         for part in [one for one in TROUBLES if one.startswith("ledger ")]:
             end_trouble(part)
         await self._links.close()

@@ -34,7 +34,7 @@ def read_staged(job_id: str, day: int, row: Mapping[str, Any]) -> StagedJob:
         UnusableRow: no worker could run it.
     """
     if row["lane"] is None:
-        raise UnusableRow("id: the job is pending and has no row of this day in momentus_ledger.jobs")
+        raise UnusableRow("id: the job is pending and has no row for this day in momentus_ledger.jobs")
     _check_names(job_id, row)
     due, expires, life = row["due_ms"], row["expires_ms"], row["life_ms"]
     if due == -1:
@@ -56,7 +56,7 @@ def read_staged(job_id: str, day: int, row: Mapping[str, Any]) -> StagedJob:
 
 
 def mark_text(attempt: int, note: str) -> str:
-    """Return the mark of an effect as Redis has it.
+    """Return the mark of an effect in its form in Redis.
 
     >>> mark_text(2, "primary")
     '2 primary'

@@ -1,6 +1,6 @@
 """The ledger's tables as the worker uses them: each method is one transaction, or part of the caller's.
 
-All is done inside transactions, so that a pooler in transaction mode may stand between.
+Everything is done inside transactions, so that it works through a pooler in transaction mode.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +33,7 @@ class JobEnd:
         day: of its row, in days since 1970.
         state: see the table ``ends``.
         attempt: the last one; 0 if none was begun.
-        reply: the server's final reply, the reason, or of a duplicate the id of the first job.
+        reply: the server's final reply, the reason, or for a duplicate the id of the first job.
         at_ms: the instant.
     """
 
@@ -146,7 +146,7 @@ async def read_jobs(connection: Connection, found: Sequence[tuple[str, int]]) ->
 
 
 async def remove_pending(connection: Connection, ids: Sequence[str]) -> None:
-    """Remove jobs from the pending. Waits for a relay that has locked one of them."""
+    """Remove pending jobs. Waits for a relay that has locked one of them."""
     await connection.execute(_statement("remove_pending"), list(ids))
 
 
@@ -159,9 +159,9 @@ async def write_ends(connection: Connection, ends: Sequence[JobEnd]) -> None:
 
 
 def _shared_columns(rows: Any) -> list[list[Any]]:  # noqa: ANN401  as below
-    """Return columns of which the first, the ids, is whole; of the others a value that all rows share is alone.
+    """Return columns: the first, the ids, whole; the others with a single value if all rows share it.
 
-    The driver spends more on each value of a list than on all else of a row.
+    The driver spends more on each value of a list than on everything else in a row.
     """
     ids, *others = _columns(rows)
     return [ids, *(one[:1] if one.count(one[0]) == len(one) else one for one in others)]

@@ -1,4 +1,4 @@
-"""One attempt to deliver a mail by one account; turns what the server says into the job's outcome and journal.
+"""One attempt to deliver a mail by one account; turns the server's replies into the job's outcome and journal.
 
 A mail to one recipient ends with the reply to it. A mail to several ends when none is left, done as soon as one of
 them has it; :mod:`worker.mail.recipients` says what is kept between attempts.

@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+")
 _NAMES = ("sender", "sender_name", "reply_to", "to", "cc", "bcc", "subject", "unsubscribe", "headers")
 _BODIES = ("subject", "text", "html")
 _SHORTEST = 3
-"""Characters of a name that is looked for; shorter ones are parts of any text."""
+"""Length of a name that is searched for; shorter ones are parts of any text."""
 _IN_A_ROW = 4
 _REPLY_LENGTH = 300
 

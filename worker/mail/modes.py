@@ -102,7 +102,7 @@ def decide_delivery(recipient: str, safety: Safety) -> DeliveryDecision:
 
 
 def decide_all(recipients: Iterable[str], safety: Safety) -> DeliveryDecision:
-    """Decide where a mail to these addresses goes: past all of them as soon as one may not get it."""
+    """Decide where a mail to these addresses goes: to none of them if one may not get it."""
     for one in recipients:
         decided = decide_delivery(one, safety)
         if decided is not _DIRECT:

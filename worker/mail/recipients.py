@@ -105,7 +105,7 @@ class Recipients:
         """Let what was stored expire soon, since no recipient is left.
 
         It stays until the job's outcome is recorded, so that a worker's death before that repeats no earlier copy.
-        If nobody has the mail, it goes at once, so that a dead mail that is revived goes to all.
+        If no recipient has the mail, it is deleted at once, so that a dead mail that is revived goes to all.
         """
         if link is None or not self.stored:
             return

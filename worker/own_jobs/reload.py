@@ -1,11 +1,12 @@
 """`./run worker --reload`, for development: the worker is restarted when a file of the job modules changes.
 
 The worker is a process of its own. It is told to stop (SIGTERM), so running jobs finish within its grace or return
-to the queue uncharged. One that ends by itself, by a module that cannot be imported say, has told its reason;
-the next change starts it again.
+to the queue uncharged. One that ends by itself, for example for a module that cannot be imported, has reported the
+reason; the next change starts it again.
 
-Files are found by looking twice a second, not by the kernel's notices: a few hundred file times take milliseconds,
-need no package, and are right in containers and on network drives too, where notices do not arrive.
+Changes are found by a check twice a second, not by kernel notifications: a few hundred file times take
+milliseconds, need no package, and are right in containers and on network drives too, where notifications do not
+arrive.
 """
 
 import os
@@ -52,7 +53,7 @@ def run_reloading(places: Sequence[Path], *, say: Callable[[str], object]) -> in
     """Run a worker and restart it at each change, until SIGINT or SIGTERM; return the last worker's exit code.
 
     Args:
-        places: files, and folders with files of any depth, to look at.
+        places: files, and folders with files at any depth, to watch.
         say: takes the lines for the developer.
     """
     stop = _Stop()

@@ -3,8 +3,9 @@
 A thread cannot be stopped from outside. An attempt that is stopped lets its function see ``run.is_stopped()``; if
 the function does not return within the engine's three seconds, the attempt is over without it: the slot is free,
 what the function still does is fenced, and its thread is left behind until the function returns. The next job gets
-another thread, so a thread that is left behind starves nobody. The engine counts such attempts and operators see
-them; with a hundred in one worker, jobs for threads return to the queue uncharged until the worker is restarted.
+another thread, so a thread that is left behind starves no other job. The engine counts such attempts and operators
+see them; with a hundred in one worker, jobs for threads return to the queue uncharged until the worker is
+restarted.
 
 The threads are daemons: a process ends without waiting for them.
 """

@@ -4,7 +4,7 @@ A cron starts it. For each report a few nodes are drawn at random. A recursive q
 subtree, as a dashboard without stored reports would for every view, and returns the direct rows. The audit
 aggregates these in one pass, without the tree, the roll-up or the documents of a refresh.
 
-Both sides are of one state: the report's own instant is bound as ``:now``, and a set is audited only if the
+Both sides come from one state: the report's own instant is bound as ``:now``, and a set is audited only if the
 database has not changed since: on a watched board, if no mark waits and none was taken up for a later set; on
 others, if no transaction except the refresh's own has ended. Otherwise the report is passed over, which is
 counted too. So a difference is a fault: of this code, of a trigger that left no mark, or of another program that
@@ -94,7 +94,7 @@ async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
     """Handle ``report.audit``: audit some nodes of every report.
 
     A report that the database refuses, or a database that is down, is left to the next audit; the refresh has
-    reported it. A dead job would ask operators for a decision that there is no need to make.
+    reported it. A dead job would ask operators for a decision that is not needed.
 
     Raises:
         RedisError: Redis did not answer; the next audit tries again.

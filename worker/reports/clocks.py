@@ -6,7 +6,7 @@ instants were taken, and a reader computes its age from Redis's clock, whatever 
 whatever happens to the database's clock later.
 
 The fence compares instants of one clock. If that clock was set between two states, their
-``pg_current_snapshot()`` show which is the later one: the one that sees all that the other sees.
+``pg_current_snapshot()`` show which is the later one: the one that sees everything that the other sees.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -59,8 +59,8 @@ class Clocks:
     def cautious_offset_us(self) -> int | None:
         """The offset with the errors of both readings added, so that no age is reported too low.
 
-        The errors are half a round trip each, some 100 us; after a worker stood still between request and response
-        they are as long as that.
+        Each error is half a round trip, some 100 us; if the worker paused between request and response, it is
+        as long as that.
         """
         offset_us = self.offset_us
         return None if offset_us is None else offset_us + self._database.error_us + self._redis.error_us
@@ -110,7 +110,7 @@ def fence_instant(new: NewSet, last: KnownSet | None, *, database_kept: bool = F
 
 
 def ahead_of(new: NewSet, last: KnownSet | None) -> timedelta:
-    """Return how far the stored set lies in the future of a new one, by the database's clock; zero as a rule."""
+    """Return how far the stored set lies in the future of a new one, by the database's clock; normally zero."""
     if last is None or not last.stored:
         return timedelta(0)
     ahead = last.as_of - new.as_of

@@ -35,10 +35,10 @@ class ComputedSet:
     Attributes:
         until: instant at which time itself changes the numbers; None: there is none.
         scope: what was asked for.
-        former: the set that this worker kept of its last refresh, as it was stored; None: none is.
+        former: the set that this worker kept of its last refresh, as it was stored; None: there is none.
         last: what it is to keep of this one.
         distrusted: instant since which the report's query for some nodes is not used; None: it is.
-        differing: nodes of which that query disagreed with the whole.
+        differing: nodes for which that query disagreed with the whole.
     """
 
     documents: Mapping[NodeId, Document] = field(repr=False)
@@ -161,7 +161,7 @@ class SetComputation:
         return changed
 
     async def _compare(self, kept: LastSet, whole: Mapping[NodeId, Document]) -> tuple[NodeId, ...]:
-        """Return the nodes of which the kept set and the whole differ."""
+        """Return the nodes in which the kept set and the whole differ."""
         return tuple(await off_loop(partial(differing_nodes, kept, whole), nodes=len(whole)))
 
     async def _tree(self) -> Tree:

@@ -79,7 +79,7 @@ class Prober:
     Args:
         refresher: context with the tenant's boards and an outbox.
         producer: producer of the same tenant.
-        share: part of one database processor that all boards of the tenant together may use.
+        share: share of one database processor that all boards of the tenant together may use.
     """
 
     def __init__(self, refresher: RefreshContext, producer: Producer, *, share: float = SHARE) -> None:
@@ -212,7 +212,7 @@ class Prober:
     async def _ask(
         self, boards: list[str], mine: Collection[str], reasons: Mapping[str, "_Reason"] = MappingProxyType({})
     ) -> tuple[str, ...]:
-        """Request refreshes that no worker runs now. A request during a run would cause one more run."""
+        """Request refreshes that no worker is running. A request during a run would cause one more run."""
         jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
         running = await self._refresher.store.running_jobs(list(jobs)) if jobs else set()
         asked = [name for job_id, name in jobs.items() if job_id not in running]

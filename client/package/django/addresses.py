@@ -1,4 +1,4 @@
-"""Parser of addresses as Django has them, ``Ana <ana@example.com>``. Pure.
+"""Parser of addresses in Django's form, ``Ana <ana@example.com>``. Pure.
 
 Only this form and a plain address are read. All else is refused rather than guessed: a name that a user chose must
 not become a second recipient.

@@ -1,6 +1,6 @@
 """The application ``momentus_client.django`` of INSTALLED_APPS: loads at the start what the first request needs.
 
-It has no models. Without it the first call of each process loads the libraries, in some tenths of a second.
+It has no models. Without it each process's first call spends tenths of a second loading the libraries.
 """
 
 from django.apps import AppConfig

@@ -52,7 +52,7 @@ class EmailBackend(BaseEmailBackend):
             raise ImproperlyConfigured("ON_COMMIT: leave it out; mails of LEVEL 'ledger' wait for the commit")
 
     def send_messages(self, email_messages: Sequence[EmailMessage] | None) -> int:
-        """Queue messages and return their number; of each thousand, all or none are queued.
+        """Queue messages and return their number; all or none of each thousand are queued.
 
         Messages without recipients are skipped, as in Django's own backends.
 

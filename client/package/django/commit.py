@@ -66,7 +66,7 @@ def after_commit(
         return send(requests)
     check_mails(requests)
 
-    def send_momentus_mails() -> None:  # Django logs this name; of a partial it finds none, and raises instead
+    def send_momentus_mails() -> None:  # Django logs this name; a partial has none, and it raises
         send(requests)
 
     transaction.on_commit(send_momentus_mails, using=using, robust=True)

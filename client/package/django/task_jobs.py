@@ -1,4 +1,4 @@
-"""A Django task as a job of an own kind, sent by a backend and run by a worker with :mod:`.jobs`."""
+"""A Django task as a job of its own kind, sent by a backend and run by a worker with :mod:`.jobs`."""
 
 import os
 from collections.abc import Mapping

@@ -131,7 +131,7 @@ def read_result(job_id: str, found: JobDescription) -> AnyResult:
     """Return the result of a task by the description of its job.
 
     Raises:
-        TaskResultDoesNotExist: the job is none of a task, or nothing of it is left.
+        TaskResultDoesNotExist: the job is not a task's, or nothing is left of it.
         TaskResultMismatch: there is no such task any more.
     """
     if found.state not in STATUS or found.kind != TaskJob.kind:
@@ -235,7 +235,7 @@ def updated(result: AnyResult, **attributes: object) -> AnyResult:
 
 
 def local(moment: datetime | None) -> datetime | None:
-    """Return a stored time as Django has it: aware, or naive in the project's zone without USE_TZ."""
+    """Return a stored time in Django's form: aware, or naive in the project's zone without USE_TZ."""
     if moment is None or settings.USE_TZ:
         return moment
     return timezone.make_naive(moment)

@@ -6,7 +6,7 @@ A task is one job in the lane of its queue; a worker with the job module `moment
     READY       queued, waiting for its time, or for its next try
     RUNNING     a worker runs it
     SUCCESSFUL  its value is kept for as long as the worker keeps results
-    FAILED      it has raised at its last try; kept until an operator revives or discards its job
+    FAILED      its last try raised; kept until an operator revives or discards its job
 
 A task runs again if its worker died, so it must be safe to run twice. It is queued when ``enqueue`` returns, or
 with ``on_commit`` after the commit; until then its result does not exist for others.
@@ -40,7 +40,7 @@ class TaskBackend(BaseTaskBackend):
     """Backend of ``django.tasks``, and of the package ``django-tasks`` before Django 6.
 
     ``supports_priority`` is true of a backend whose option ``lanes`` gives a queue several lanes: a task never
-    waits behind one of another lane. Within a lane the first comes first, whatever the priorities.
+    waits behind one of another lane. Within a lane the oldest goes first, whatever the priorities.
 
     ``aenqueue`` and ``aget_result`` are Django's: they call these methods in a thread, that of the transactions.
 

@@ -6,7 +6,7 @@ it, so a running mail has its share already, and the claim names the account. A 
 waits for it, if the mail names it or if an earlier attempt by it may have delivered the mail.
 
 What can go wrong: an account lacks its password. Only this account stops, held with a message that names the
-setting; the others go on.
+setting; the others continue.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ Breaker: a refused login or relay, a used-up daily quota, or a few connection fa
 a while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
 them waiting. After the pause one connection tries. If it fails, the next pause is longer.
 
-What can go wrong: Redis is down. Then no new connection is opened, and open ones go on; their mails could not
+What can go wrong: Redis is down. Then no new connection is opened, and open ones stay open; their mails could not
 store a mark anyway.
 """
 
@@ -188,7 +188,7 @@ class Gate:
             granted, wait, trying = await self._run("take_permit", keys, arguments)
         except _LOST as error:
             raise AccountClosed(
-                self._account, self._times.look, f"Redis did not answer about a permit: {type(error).__name__}"
+                self._account, self._times.look, f"Redis did not grant a permit: {type(error).__name__}"
             ) from error
         if granted:
             self._permits.append(permit)
@@ -201,7 +201,7 @@ class Gate:
     async def count_waiting(self, priority: int | None = None) -> int:
         """Count the other workers that found no permit; with a priority, only those with a more important mail.
 
-        The count is 0 while Redis is down, so that open connections go on.
+        The count is 0 while Redis is down, so that open connections stay in use.
         """
         below = _ANY_PRIORITY if priority is None else priority
         with contextlib.suppress(*_LOST):

@@ -117,7 +117,7 @@ class SharedTokens:
             async with asyncio.timeout(_PATIENCE):
                 token = await self._source.token()
         except TimeoutError as error:
-            raise TokenUnavailable(f"timeout: the authority did not respond in {_PATIENCE:g} s") from error
+            raise TokenUnavailable(f"timeout: the authority did not respond within {_PATIENCE:g} s") from error
         life = token.expires_at - time.time()
         renew_at = token.expires_at - min(_EARLY, life * _EARLY_SHARE)
         token = replace(token, renew_at=renew_at, after_refusal=after_refusal)

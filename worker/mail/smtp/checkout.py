@@ -23,7 +23,7 @@ class PooledConnection:
     Attributes:
         opened_at: time of opening, in seconds of the monotonic clock.
         used_at: time of the last use, in seconds of the monotonic clock.
-        worn: True if it shall carry no other mail.
+        worn: True if it must carry no other mail.
         rested: True if it has been idle; only then may it have died unnoticed.
         priority: priority of the mail that uses it or used it last.
         left: True if the mail that took it over has left before the previous mail was done.

@@ -3,10 +3,11 @@
 The rows are in `reply_table`, the words in `reply_words` beside this file; the first row that fits decides. Every
 verdict has a scope, the side at fault. An account's fault never makes a mail dead and never costs an attempt: the
 mail waits until the account is fixed. A reply that asks to slow down costs no attempt either, as 4yz or as 5yz,
-and a pause that its text names is kept. Only a permanent refusal of a recipient may feed the suppression list.
+and a pause that its text names is respected. Only a permanent refusal of a recipient may feed the suppression
+list.
 
-Where a reply quotes another server ("host mx.example said: ..."), its words count less than its code: the other
-server's opinion is not that of the account's own server about this client.
+Where a reply quotes another server ("host mx.example said: ..."), its words count less than its code: they give
+the other server's opinion of this client, not that of the account's own server.
 """
 
 import re

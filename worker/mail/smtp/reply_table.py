@@ -4,7 +4,7 @@ Sources: RFC 5321 (4.2.1, 4.5.3.1.10), RFC 3463 and IANA's registry of enhanced 
 OpenSMTPD and qmail; the documentation of Google, Microsoft, Amazon, Yahoo, Apple, Twilio, Mailgun and Zoho.
 
 The order is by reach: rows about the account or this machine come before rows about one mail, because the same
-5.7.1 stands for either and only its words show which. A row that closes an account has its own words or codes;
+5.7.1 may mean either and only its words show which. A row that closes an account has its own words or codes;
 "denied" alone never closes one, because it may be one recipient's policy.
 """
 

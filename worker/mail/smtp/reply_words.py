@@ -5,7 +5,7 @@ group that accepts no mail from outside. A few words tell them apart. The table 
 Postfix, Exim, Sendmail, OpenSMTPD, qmail and Haraka, and from the documentation of Google, Microsoft, Amazon,
 Yahoo, Apple, Twilio, Mailgun, Zoho, OVH, GMX and cPanel; ``tests/replies.txt`` holds such replies.
 
-A phrase is a row of words; ``a|b`` stands for either, ``..`` for up to four further words. Words that are in no
+A phrase is a row of words; ``a|b`` matches either, ``..`` up to four more words. Words that are in no
 phrase are skipped, and so are parts of an address, a host name or a link. The rest of a reply, its `essence`, is
 short, contains nothing of the mail, and is the same for all replies of one kind; so its meaning can be cached
 (`worker.mail.smtp.reply`), and phrases are rarely searched.

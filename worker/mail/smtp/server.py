@@ -65,7 +65,7 @@ class Server:
 
 
 def is_loopback(host: str) -> bool:
-    """True if the name stands for this machine; the name is not resolved."""
+    """True if the name means this machine; the name is not resolved."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

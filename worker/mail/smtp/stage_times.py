@@ -12,7 +12,7 @@ _BOUNDS: Final = (*QUICK, 30.0, 120.0, 600.0)
 STAGE_TIMES: Final[Mapping[str, Histogram]] = {
     stage: Histogram(_BOUNDS) for stage in ("open", "envelope", "mark", "dot")
 }
-"""By stage; of those that succeeded, but for the dot, which has any reply."""
+"""By stage; only those that succeeded, except for the dot, which counts any reply."""
 REFUSALS: Final = Counter[tuple[str, int]]()
 """By stage and reply code."""
 

@@ -39,7 +39,7 @@ class TokenSource(Protocol):
         """Request a new token; its ``renew_at`` is ignored.
 
         Raises:
-            TokenUnavailable, TokenRefused: see there.
+            TokenUnavailable, TokenRefused: there is no new token.
         """
 
 
@@ -50,12 +50,12 @@ class Tokens(Protocol):
         """Return the token to log in with.
 
         Raises:
-            TokenUnavailable, TokenRefused: see there.
+            TokenUnavailable, TokenRefused: there is no new token.
         """
 
     async def renewed(self, refused: Token) -> Token | None:
         """Return another token after the server refused this one early; None if another would be refused too.
 
         Raises:
-            TokenUnavailable, TokenRefused: see there.
+            TokenUnavailable, TokenRefused: there is no new token.
         """

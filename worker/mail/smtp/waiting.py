@@ -69,7 +69,7 @@ class WaitingMails(Generic[Resource]):
         return lanes[0] if lanes else None
 
     def count(self, *, others: int) -> int:
-        """Count the waiting mails; of those that are not urgent, at most ``others``."""
+        """Count the waiting mails; at most ``others`` of those that are not urgent."""
         urgent, *rest = map(len, self._queues)
         return urgent + min(others, sum(rest))
 
