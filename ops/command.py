@@ -39,7 +39,7 @@ class Tools:
         mail: the mail settings by name, secrets revealed.
         language: of the terminal.
         change: the number of this change, under which deletions are kept aside: that of its entry in the audit
-            log; on the command line, which has none, a number of its own.
+            log; on the command line, which has none, a new number.
     """
 
     redis: Redis

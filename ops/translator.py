@@ -3,7 +3,7 @@
 A refusal is raised with its sentence, so that the code is readable, and so that logs, tests and ``--json`` have
 one language. The terminal is where it becomes Spanish: the sentence is recognised among the templates of a
 catalogue, ``{0} is damaged``, and its values are put into the Spanish one. A value that is a sentence of the
-catalogue is translated too, for refusals quote each other. A sentence without a template stays English.
+catalogue is translated too, because refusals quote each other. A sentence without a template stays English.
 
 Texts that the terminal shares with pages are tables of words by language instead (`ops.depth.texts`).
 """

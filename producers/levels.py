@@ -4,7 +4,7 @@
 - ``fallback`` has Redis take the jobs within half of the budget; those that it does not take become rows.
 
 A job may have reached Redis although its reply did not reach us: its row has the same id, by which the relay knows
-the job.
+it.
 """
 
 import asyncio

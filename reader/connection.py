@@ -39,7 +39,7 @@ _BEAT_S = 0.2
 _PROVEN_S = 0.5
 """Largest age of the last successful ping for which the connection counts as alive."""
 _TRACK_AGAIN_S = 60.0
-"""Interval at which a server that refused CLIENT TRACKING is asked again: an operator may have granted the
+"""Interval at which a server that refused CLIENT TRACKING is sent it again: an operator may have granted the
 right."""
 
 _TIME_S = 5.0

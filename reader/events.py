@@ -1,4 +1,4 @@
-"""The route of hints: admission to a stream, also while Redis is unreachable.
+"""The route of hints: admission to a stream, even while Redis is unreachable.
 
     200   a stream: hints; while Redis is unreachable, a comment each second until it is back; or a note that there
           are too many streams

@@ -5,7 +5,7 @@ with that node's **direct** rows only; the worker rolls the measures up over the
 
 Parameters of the query: ``:now`` (the instant the report is true for), ``:day_start`` and ``:day_end``
 (the calendar day around it in the report's zone, 23 to 25 hours long), ``:zone`` (that zone's name), and
-``:nodes`` (the ids of the nodes that are asked for, `node_queries`).
+``:nodes`` (the ids of the requested nodes, `node_queries`).
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Decision of a refresh: which nodes of a report it asks for, or that it computes the whole.
+"""Decision of a refresh: which nodes of a report it queries, or that it computes the whole.
 
 A few nodes are enough if the set of this worker's last refresh is the one that is stored, if every change since
 left a mark that names its nodes, and if time has changed no others. Each rule below is one way in which that may
@@ -52,10 +52,10 @@ _AT_OWN_PACE = frozenset({Why.FIRST, Why.TIME, Why.COMPARED, Why.UNASKED})
 
 @dataclass(frozen=True, slots=True)
 class RefreshScope:
-    """Nodes that a refresh asks for.
+    """Nodes that a refresh queries.
 
     Attributes:
-        nodes: nodes to ask for; None: none, the whole is computed.
+        nodes: nodes to query; None: none, the whole is computed.
         why: reason for the whole; for ``compared`` these nodes are queried first.
     """
 
@@ -90,7 +90,7 @@ def refresh_scope(  # noqa: PLR0911, PLR0913  one for each rule
     asked: bool,
     distrusted: bool = False,
 ) -> RefreshScope:
-    """Decide what a refresh of a watched report asks for.
+    """Decide what a refresh of a watched report queries.
 
     Args:
         last: the set that this worker keeps of its last refresh.

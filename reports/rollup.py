@@ -104,7 +104,7 @@ class RolledUp:
             asked: nodes whose rows may have changed, all of the tree.
 
         Raises:
-            InvalidRows: as for all nodes; or a row belongs to a node that was not asked for.
+            InvalidRows: as for all nodes; or a row belongs to a node that was not requested.
         """
         with localcontext(EXACT):
             nodes, own = self._read(list(rows))

@@ -5,8 +5,8 @@
                  node with the same path less its last label. A path may begin and end with a separator
     ancestors    array of the ids of all ancestors in any order, as in a closure table; the node may be in it
 
-A query with several of these columns uses the first. Besides: `id`, `name`, `kind`, and with declared `orphans` a
-boolean `deleted`.
+A query with several of these columns uses the first. Other columns: `id`, `name`, `kind`, and with declared
+`orphans` a boolean `deleted`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

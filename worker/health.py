@@ -1,7 +1,7 @@
 """Health of a worker process: what its probes and its service manager are told.
 
 A worker is live while its event loop answers and its renewal threads go their rounds, successful or not. It is
-ready while it claims jobs, renews its leases, and no part of it notes a trouble (:mod:`worker.troubles`).
+ready while it claims jobs, renews its leases, and no part of it notes trouble (:mod:`worker.troubles`).
 """
 
 import time
@@ -17,7 +17,7 @@ _LATE_LEASES = 3
 
 
 def health_of(worker: Worker) -> Health:
-    """Return the health of a worker, read when it is asked for."""
+    """Return the health of a worker, read when it is requested."""
 
     async def find_deadly() -> Sequence[str]:
         now = time.monotonic()

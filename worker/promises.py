@@ -1,7 +1,7 @@
 """The minutes in which promises of service are kept or broken, noted by every worker whose settings name them.
 
 Any number of workers may note; each minute is judged once (`scripts/promise.lua`). A minute in which no worker ran
-is judged by the next one. A Redis that is down is asked again; the engine logs its outage.
+is judged by the next one. While Redis is down, the call is repeated; the engine logs the outage.
 """
 
 import asyncio

@@ -46,7 +46,7 @@ class AttemptTrace(NamedTuple):
 
 
 class RecordedSpan:
-    """A span, current from `with` to its end. An exception that leaves it is its failure, without its message."""
+    """A span, current from `with` to its end. It records an exception that leaves it, without the message."""
 
     __slots__ = ("_span", "_token")
 

@@ -88,7 +88,7 @@ def is_on() -> bool:
 def stage_span(
     name: str, attributes: Attributes | None = None, *, is_call: bool = False, began_ns: int | None = None
 ) -> AbstractContextManager[Stage]:
-    """Return the span of a step of the current attempt. An exception that leaves it is its failure.
+    """Return the span of a step of the current attempt. An exception that leaves it is recorded as its failure.
 
     Args:
         is_call: True for a request to another server, which the attributes name.

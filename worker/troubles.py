@@ -1,7 +1,7 @@
 """Present troubles of this worker's parts, which its heartbeats carry so that operators see them.
 
 A part that cannot do its work, and tries again by itself, notes why; it ends the note when it works again. A fault
-of a single job is not a trouble: the job's history has it.
+of a single job does not count: the job's history has it.
 
     reports          the prober does not reach the database, so that no report is computed
     reports process  the worker's process for reports ended by itself

@@ -1,6 +1,6 @@
 """Fixtures for a backend's tests, which pytest finds where the client is installed. No Redis or event loop needed.
 
-They work with pytest-asyncio, anyio and without either, and in several event loops. Until a test asks for one,
+They work with pytest-asyncio, with anyio or without, and in several event loops. Until a test asks for one,
 nothing but this file is loaded.
 
     momentus_producer        a `RecordingProducer`

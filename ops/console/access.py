@@ -12,7 +12,7 @@ A request has the role of the first of these that it carries:
     local     it came from this machine, directly and without a proxy: no log-in
 
 A Bearer without a known token or session is refused, and never falls back to a lesser way. An untrusted address
-that sends the proxy's header is ignored. Nothing here reads or writes; `ops.console.identify` asks for sessions.
+that sends the proxy's header is ignored. Nothing here reads or writes; `ops.console.identify` reads sessions.
 """
 
 import hashlib

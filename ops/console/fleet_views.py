@@ -77,7 +77,7 @@ async def _read_rows(visit: ConsoleVisit, tools: Tools, group: str) -> list[Limi
 
 
 async def _find_row(visit: ConsoleVisit, tools: Tools, group: str, key: str) -> LimitRow:
-    """Read the state of one limit, also of a member of a family. Raises LimitError."""
+    """Read the state of one limit, or of a member of a family. Raises LimitError."""
     keys = LaneKeys(group)
     state = await Limits(tools.redis, keys.tag).state(key)
     uses = await read_rate_uses(tools.redis, keys, [state])

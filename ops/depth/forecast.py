@@ -15,7 +15,7 @@ period, whatever the pace of the last minute was, since a full bucket is used up
 there are several limits, the last one to finish decides. Jobs that are retried end after the others, midway
 between two bounds: that none fails again, and that the last one does and then waits as long as those waiting now.
 
-The forecast ignores workers that come or go, operators' changes, and arrivals that begin. Jobs that take more than
+The forecast ignores workers that come or go, operators' changes, and new arrivals. Jobs that take more than
 a minute and five times as long as those before them look stuck, and so do the first ones of a lane after two
 minutes.
 """

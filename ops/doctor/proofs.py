@@ -1,8 +1,8 @@
 """Findings about boards: which ones the database watches, and why not the others.
 
-Without triggers a board is proved unchanged by the server's snapshot: correct, at more cost, and a choice. Where
-triggers are installed and do not cover a board, they were removed or disabled, or were made by an earlier build or
-for other report files.
+Without triggers a board is proved unchanged by the server's snapshot: this is correct, costs more, and is a
+choice. Where triggers are installed and do not cover a board, they were removed or disabled, or were made by an
+earlier build or for other report files.
 """
 
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ GROUP BY board
 
 @dataclass(frozen=True, slots=True)
 class WaitingMarks:
-    """The marks of a board that wait, at most a million, and the age of the oldest."""
+    """A board's waiting marks, at most a million, and the age of the oldest."""
 
     count: int
     age: timedelta

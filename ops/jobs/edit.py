@@ -85,7 +85,7 @@ def changed_payload(payload: bytes, changes: Mapping[str, str]) -> bytes:
 
 
 def _typed(name: str, text: str, before: object) -> Any:  # noqa: ANN401  what JSON has
-    """Convert the text to the type of the field's present value; a text if it has none yet."""
+    """Convert the text to the type of the field's current value; a text if it has none yet."""
     if before is None or isinstance(before, str):
         return text
     try:

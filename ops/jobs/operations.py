@@ -206,7 +206,7 @@ async def cancel_unknown(ledger: "Connection", redis: Redis, job_id: str) -> tup
     """Cancel a job that Redis did not know and the ledger may have; return the outcome and its lane.
 
     While its row is locked no relay can hand it over. One that just did has made it known to Redis, which is
-    therefore asked once more.
+    therefore queried once more.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer, or a relay had the row for more than a

@@ -4,7 +4,7 @@
     version   its code is newer than that of every worker that claimed it
     others    its handler requires an operator's decision
 
-A worker that knows the kind and the version unparks jobs of the first two sorts when it starts. The rest wait for
+A worker that knows the kind and the version unparks jobs of the first two types when it starts. The rest wait for
 `ops unpark`, which accepts any of them.
 """
 

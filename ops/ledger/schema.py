@@ -1,7 +1,7 @@
 """`ops db`: install, upgrade, check and uninstall the ledger's schema in the application's database.
 
 Each runs as one transaction, waits at most a second for a lock and may be repeated. They need a role that may
-create a schema there; the worker and the backends do not, and get their rights by `--worker` and `--backend`.
+create a schema there; the worker and the backends do not, and get their rights through `--worker` and `--backend`.
 `--dry-run` prints the script for the owner.
 """
 

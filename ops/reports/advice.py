@@ -9,7 +9,7 @@
 
 V views a minute at q ms each cost the database V * q; F refreshes a minute at c ms each cost F * c, for any number
 of views. The saving is 1 - F * c / (V * q), which may be negative: then precomputing gives quick and steady
-responses, also while the database is down, but saves no database time, and the advice says so.
+responses, even while the database is down, but saves no database time, and the advice says so.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ class DifferenceKind(StrEnum):
     """Kind of difference between the rows for some nodes and those for all."""
 
     UNASKED = "unasked"
-    """A row of a node that was not asked for."""
+    """A row of a node that was not requested."""
     REPEATED = "repeated"
     MISSING = "missing"
     EXTRA = "extra"

@@ -112,7 +112,7 @@ class Effect:
         self._may_be_marked = False
         self.begun = False
         self.refusal: LedgerRefusal | None = None
-        """Raised because the ledger took no mark: the job has ended, as only it knows, or it cannot be asked."""
+        """Raised because the ledger took no mark: the job has ended, as only it knows, or it cannot be queried."""
 
     def mark_in_ledger(self, day: int | None, marks: LedgerMarking | None) -> None:
         """Let the mark be stored in the ledger too, if the job is one of it.
@@ -242,7 +242,7 @@ class Attempt:
 
     @property
     def runs(self) -> bool:
-        """True while its task runs, also after the attempt was given up."""
+        """True while its task runs, even after the attempt was given up."""
         return self.task is not None and not self.task.done()
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ A handler may swallow its cancellation, leave a thread behind for which Python w
 event loop, which then sees no signal at all. So the deadline runs in a separate thread from the signal on, and
 then terminates the process. The lease of an unrecorded job lapses.
 
-asyncio lets a SystemExit of any task end the loop, also of a task that a handler started: :func:`run_to_its_end`
+asyncio lets a SystemExit of any task end the loop, even of a task that a handler started: :func:`run_to_its_end`
 resumes the loop then.
 """
 
@@ -67,7 +67,7 @@ class ExitDeadline:
 
 
 def run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a worker in a loop, also past a SystemExit or KeyboardInterrupt of a handler's task.
+    """Run a worker in a loop, even past a SystemExit or KeyboardInterrupt of a handler's task.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, while no signal handler is installed.

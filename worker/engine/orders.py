@@ -42,7 +42,7 @@ class OrderBook:
 
 
 class LoopProbe:
-    """Delay of the event loop, measured from the thread that sends the heartbeats: also of a loop that hangs."""
+    """Delay of the event loop, measured from the thread that sends the heartbeats, even if the loop hangs."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop

@@ -154,7 +154,7 @@ def decide_outcome(  # noqa: PLR0911  one return per row of the table above
 
 
 def error_text(error: BaseException) -> str:
-    """Return type and message of an error, also if its ``str`` raises."""
+    """Return type and message of an error, even if its ``str`` raises."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001  any: the class may come from any library

@@ -1,6 +1,6 @@
 """Progress of a long job, reported by its handler as ``ctx["progress"](done, total, note)``, shown by ``ops why``.
 
-A handler may report at any rate, also from a thread: at most two writes per second are sent, with the latest
+A handler may report at any rate, even from a thread: at most two writes per second are sent, with the latest
 report. A failed write is not repeated, because the next one replaces it; the pump logs that Redis is down. The
 script is fenced, so that a handler that lost its lease cannot report about another attempt. The progress is
 deleted when the attempt ends.

@@ -148,7 +148,7 @@ class DeliveryAttempt:
             The job's result, if no recipient is left.
 
         Raises:
-            TryLater: some are left, for whom the next attempt is.
+            TryLater: some are left, for the next attempt.
             GiveUp: every recipient was refused for good.
         """
         recipients = self._recipients

@@ -34,7 +34,7 @@ class ComputedSet:
 
     Attributes:
         until: instant at which time itself changes the numbers; None: there is none.
-        scope: what was asked for.
+        scope: what was queried.
         former: the set that this worker kept of its last refresh, as it was stored; None: there is none.
         last: what it is to keep of this one.
         distrusted: instant since which the report's query for some nodes is not used; None: it is.
@@ -179,7 +179,7 @@ class SetComputation:
         """Return the instant at which time itself changes the numbers, and note it; None if there is none.
 
         Args:
-            last: set with the instants of its nodes; None: they are asked for.
+            last: set with the instants of its nodes; None: they are queried.
 
         Raises:
             InvalidRows: the report's query returned something other than a later instant.

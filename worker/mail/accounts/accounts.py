@@ -132,7 +132,7 @@ class AccountSender:
         return self._reported_failure[1]
 
     async def report_trouble(self, verdict: Verdict, reply: Refusal, recipient: str = "") -> timedelta | None:
-        """Report a trouble to the breaker; return how long the account is closed for it, or None.
+        """Report trouble to the breaker; return how long the account is closed for it, or None.
 
         Args:
             recipient: the refused mail's recipient; refusals of many mails to one domain at once count once.

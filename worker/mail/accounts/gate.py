@@ -53,7 +53,7 @@ _LOST = (RedisError, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Pause of an account after a trouble.
+    """Pause of an account after trouble.
 
     Attributes:
         faults: number of faults in a row that close the account.
@@ -231,7 +231,7 @@ class Gate:
     async def report_trouble(
         self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
     ) -> timedelta | None:
-        """Report a trouble to the breaker; return how long the account is closed for it, or None if it stays open.
+        """Report trouble to the breaker; return how long the account is closed for it, or None if it stays open.
 
         Args:
             asked: the pause that the server named.
@@ -267,7 +267,7 @@ class Gate:
             task.add_done_callback(self._reports.discard)
 
     async def report_success(self) -> None:
-        """Report that a connection got as far as a mail; it costs a call of Redis only after a trouble."""
+        """Report that a connection got as far as a mail; it costs a call of Redis only after trouble."""
         if self._suspect:
             await self._report_working("mail")
 

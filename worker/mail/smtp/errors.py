@@ -77,7 +77,7 @@ class CannotOpen(ConnectionBroken):
 
     @property
     def trouble(self) -> Trouble:
-        """Trouble by which the account is closed."""
+        """Trouble that closes the account."""
         return self._fault.pause
 
     @property

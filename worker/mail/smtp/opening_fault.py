@@ -119,7 +119,7 @@ class OpeningFault:
     """Fault that prevents opening a connection.
 
     Attributes:
-        pause: the trouble by which the account is closed.
+        pause: the trouble that closes the account.
         words: the fault in words, for the operator.
         remedy: the advice, for the operator.
     """
