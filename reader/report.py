@@ -252,7 +252,7 @@ class ReportResponder:
         self._store.request_refresh(report)
         return problem.refuse(
             problem.WARMING,
-            "The report is declared and not computed yet; retry later.",
+            "The report is declared but not computed yet; retry later.",
             headers=(("retry-after", str(WARMING_RETRY_S)),),
         )
 
