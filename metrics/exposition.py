@@ -27,7 +27,7 @@ from metrics.table import METRICS, Metric, Part
 _OF_PROCESS = ProcessCollector(registry=None)
 
 
-class _Page(Collector):
+class _TakenReadings(Collector):
     """A registry's shape around readings that are already taken."""
 
     def __init__(self, families: Iterable[Family]) -> None:
@@ -45,7 +45,7 @@ def write_page(readings: Readings, parts: Iterable[Part], accept: str = "") -> t
         accept: the client's `Accept`.
     """
     encode, content_type = choose_encoder(accept)
-    return content_type, encode(_Page(_families(readings, frozenset(parts))))
+    return content_type, encode(_TakenReadings(_families(readings, frozenset(parts))))
 
 
 def _families(readings: Readings, parts: frozenset[Part]) -> Iterator[Family]:

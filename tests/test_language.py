@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("jobs", "producers", "sessions", "reports", "ledger", "reader", "worker", "ops", "local", "client")
+ROOMS = (
+    "jobs",
+    "producers",
+    "sessions",
+    "reports",
+    "ledger",
+    "reader",
+    "worker",
+    "ops",
+    "metrics",
+    "local",
+    "client",
+)
 QUESTIONS = {"What", "Whether", "How", "Who", "Where", "Which", "Why", "When", "Whose", "If"}
 PLAINER = {
     r"\banew\b": "again",

@@ -136,14 +136,13 @@ class SampleLog:
         await self._call("EXPIRE", STORED, _LIFE_S)
 
     async def _call(self, *command: str | int | bytes) -> Any:  # noqa: ANN401  a reply has any type
-        """Run a command; None where nothing is stored, or once the user turned out to lack the right."""
+        """Run a command; None if it was refused, or where nothing is stored. Charts need no stored samples."""
         if self._redis is None:
             return None
         call: Any = self._redis.execute_command
         try:
             return await call(*command)
         except ResponseError as error:
-            if not missing_right(error):
-                raise
-            self._redis = None  # each refusal would be a line of Redis's own log
+            if missing_right(error):
+                self._redis = None  # each refusal would be a line of Redis's own log
             return None

@@ -58,19 +58,18 @@ class ReviveCounts:
 
 
 async def revive_job(
-    redis: Redis, job_id: str, *, ledger: "Connection | None" = None, needs_ledger: bool = False
+    redis: Redis, job_id: str, *, ledger: "Connection | None" = None
 ) -> tuple[ReviveOutcome, str]:
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Args:
-        ledger: may have a dead job that Redis has lost.
-        needs_ledger: True to leave a job of the ledger dead if that is not given.
+        ledger: may have a dead job that Redis has lost. Without it a job of the ledger stays dead.
 
     Raises:
         RedisError, OSError, DATABASE_FAULTS: a store did not answer.
     """
     for group in await groups_of(redis, job_id):
-        ((what, lane),) = await _revive(redis, group, [job_id], ledger, needs_ledger=needs_ledger)
+        ((what, lane),) = await _revive(redis, group, [job_id], ledger)
         if lane:
             return what, lane
     if ledger is None:
@@ -97,7 +96,7 @@ async def revive_sendable(
             for keys in group:
                 if await redis.zscore(keys.dead, job_id) is not None:
                     return "suppressed", keys.lane
-    return await revive_job(redis, job_id, ledger=ledger, needs_ledger=True)
+    return await revive_job(redis, job_id, ledger=ledger)
 
 
 async def revive_all(
@@ -140,7 +139,7 @@ async def revive_some(
     """
     unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
     sendable = [job_id for job_id in job_ids if job_id not in unsendable]
-    told = await _revive(redis, [keys], sendable, ledger, needs_ledger=True) if sendable else []
+    told = await _revive(redis, [keys], sendable, ledger) if sendable else []
     outcomes = dict(zip(sendable, (what for what, _ in told), strict=True))
     return [outcomes.get(job_id, "suppressed") for job_id in job_ids]
 
@@ -230,11 +229,9 @@ async def _revive(
     group: Sequence[LaneKeys],
     job_ids: Sequence[str | bytes],
     ledger: "Connection | None",
-    *,
-    needs_ledger: bool,
 ) -> list[tuple[ReviveOutcome, str]]:
     if ledger is None:
-        return await _revive_in_redis(redis, group, job_ids, stay="stay" if needs_ledger else "")
+        return await _revive_in_redis(redis, group, job_ids, has_ledger=False)
     texts = [one if isinstance(one, str) else one.decode(errors="replace") for one in job_ids]
     from ops.jobs.ledger_jobs import (  # noqa: PLC0415  loads the driver of Postgres
         forget_effects,
@@ -244,7 +241,7 @@ async def _revive(
 
     await forget_effects(ledger, redis, group, texts)
     async with without_recorders(ledger):
-        told = await _revive_in_redis(redis, group, job_ids)
+        told = await _revive_in_redis(redis, group, job_ids, has_ledger=True)
         outcomes = {job_id: what for job_id, (what, _) in zip(texts, told, strict=True)}
         staged = await note_revived(ledger, redis, group[0], outcomes)
     return [
@@ -253,11 +250,11 @@ async def _revive(
 
 
 async def _revive_in_redis(
-    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], *, stay: str = ""
+    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes], *, has_ledger: bool
 ) -> list[tuple[ReviveOutcome, str]]:
     keys = script_keys(group, ["counters", "adopted"], ["dead", "queue", "wake"])
     lanes = [one.lane for one in group]
-    reply = await run_script(redis, "revive", keys, [group[0].tag, stay, len(lanes), *lanes, *job_ids])
+    reply = await run_script(redis, "revive", keys, [group[0].tag, int(has_ledger), len(lanes), *lanes, *job_ids])
     return [(what.decode(), lane.decode()) for what, lane in zip(reply[::2], reply[1::2], strict=True)]
 
 

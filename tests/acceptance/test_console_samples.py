@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from redis.asyncio import Redis
 
 from ops.console.samples import KEPT, STORED, SampleLog
@@ -58,3 +59,23 @@ async def test_a_user_without_the_right_has_charts_all_the_same_and_is_refused_o
         assert len(log.samples) == 2
         assert [entry["count"] for entry in await admin.acl_log()] == [1]
         assert await admin.exists(STORED) == 0
+
+
+@pytest.mark.parametrize("in_use", [True, False], ids=["key in use", "no memory left"])
+async def test_charts_go_on_while_redis_stores_no_sample(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+    in_use: bool,  # noqa: FBT001  a parameter
+) -> None:
+    valkey = await own_valkey()
+    async with Redis.from_url(valkey.url) as redis:
+        if in_use:
+            await redis.set(STORED, "something else")
+        else:
+            await redis.config_set("maxmemory", "1")
+        log = SampleLog(redis)
+        for ago_s in (60, 0):
+            await log.take_sample(looked_at(redis, ago_s=ago_s))
+        assert len(log.samples) == 2
+        await (redis.delete(STORED) if in_use else redis.config_set("maxmemory", "0"))
+        await log.take_sample(looked_at(redis, ago_s=-60))
+        assert await redis.llen(STORED) == 1

@@ -177,7 +177,7 @@ async def test_without_a_database_a_job_that_died_of_a_refusal_is_revived_withou
     async with working(desk.url, take, ledger_marks=LedgerMarks(desk.ledger.tables)):
         await eventually(lambda: desk.ledger.redis.zscore(DEAD, job_id))
         refused.clear()
-        await revive_job(desk.ledger.redis, job_id)
+        await revive_job(desk.ledger.redis, job_id, ledger=desk.ledger.connection)
         await eventually(lambda: _has_ended(desk, "done"))
     assert await desk.uncertain() == 0
 

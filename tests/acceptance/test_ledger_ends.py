@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from jobs import Policy
-from ops.jobs.operations import cancel_job, discard_job, revive_job
+from ops.jobs.operations import _revive_in_redis, cancel_job, discard_job
 from ops.mail.uncertain import resolve_uncertain
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
@@ -119,6 +119,12 @@ async def test_a_number_of_a_result_is_told_as_it_is(valkey_url: str, redis: Red
     async with working(valkey_url, take):
         end = await one_end(redis)
     assert (end["account"], end["reply"]) == ("7", "250")
+
+
+async def revive_job(redis: Redis, job_id: str) -> tuple[str, str]:
+    """What Redis does when a command with the ledger revives a job."""
+    ((what, lane),) = await _revive_in_redis(redis, [KEYS], [job_id], has_ledger=True)
+    return what, lane
 
 
 async def test_a_dead_job_stays_as_it_is_while_its_end_cannot_be_noted(valkey_url: str, redis: Redis) -> None:

@@ -9,7 +9,7 @@
 --            arq:queue:{group}:<lane>      ZSET  job id -> due time (ms)
 --            momentus:{group}:wake:<lane>  LIST  at most one token
 -- ARGV[1]  hash tag, braces included
--- ARGV[2]  "stay" if jobs of the ledger stay dead, because the caller cannot change their rows
+-- ARGV[2]  0 if jobs of the ledger stay dead, because the caller cannot change their rows; else 1
 -- ARGV[3]  how many lanes
 -- ARGV[4…] the lanes, then the ids
 --
@@ -25,7 +25,7 @@
 -- count it again.
 
 local counters, adopted = KEYS[1], KEYS[2]
-local tag, stays, lanes = ARGV[1], ARGV[2] == 'stay', tonumber(ARGV[3])
+local tag, has_ledger, lanes = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -72,7 +72,7 @@ local function revive(id)
     local lane = ARGV[3 + n]
     if redis.call('ZSCORE', KEYS[first], id) and is_erased(id) then
       return 'erased', lane
-    elseif stays and redis.call('ZSCORE', KEYS[first], id) and require_ledger().day(id) then
+    elseif not has_ledger and redis.call('ZSCORE', KEYS[first], id) and require_ledger().day(id) then
       return 'needs_ledger', lane
     elseif redis.call('ZREM', KEYS[first], id) == 1 then
       return bring_back(id, lane, KEYS[first + 1], KEYS[first + 2]), lane
