@@ -57,6 +57,18 @@ class Flood:
         return self.is_over or self._refusals > 50
 
 
+async def test_a_reader_collects_garbage_once_it_is_loaded(valkey_url: str, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    lines = [
+        "import gc, pathlib, runpy",
+        "runpy.run_module('reader', run_name='__main__', alter_sys=True)",
+        f"pathlib.Path({str(told)!r}).write_text(str(gc.isenabled()))",
+    ]
+    async with reader_process(valkey_url, tmp_path / "log", python=("-c", "\n".join(lines))):
+        pass  # until it is told to stop
+    assert told.read_text() == "True"
+
+
 @pytest.mark.parametrize(
     ("access", "kib", "clients"),
     [

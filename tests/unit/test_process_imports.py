@@ -54,3 +54,28 @@ def started_by_run(lines: list[str], folder: Path) -> list[str]:
     start = [sys.executable, "-S", "-P", str(_ROOT / "ops" / "quiet_start.py"), "probe"]
     done = subprocess.run(start, env={"PYTHONPATH": str(folder)}, capture_output=True, check=True, text=True)
     return done.stdout.splitlines()
+
+
+def test_a_command_collects_garbage_once_it_is_loaded() -> None:
+    words = ["ops", "settings", "--json"]
+    assert collects_at_its_end("ops", words) == "True"
+
+
+def test_a_process_that_imports_the_entry_points_keeps_its_own_collector() -> None:
+    lines = "import gc, ops.__main__, reader.__main__, worker.__main__; print(gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "True"
+
+
+def collects_at_its_end(module: str, words: list[str]) -> str:
+    """Whether Python's collector runs when a process of the product ends; it has none of its own to say so."""
+    lines = [
+        "import gc, runpy, sys",
+        f"sys.argv = {words!r}",
+        "try:",
+        f"    runpy.run_module({module!r}, run_name='__main__')",
+        "finally:",
+        "    sys.stderr.write(str(gc.isenabled()))",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=True, text=True)
+    return done.stderr
