@@ -4,6 +4,7 @@ The jobs are pushed as the relay pushes them. In each group, what was pushed is 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,12 +28,13 @@ from worker.ledger.push import StagedJob, push_jobs
 
 KEYS = LaneKeys(LANE)
 DAY = 20786
+ENQUEUED_MS = time.time_ns() // 1_000_000  # a mail of long ago is tried no more
 POLICY = Policy(tries=2, first_wait=timedelta(milliseconds=1))
 
 
 def staged(name: str, **fields: Any) -> StagedJob:
     """A job that is due now; its text is its name."""
-    content = orjson.loads(write_envelope(Note.kind, {"text": name}, enqueued_ms=1_795_900_000_000))
+    content = orjson.loads(write_envelope(Note.kind, {"text": name}, enqueued_ms=ENQUEUED_MS))
     payload = orjson.dumps({**content, **fields.pop("envelope", {}), "l": DAY})
     return StagedJob(f"{{mail}}{name}", DAY, LANE, payload, **fields)
 
@@ -172,7 +174,7 @@ async def test_each_outcome_that_ends_a_job_is_noted(
 
 
 async def test_a_job_whose_time_is_over_is_noted_as_expired(valkey_url: str, redis: Redis) -> None:
-    await push(redis, staged("a", envelope={"x": 1_795_900_000_001}))
+    await push(redis, staged("a", envelope={"x": ENQUEUED_MS + 1}))
     async with working(valkey_url, raising(AssertionError("it must not run"))):
         assert (await one_end(redis))["state"] == "expired"
 
@@ -374,7 +376,7 @@ async def test_a_job_that_its_producer_queued_is_one_of_the_ledger_once_its_row_
 ) -> None:
     await push(redis, staged("a"))
     await redis.delete(KEYS.ledger)
-    await redis.set("arq:job:{mail}a", write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1_795_900_000_000))
+    await redis.set("arq:job:{mail}a", write_envelope(Note.kind, {"text": "a"}, enqueued_ms=ENQUEUED_MS))
     assert await push(redis, staged("a")) == []
     assert await push(redis, staged("a")) == []
     assert orjson.loads(await redis.get("arq:job:{mail}a"))["l"] == DAY
