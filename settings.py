@@ -412,13 +412,13 @@ class ReportsSettings(Section):
     statement_timeout: Duration = setting(30 * SECOND, "Timeout of a report's query.", ge=SECOND, le=HOUR)
     most_nodes: int = setting(
         200_000,
-        "Most nodes of a report. A report with more fails alone; its last good set stays.",
+        "Largest number of nodes of a report. A report with more fails alone; its last good set stays.",
         ge=1,
         le=10_000_000,
     )
     most_mib: int = setting(
         512,
-        "Greatest size of all documents of a report, in MiB, before they are compressed. A report with more "
+        "Largest size of all documents of a report together, in MiB, before compression. A report with more "
         "fails alone; its last good set stays. A worker needs several times as much memory.",
         ge=1,
         le=65_536,
@@ -450,7 +450,7 @@ class ReaderSettings(Section):
     )
     allowed_hosts: str = setting(
         "",
-        "Values of `Host` that the reader accepts, besides this machine's names; another gets 421. "
+        "Values of `Host` that the reader accepts, besides this machine's names; others get 421. "
         "Left out: an open reader accepts this machine's names alone, one with sessions any name.",
         "host names or addresses without ports, separated by spaces",
         pattern=r"^(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?: +|$))*$",
@@ -492,7 +492,7 @@ class ConsoleSettings(Section):
     local: Literal["off", "view", "operate", "admin"] = setting(
         "operate",
         "The role of operators who come from this machine without a log-in; `view` looks, `operate` changes, "
-        "`admin` also sees payloads, `off` has everyone log in.",
+        "`admin` also sees payloads, `off` makes everyone log in.",
     )
     tokens: ConsoleTokens | None = setting(
         None,
@@ -514,7 +514,7 @@ class ConsoleSettings(Section):
     admins: str = setting("", "Such users with the role `admin`.", _USERS, pattern=_USER_LIST)
     allowed_hosts: str = setting(
         "",
-        "Values of `Host` that the console accepts, besides this machine's names; another gets 421.",
+        "Values of `Host` that the console accepts, besides this machine's names; others get 421.",
         "host names or addresses without ports, separated by spaces",
         pattern=r"^(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?: +|$))*$",
     )
@@ -576,7 +576,7 @@ class Settings(BaseSettings):
     tenant: str = setting(
         "default",
         "Name of the organisation: separates the data of two organisations on one Redis.",
-        "up to 63 lower-case letters, digits and hyphens, a letter first",
+        "up to 63 lower-case letters, digits and hyphens, starting with a letter",
         pattern=r"^[a-z][a-z0-9-]{0,62}$",
     )
     timezone: TimeZone = setting(
@@ -585,9 +585,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = setting(
         "auto", "Format of log lines; `auto` = readable on a terminal, JSON otherwise."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "The least serious level that is logged."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The lowest level that is logged.")
     worker: WorkerSettings = WorkerSettings()
     mail: MailSettings = MailSettings()
     reports: ReportsSettings = ReportsSettings()

@@ -35,7 +35,7 @@ from .errors import JobError
 _LARGEST = 2**63 - 1
 
 Json: TypeAlias = Any
-"""A value that JSON has."""
+"""A JSON value."""
 
 
 class InvalidJob(JobError):
@@ -74,7 +74,7 @@ def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> 
 
 
 def _is_as_it_is(cls: type, payload: Mapping[str, Json]) -> bool:
-    """Return True if a payload has every field of a class and all values can be used as they are; most can."""
+    """Return True if a payload has every field of a class, all with values that can be used unchanged."""
     kinds = _plain_kinds(cls)
     if len(payload) != len(kinds):
         return False

@@ -40,5 +40,7 @@ def own_lane(name: str) -> str:
     if short in {"", OWN} and name in {"", OWN}:
         return OWN
     if not _OWN_NAME.match(short):
-        raise JobError("lane", f"{name!r} must be lower-case letters, digits and _, a letter first, at most 32")
+        raise JobError(
+            "lane", f"{name!r} must start with a letter and have at most 32 lower-case letters, digits and _"
+        )
     return f"{OWN}.{short}"

@@ -140,7 +140,7 @@ _READER = _metrics(
         "",
         "Time from a complete request to its response; streams of hints are left out.",
     ),
-    ("momentus_reader_clock_ahead_seconds", "gauge", "", "This machine's clock less Redis's."),
+    ("momentus_reader_clock_ahead_seconds", "gauge", "", "This machine's clock minus Redis's."),
     (
         "momentus_reader_clock_doubts_total",
         "counter",
@@ -269,7 +269,7 @@ _FLEET = _metrics(
         "promise",
         "Largest age of a lane's oldest ready job, or of a report, that keeps the promise of service.",
     ),
-    ("momentus_promise_target_ratio", "gauge", "promise", "Part of the minutes in which it is to be kept."),
+    ("momentus_promise_target_ratio", "gauge", "promise", "Part of the minutes in which it must be kept."),
     (
         "momentus_promise_minutes_total",
         "counter",
@@ -288,7 +288,7 @@ _FLEET = _metrics(
         "group",
         "Losses of a lane group's data in Redis that no operator has acknowledged.",
     ),
-    ("momentus_data_lost_jobs", "gauge", "group", "Unfinished jobs that were lost with the last one, about."),
+    ("momentus_data_lost_jobs", "gauge", "group", "Approximate number of unfinished jobs lost in the last one."),
     ("momentus_ledger_live_jobs", "gauge", "group", "Jobs of the ledger that Redis holds as live."),
     (
         "momentus_ledger_unrecorded_ends",

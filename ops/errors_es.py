@@ -103,7 +103,7 @@ ALLOWED: Mapping[str, str] = {
         "con TLS `rediss://`, `sentinels://`, `clusters://`"
     ),
     "a folder": "una carpeta",
-    "{0}: {1}; allowed: up to 63 lower-case letters, digits and hyphens, a letter first": (
+    "{0}: {1}; allowed: up to 63 lower-case letters, digits and hyphens, starting with a letter": (
         "{0}: {1}; se admite: hasta 63 letras minúsculas, cifras y guiones, empezando por una letra"
     ),
     "an IANA name": "un nombre de IANA",
@@ -418,8 +418,8 @@ CLIENT: Mapping[str, str] = {
     "reserve: must be from 0 to below 1, not {0}": "reserve: debe ser de 0 a menos de 1, no {0}",
     "per: must be a timedelta from 1 ms to {0} days, not {1}": "per: debe ser de 1 ms a {0} días, no {1}",
     "{0}: must be a whole number from 1 to {1}, not {2}": "{0}: debe ser un número entero de 1 a {1}, no {2}",
-    "lane: {0} must be lower-case letters, digits and _, a letter first, at most 32": (
-        "lane: {0} debe tener letras minúsculas, cifras y _, empezando por una letra, 32 como máximo"
+    "lane: {0} must start with a letter and have at most 32 lower-case letters, digits and _": (
+        "lane: {0} debe empezar por una letra y tener 32 letras minúsculas, cifras y _ como máximo"
     ),
     "{0}: is not a mail address: {1}": "{0}: no es una dirección de correo: {1}",
     "scope: must be all or stream:<name>, not {0}": "scope: debe ser all o stream:<name>, no {0}",
@@ -456,14 +456,14 @@ REPORTS: Mapping[str, str] = {
     "{0} has no trigger; run ./run ops reports install": (
         "{0} no tiene trigger; ejecute ./run ops reports install"
     ),
-    "{0} has a foreign table below it: writes that reach that one fail until ./run ops reports install runs": (
+    "{0} has a foreign table below it: writes that reach it fail until ./run ops reports install is run": (
         "{0} tiene ahora una tabla foránea debajo: lo que se escriba en esa falla hasta ejecutar "
         "./run ops reports install"
     ),
     "the trigger of {0} is disabled or not the current one; run ./run ops reports install again": (
         "el trigger de {0} está desactivado o no es el actual; ejecute de nuevo ./run ops reports install"
     ),
-    "{0}() is called, whose body does not tell which tables it reads": (
+    "{0}() is called, and its body does not tell which tables it reads": (
         "se llama a {0}(), cuyo cuerpo no dice qué tablas lee"
     ),
     "{0}() is called, which reads {1}; name it in sources": ("se llama a {0}(), que lee {1}; nómbrela en sources"),
@@ -477,7 +477,7 @@ REPORTS: Mapping[str, str] = {
     "no triggers are installed; see ./run ops reports install": (
         "no hay triggers instalados; vea ./run ops reports install"
     ),
-    "this user may not take up marks, it lacks {0}; run ./run ops reports install --role with its name": (
+    "this user may not take up marks: it lacks {0}; run ./run ops reports install --role with its name": (
         "el usuario no puede recoger marcas, le falta {0}; ejecute ./run ops reports install --role con su nombre"
     ),
     # Remedies of failed reports (`ops.reports.remedies`)

@@ -322,7 +322,7 @@ def check_refresh(report: str, scope: int | str | UUID | None) -> None:
     """Check the form of a refresh's arguments.
 
     Raises:
-        UnknownReport: the report's name has a form that none can have.
+        UnknownReport: no report can have a name of this form.
         InvalidRequest: the scope is not a node id.
     """
     if not isinstance(report, str) or not _REPORT.match(report):

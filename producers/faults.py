@@ -43,15 +43,15 @@ def translate_error(error: RedisError) -> NotEnqueued:
     """Translate an error of redis-py into one on which the caller can act."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
         return QueueFull(
-            "Redis: its memory limit (maxmemory) is reached; let the workers drain it or raise the limit"
+            "Redis: the memory limit (maxmemory) is reached; let workers drain the queue, or raise the limit"
         )
     if missing := missing_right(error):
         return NotEnqueued(
-            f"Redis: it refused the call ({error}); missing: {missing}; check the user, its password and its "
+            f"Redis refused the call ({error}); missing: {missing}; check the user, its password and its "
             "rights (./run ops acl)"
         )
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
-        return RedisUnavailable(f"Redis: it cannot serve the call now ({error}); {_REPEAT}")
+        return RedisUnavailable(f"Redis cannot serve the call now ({error}); {_REPEAT}")
     if str(error).startswith("WRONGTYPE"):
         reason = str(error).partition(" script:")[0]
         return NotEnqueued(
@@ -59,19 +59,19 @@ def translate_error(error: RedisError) -> NotEnqueued:
         )
     if any(words in str(error) for words in _NO_DATABASE):
         return NotEnqueued(
-            f"url: it names a database that this Redis does not have ({error}); name another one, or raise "
+            f"url: names a database that this Redis does not have ({error}); name another one, or raise "
             "`databases`; a cluster has more than one only from Valkey 9 on (`cluster-databases`)"
         )
     if isinstance(error, WrongEventLoop):
         reason = f"{error}; nothing was sent"
     else:
-        reason = f"Redis: it refused the call ({error}); check the server and its version"
+        reason = f"Redis refused the call ({error}); check the server and its version"
     return NotEnqueued(reason)
 
 
 def unreachable_error(error: OSError) -> RedisUnavailable:
     """Return the error for a connection that could not be opened."""
-    return RedisUnavailable(f"Redis: it cannot be reached: {_reason(error)}; nothing was changed")
+    return RedisUnavailable(f"Redis cannot be reached: {_reason(error)}; nothing was changed")
 
 
 def _reason(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Types of a lane's Redis keys, used to name a key of another type. No I/O.
+"""Types of a lane's Redis keys, used to name a key of the wrong type. No I/O.
 
 Redis reports WRONGTYPE without the key. A key that another program has overwritten cannot be repaired: the lane
 pauses, the logs and commands name the key, and an operator removes it.
@@ -29,7 +29,7 @@ def key_types(keys: LaneKeys) -> dict[str, str]:
 
 
 def wrong_key(key: str, expected: str, found: str) -> str | None:
-    """Return a text about a key of another type, or None if the key is absent or right.
+    """Return a text about a key of the wrong type, or None if the key is absent or right.
 
     >>> wrong_key("momentus:{mail}:counters", "hash", "string")
     'momentus:{mail}:counters holds a string, not a hash'

@@ -21,7 +21,7 @@ class Message(Protocol):
       a call takes precedence;
     - ``limit``, the key of a limit that the job counts against; the ``limit`` argument of a call takes precedence;
     - ``job_id``, the id of its job, for a sender that must know it before Redis has the job: ``{group}`` of its
-      lane, followed by what no other job has;
+      lane, followed by a text that no other job has;
     - ``dated = "due"``: ``compose`` gets the time at which the message is due as ``now``, not the time of the
       call.
     """

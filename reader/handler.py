@@ -330,7 +330,7 @@ def _fault(error: Exception) -> Response:
         return problem.refuse(
             problem.UNREADABLE, "The worker and the reader have different versions; run the same version."
         )
-    log.error("request: failed by an error of the reader", exc_info=error)
+    log.error("request: failed because of an error in the reader", exc_info=error)
     return problem.refuse(problem.INTERNAL, "The reader failed; its log has the details.")
 
 
@@ -348,7 +348,7 @@ def _list_request(request: Request, report: str, parent: str | None) -> ListRequ
     try:
         awaited_transaction(request.header("if-write-visible"))
         if values_of(request.query, "at"):  # today's documents would pass for those of that day
-            return problem.bad_request("at: only for one node, as in /v1/reports/sales/17?at=2026-11-20.")
+            return problem.bad_request("at: applies to one node only, as in /v1/reports/sales/17?at=2026-11-20.")
         if parent:
             return ListRequest(report, (parent,), with_children=True, days=days_of(request.query))
         return ListRequest(report, scopes_of(request.query))

@@ -34,7 +34,7 @@ _WORDS = {
     "hidden": "row-level security may hide rows of {name} from this user",
     "unmarked": "{name} has no trigger; run ./run ops reports install",
     "collecting": (
-        "{name} has a foreign table below it: writes that reach that one fail until ./run ops reports install runs"
+        "{name} has a foreign table below it: writes that reach it fail until ./run ops reports install is run"
     ),
     "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
 }
@@ -202,7 +202,7 @@ def _tables(faults: Sequence[str], *kinds: str) -> tuple[str, ...]:
 def _unusable(lacks: str | None) -> str:
     if lacks is None:
         return "no triggers are installed; see ./run ops reports install"
-    return f"this user may not take up marks, it lacks {lacks}; run ./run ops reports install --role with its name"
+    return f"this user may not take up marks: it lacks {lacks}; run ./run ops reports install --role with its name"
 
 
 _STANDBY = "the database is a standby: it shows what it has replayed, and cannot store marks"
@@ -221,5 +221,5 @@ def _in_words(fault: str) -> str:
 
 def _call_in_words(function: str, relation: str | None) -> str:
     if relation is None:
-        return f"{function}() is called, whose body does not tell which tables it reads"
+        return f"{function}() is called, and its body does not tell which tables it reads"
     return f"{function}() is called, which reads {relation}; name it in sources"

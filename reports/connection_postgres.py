@@ -25,7 +25,7 @@ Connection = Any
 """The driver's, or its pool's proxy of one."""
 _BETWEEN_QUERIES = (
     "between two queries, as it does after idle_in_transaction_session_timeout or transaction_timeout, "
-    "when it is stopped and, on a standby, for a conflict with recovery; its log says which"
+    "at a shutdown or, on a standby, because of a conflict with recovery; its log says which"
 )
 _SECONDS = 5.0
 """Timeout for a connection to any of the hosts, and for a pooler to find a server connection."""

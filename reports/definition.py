@@ -272,7 +272,7 @@ def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
     place = HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1))
     if find_nodes(query, place):
-        reason = 'cannot ask for :nodes, since it is about all; write valid_until = "column NAME", which can'
+        reason = 'cannot use :nodes, because it is about all nodes; write valid_until = "column NAME"'
         raise head.error_at("valid_until", reason)
     return bind_parameters(query, place)
 

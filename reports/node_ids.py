@@ -97,7 +97,7 @@ def _check_texts(values: Sequence[Any], column: str) -> None:
 
 def _name_of(value: object) -> str:
     kind = _kind_of(type(value))
-    return f"of another type than other ids ({kind})" if kind else f"of the type {type_in_sql(value)}"
+    return f"of a different type from other ids ({kind})" if kind else f"of the type {type_in_sql(value)}"
 
 
 def is_shown_form(node_id: NodeId, kind: IdKind) -> bool:

@@ -50,12 +50,12 @@ def _translated(value: Any, node_id: NodeId, languages: tuple[str, ...]) -> tupl
     if found is None or isinstance(found, str):
         found = {} if found is None else {languages[0]: found}
     if not isinstance(found, dict):
-        raise InvalidNames(f"name: of node {node_id} is {value[:40]!r}; it must be text or an object by language")
+        raise InvalidNames(f"name of node {node_id} is {value[:40]!r}; it must be text or an object by language")
     texts = {_tag(language): text for language, text in found.items() if text is not None}
     for text in texts.values():
         if not isinstance(text, str):
             told = orjson.dumps(text).decode()[:40]
-            raise InvalidNames(f"name: of node {node_id} has {told}; names by language must be text")
+            raise InvalidNames(f"name of node {node_id} has {told}; names by language must be text")
     names = {language: _in(language, texts, languages) or str(node_id) for language in languages}
     return names[languages[0]], names
 

@@ -59,7 +59,7 @@ def _has_word(sql: str, word: str) -> bool:
 def find_nodes(query: str, place: HeadPlace) -> ReportError | None:
     """Return the error of the first use of ``:nodes``, for queries that cannot have it; None if there is none."""
     used = next((match for match in _USES.finditer(query) if match.lastgroup), None)
-    reason = "needs the table [nodes]: the column of each source that names the node; or leave = ANY(:nodes) out"
+    reason = "needs the table [nodes]: the column of each source that names the node; or leave out = ANY(:nodes)"
     return None if used is None else _error_at(place, query, used, reason)
 
 

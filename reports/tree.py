@@ -184,7 +184,7 @@ def _faults_of_node(node: Node, nodes: Mapping[NodeId, Node]) -> Iterator[str]:
 
 def _some(faults: list[str]) -> list[str]:
     """Return the first faults of one sort, and the number of the others."""
-    more = [f"and {len(faults) - _MOST_TOLD} more of this sort"] if len(faults) > _MOST_TOLD else []
+    more = [f"and {len(faults) - _MOST_TOLD} more like this"] if len(faults) > _MOST_TOLD else []
     return faults[:_MOST_TOLD] + more
 
 
@@ -192,10 +192,10 @@ def _faults_of_roots(
     roots: list[NodeId], nodes: Mapping[NodeId, Node], hanging: Hanging, rules: TreeRules
 ) -> list[str]:
     if not nodes:
-        return ["the query returned no rows; a tree has one node at least"]
+        return ["the query returned no rows; a tree has at least one node"]
     if len(hanging.left_out) == len(nodes):
         told = "all nodes are deleted" if all(one.deleted for one in nodes.values()) else _NONE_LEFT
-        return [f"{told}; a tree has one node at least"]
+        return [f"{told}; a tree has at least one node"]
     if hanging.faults:  # refused orphans are not roots
         roots = [one for one in roots if nodes[one].parent_id is None and not nodes[one].missing]
     if len(roots) == 1 or (roots and rules.several_roots) or (not roots and hanging.faults):

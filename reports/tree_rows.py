@@ -93,7 +93,7 @@ def _by_path(
     del kind
     separator = rules.separator or ("." if columns["path"] == "ltree" else "/")
     labels = [
-        _labels(row["path"], separator, f"path: of node {node_id}") for row, node_id in zip(rows, ids, strict=True)
+        _labels(row["path"], separator, f"path of node {node_id}") for row, node_id in zip(rows, ids, strict=True)
     ]
     at = dict(zip(labels, ids, strict=True))
     if len(at) != len(labels):
@@ -138,7 +138,7 @@ def _by_ancestors(
     parents = {node_id: _nearest(ancestors, found) for node_id, ancestors in found.items()}
     told = [fault for node_id in found if (fault := _fault_of_closure(node_id, parents[node_id][0], found))]
     if faults := list(dict.fromkeys(told)):  # a cycle is a fault of each of its nodes
-        more = f"; and {len(faults) - _MOST_TOLD} more of this sort" if len(faults) > _MOST_TOLD else ""
+        more = f"; and {len(faults) - _MOST_TOLD} more like this" if len(faults) > _MOST_TOLD else ""
         raise InvalidTree(f"ancestors: {'; '.join(faults[:_MOST_TOLD])}{more}")
     return (parents[node_id] for node_id in ids)
 

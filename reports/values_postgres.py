@@ -177,7 +177,7 @@ async def unreadable_value(
         if bad is not None:
             node = f" (node {values[bad].decode()})" if values[bad] else ""
             told = bad.decode(errors="replace")[:_LONGEST]
-            return InvalidRows(f"{type_name(of_type.name)} {told!r} has no form in a document{node}", column)
+            return InvalidRows(f"{type_name(of_type.name)} {told!r} cannot be shown in a document{node}", column)
     return InvalidRows(f"the driver cannot read a value ({error})")
 
 

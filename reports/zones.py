@@ -38,7 +38,7 @@ def zone_fault(column: str, zone: str) -> str:
     """
     if column != "timestamp":
         return ""
-    return f"is no timestamp without time zone, but a timestamptz or a date; remove it from [zones] ({zone})"
+    return f"is a timestamptz or a date, not a timestamp without time zone; remove it from [zones] ({zone})"
 
 
 def refused_zone(message: str, zones: Collection[str]) -> tuple[str, str] | None:

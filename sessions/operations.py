@@ -35,7 +35,7 @@ GRACE = timedelta(seconds=30)
 """Time for which an old token stays valid after a rotation: longer than any concurrent request takes."""
 
 _GONE = (
-    "session: it has ended, or its token was replaced longer ago than the grace; load the token of this request "
+    "session: has ended, or its token was replaced longer ago than the grace; load the token of this request "
     "again: None means that the user must log in again"
 )
 

@@ -126,7 +126,7 @@ def _missing(settings: Settings) -> Iterator[str]:
 
 
 async def _work(settings: Settings, own: OwnJobs) -> None:
-    """Do everything in the settings, reports in a process of their own if there is anything else to do."""
+    """Run everything that the settings ask for; reports get their own process if there is anything else to run."""
     duties = WorkerDuties()
     async with AsyncExitStack() as stack:
         url = reveal_secret(settings.redis_url)
@@ -147,7 +147,7 @@ async def _work(settings: Settings, own: OwnJobs) -> None:
 
 
 async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
-    """Do what a worker's process for reports does."""
+    """Compute reports in a worker's second process."""
     duties = WorkerDuties()
     async with AsyncExitStack() as stack:
         url = reveal_secret(settings.redis_url)
@@ -159,7 +159,7 @@ async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MetricsPlace:
-    """Place at which this process serves its metrics, by one of the settings; without a text none."""
+    """Where this process serves its metrics, from one of the settings; nowhere if that is empty."""
 
     setting: str
     text: str | None
@@ -255,7 +255,7 @@ def _add_own_jobs(duties: WorkerDuties, stack: AsyncExitStack, settings: Setting
 
 
 async def _add_ledger(duties: WorkerDuties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
-    """Add what this worker does for the ledger, if it runs jobs that may be of one."""
+    """Add this worker's part of the ledger, if it runs jobs that a ledger may have."""
     if settings.postgres_dsn is None or not duties.functions:
         return
     from worker.ledger.service import run_ledger  # noqa: PLC0415  as said above

@@ -1,7 +1,7 @@
 """Duties of one worker process: its functions, lanes, crons and limits, which each part of it adds.
 
 The parts are in their rooms (`worker.mail.duties`, `worker.reports.duties`, `worker.own_jobs.duties`). A process
-imports only those that it takes on, since imports are most of a start.
+imports only those that it takes on, since imports take most of the start.
 """
 
 from collections.abc import Mapping

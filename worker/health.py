@@ -13,7 +13,7 @@ from worker.engine.shard import Shard
 from worker.troubles import TROUBLES, Trouble
 
 _LATE_LEASES = 3
-"""Leases that pass without a round of renewals until the thread counts as stuck; a round takes at most 2 s."""
+"""Number of leases without a round of renewals after which the thread is stuck; a round takes at most 2 s."""
 
 
 def health_of(worker: Worker) -> Health:
@@ -32,16 +32,16 @@ def health_of(worker: Worker) -> Health:
 
 
 def find_stuck(shard: Shard, now: float) -> Iterator[str]:
-    """Yield why the shard's renewal thread no longer does its rounds."""
+    """Yield the reason if the shard's renewal thread no longer does its rounds."""
     late = now - shard.renewal.tried_at
     if late > _LATE_LEASES * shard.renewal.lease:
         yield f"{shard.name}: the leases are not being renewed: the last try was {late:.0f} s ago"
 
 
 def find_idle(shard: Shard, now: float) -> Iterator[str]:
-    """Yield why the shard claims no jobs, or would lose them."""
+    """Yield each reason why the shard claims no jobs, or would lose them."""
     if not shard.pump.claiming:
-        yield f"{shard.name}: claims no more jobs: it stops, or an operator quieted it"
+        yield f"{shard.name}: claims no more jobs: it is stopping, or an operator quieted it"
     elif shard.pump.failed_cycles:
         yield f"{shard.name}: Redis does not answer, or refuses: {shard.pump.failed_cycles} tries failed"
     elif not shard.pump.cycle_times.total:

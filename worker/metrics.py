@@ -1,4 +1,4 @@
-"""The page of metrics of a worker process, with its probes. It reads counts that are kept anyway, when asked."""
+"""The page of metrics of a worker process, with its probes. It reads counts that are kept anyway, on request."""
 
 import socket
 import time

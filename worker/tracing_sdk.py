@@ -31,7 +31,7 @@ class TracingUnavailable(ValueError):
 
 
 def set_up_tracing(mode: tracing.Mode) -> None:
-    """Let this process make spans, if it should.
+    """Make this process record spans, if the mode says so.
 
     Args:
         mode: ``off``; ``auto``: if a provider is set up; ``on``: one is set up, if none is.
@@ -94,7 +94,7 @@ def _exporter_names() -> Iterator[str]:
 
 
 def _installed_otlp() -> str:
-    """Return the exporter for OTLP that is installed; if both are, or none, that for HTTP, as is the default."""
+    """Return the exporter for OTLP that is installed; if both or neither are, the one for HTTP, the default."""
     installed = entry_points(group=_EXPORTERS).names
     return next((name for name in ("otlp_proto_http", "otlp_proto_grpc") if name in installed), "otlp_proto_http")
 

@@ -41,7 +41,7 @@ class Sessions {
     const [word, ...record] = await this._link.run(
       'save', [place.session, place.prefix], [session.version, written(data), place.digest],
     )
-    if (word === 'gone') throw new SessionGone('session: it has ended; the user must log in again')
+    if (word === 'gone') throw new SessionGone('session: has ended; the user must log in again')
     if (word === 'conflict') throw new SessionConflict(sessionOf(place, record))
     return sessionOf(place, record)
   }
@@ -53,7 +53,7 @@ class Sessions {
     const [word, ...record] = await this._link.run(
       'rotate', [place.session, place.prefix, next.session], [place.digest, next.digest, graceMs],
     )
-    if (word === 'gone') throw new SessionGone('session: it has ended; the user must log in again')
+    if (word === 'gone') throw new SessionGone('session: has ended; the user must log in again')
     return word === 'already' ? null : { token: next.token, session: sessionOf(next, record) }
   }
 

@@ -192,7 +192,9 @@ async def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
 def _installed(connection: HTTPConnection) -> Momentus:
     found = connection.scope.get(_SCOPE)
     if not isinstance(found, Momentus):
-        raise NotInstalled("momentus: this application has none; call `momentus.install(app)` where it is made")
+        raise NotInstalled(
+            "momentus: is not installed in this application; call `momentus.install(app)` where it is created"
+        )
     return found
 
 

@@ -214,7 +214,9 @@ def session_required(
 def _state() -> MomentusState:
     state = current_app.extensions.get(_EXTENSION)
     if not isinstance(state, MomentusState):
-        raise NotInstalled("momentus: this application has none; call `momentus.init_app(app)` where it is made")
+        raise NotInstalled(
+            "momentus: is not installed in this application; call `momentus.init_app(app)` where it is created"
+        )
     return state
 
 

@@ -176,14 +176,14 @@ def _account(name: str, table: Mapping[str, Any]) -> Account:
 
 def _account_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     if not _NAME.fullmatch(name):
-        yield "is not the name of an account: up to 32 lower-case letters, digits and hyphens, a letter first"
+        yield "is not an account name: start with a letter; use up to 32 lower-case letters, digits and hyphens"
     known = ["preset", "sender_domains", *_TEXTS, *_NUMBERS]
     for key in table:
         if key not in known:
             yield f"{key}: unknown key{_nearest(key, known)}"
     preset = PRESETS.get(str(table.get("preset", "generic")))
     if preset is None:
-        yield f"preset: unknown preset; known are {', '.join(PRESETS)}"
+        yield f"preset: unknown preset; allowed: {', '.join(PRESETS)}"
         return
     wrong = list(_value_problems(table))
     yield from wrong
@@ -248,7 +248,7 @@ def _stream(name: str, table: Mapping[str, Any], read_duration: ReadDuration) ->
 
 def _stream_problems(name: str, table: Mapping[str, Any], read_duration: ReadDuration) -> Iterator[str]:
     if not is_stream_name(name):
-        yield "is not the name of a stream: up to 32 lower-case letters, digits and hyphens, a letter first"
+        yield "is not a stream name: start with a letter; use up to 32 lower-case letters, digits and hyphens"
     known = {
         "uncertain": ("resend", "hold"),
         "suppression": ("all", "undeliverable"),
@@ -269,4 +269,4 @@ def _stream_problems(name: str, table: Mapping[str, Any], read_duration: ReadDur
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; allowed: {', '.join(known)}"

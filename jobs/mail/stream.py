@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 def is_stream_name(name: str) -> bool:
-    """Return True for a stream name: up to 32 lower-case letters, digits, hyphens, a letter first."""
+    """Return True for a stream name: a lower-case letter, then up to 31 of these, digits and hyphens."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -50,7 +50,7 @@ class Stream:
     def __post_init__(self) -> None:
         if not is_stream_name(self.name):
             raise ValueError(
-                f"name: is not a stream name ({self.name!r}); give lower-case letters, digits and hyphens"
+                f"name: is not a stream name ({self.name!r}); use lower-case letters, digits and hyphens"
             )
 
 

@@ -98,7 +98,7 @@ class Templates:
     def _looked_up(self, name: str, locale: str | None) -> "CompiledTemplate":
         if name not in self.names():
             close = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(self.names())}"
+            hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(self.names())}"
             raise UnknownTemplate("template", f"is unknown ({name[:80]!r}); {hint}")
         compiled = self._compiled(
             name, self._written(name, self._default or _LANGUAGE if locale is None else locale)
@@ -135,7 +135,7 @@ class Templates:
         if not found:
             raise UnknownTemplate(
                 "locale",
-                f"template {name!r} is not written in {locale[:20]!r}; only in {', '.join(locales) or 'nothing'}"
+                f"template {name!r} is not written in {locale[:20]!r}; available: {', '.join(locales) or 'none'}"
                 f"; for others pass Templates(default_locale=...)",
             )
         return found

@@ -43,7 +43,7 @@ def free_port() -> int:
         port = _LOWEST + randbelow(_HIGHEST - _LOWEST)
         if is_free(port) and _reserve(port):
             return port
-    raise OSError(f"port: {_TRIES} of {_LOWEST} to {_HIGHEST} on 127.0.0.1 are in use; stop some servers")
+    raise OSError(f"port: all {_TRIES} tried on 127.0.0.1 ({_LOWEST} to {_HIGHEST}) are in use; stop some servers")
 
 
 def _reserve(port: int) -> bool:

@@ -76,7 +76,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "foreign_form": "This form does not come from a current page of this console. Load the page again and "
         "repeat the change.",
         "needs_role": "This needs the role {role}. See MOMENTUS_CONSOLE__LOCAL and the console's tokens.",
-        "no_right": "Redis refuses this to the console's user",
+        "no_right": "The console's Redis user may not do this",
         "no_right_what": "It lacks {right}. Connect the console as momentus-ops (./run ops acl); momentus-console "
         "only counts.",
         "actions": "Actions",

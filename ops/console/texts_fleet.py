@@ -83,7 +83,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "limits_page": "Limits",
         "limits_how": "Each lane group has its own. A limit of a family, such as customer:*, applies to each "
         "member on its own. A worker defines its limits again when it starts.",
-        "no_limits": "No limit is defined.",
+        "no_limits": "No limits are defined.",
         "group": "Group",
         "at_most": "At most",
         "at_once": "At once",

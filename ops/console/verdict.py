@@ -1,7 +1,7 @@
 """Verdict at the top of the overview, from the findings of `depth` and `doctor` about the queue. Pure.
 
 bad     something is wrong (what makes `depth` end with 1), or jobs are dead
-waits   something is to be reviewed
+waits   something needs review
 good    neither
 """
 

@@ -93,7 +93,7 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "ledger.unusable": ("cannot be used by this build: {fault}", "see ./run ops db check"),
     "ledger.no_days": (
-        "has no partition for the days to come, the last is {day}: rows go to the DEFAULT partitions",
+        "has no partitions for the coming days (the last is {day}): rows go to the DEFAULT partitions",
         "start a worker with MOMENTUS_POSTGRES_DSN, which makes them once an hour; or ./run ops db install",
     ),
     "ledger.quarantined": (
@@ -110,7 +110,7 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
     ),
     "account.slowed": (
         "sends slower than it could ({rate}), because its provider asked for less",
-        "it becomes faster by itself; if it stays, set its limit to what the provider allows (docs/mail.md)",
+        "it speeds up again by itself; if it stays slow, set its limit to what the provider allows (docs/mail.md)",
     ),
     "promise.overdrawn": (
         "{broken} minutes of 30 days broke it (at most {limit}, in {target} of the time): no budget is left",

@@ -184,7 +184,7 @@ def _attempt(state: str, running: str, failed: int, history: Sequence[HistoryEve
 
 
 def _ended(job_id: str, at: datetime, result: bytes, history: tuple[HistoryEvent, ...]) -> JobState:
-    """Return a job that neither waits nor runs nor is dead, from its result if that is still kept."""
+    """Return a job that is not waiting, running or dead, from its result if that is still kept."""
     fields = _mapping(result)
     state = _END.get((fields.get("s"), fields.get("o")))
     if state is None:

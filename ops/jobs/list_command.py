@@ -20,7 +20,7 @@ HEADS: Mapping[Language, tuple[str, ...]] = {
 }
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
-        "none": "No job matches.",
+        "none": "No jobs match.",
         "more": "\nThere may be more; see --limit.",
         "grouped": "\nThere are more; the first {count} are grouped.",
     },

@@ -17,7 +17,7 @@ REVIVED: Mapping[Language, Mapping[ReviveOutcome, str]] = {
         "Send it again, and remove this one: ./run ops discard",
         "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. See why: ./run ops "
         "mail suppressed ADDRESS; allow it: ./run ops mail unsuppress ADDRESS; then revive the job",
-        "needs_ledger": "{id} stays dead: it has a row in the ledger, which would say that it is dead still. Set "
+        "needs_ledger": "{id} stays dead: it has a row in the ledger, which would still say that it is dead. Set "
         "MOMENTUS_POSTGRES_DSN to the database with the ledger, as the workers have it, and repeat the command.",
         "not dead": "{id} is not dead; nothing was done.",
     },
@@ -43,7 +43,7 @@ TAKEN_OUT: Mapping[Language, Mapping[RemovalOutcome, str]] = {
         "running": "{id} runs; only a job that does not run can be discarded. Stop it: ./run ops cancel",
         "foreign": "{id} runs on a stock arq worker, which cannot be stopped from here; nothing was done.",
         "dead": "{id} is already dead; remove it: ./run ops discard",
-        "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
+        "unknown": "{id} is not waiting, running or dead; nothing was done.",
     },
     "es": {
         "gone": "{id} se ha quitado de {lane} y cuenta como {how}.",
@@ -207,8 +207,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "unknown": "{id}: unknown. No trace is left: done long ago, discarded, cancelled, or it never existed. "
         "In a shell, put the id in quotes.",
-        "no_dead": "There is no dead job.",
-        "no_parked": "There is no parked job.",
+        "no_dead": "There are no dead jobs.",
+        "no_parked": "There are no parked jobs.",
         "unreadable": "unreadable",
         "version": ", version {version}",
         "stopping": ", and is being stopped",

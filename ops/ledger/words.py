@@ -38,7 +38,7 @@ RECORD_HEADS: Mapping[Language, tuple[str, ...]] = {
 }
 RECORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
-        "none": "No job of the ledger fits.",
+        "none": "No job in the ledger matches.",
         "unknown": "The ledger has no job with this id.",
         "state": "{state}, attempt {attempt}, lane {lane}, kind {kind}",
         "staged": "staged {at} UTC",

@@ -37,7 +37,7 @@ HEADS: dict[Language, tuple[str, ...]] = {
 }
 RESULTS: dict[Language, dict[str, str]] = {
     "en": {
-        "none": "No limit is defined.",
+        "none": "No limits are defined.",
         "urgent": " (urgent)",
         "needs": "{lane}{urgent}: needs {keys}",
         "or": " or ",
@@ -47,7 +47,7 @@ RESULTS: dict[Language, dict[str, str]] = {
         "next": "{rate}: {used} used, the next may begin in {time}",
         "all": "all",
         "set": "{key} is set: {state}. It lasts until a worker that defines the same key starts.",
-        "removed": "{key} has no bounds any more.",
+        "removed": "{key} no longer has bounds.",
         "not_defined": "{key} is not defined; nothing was done.",
         "unchanged": "{key} already has this hold; nothing was done.",
         "held": "{key} is {held}. Running jobs continue.\nRelease it: ./run ops limit release {key}",

@@ -89,7 +89,7 @@ async def process_bounce(redis: Redis, message: bytes, *, by: str) -> BounceOutc
     about = [one for one in report.failures if any(was_sent_to(known, address) for address in one.addresses)]
     failed_here = next((one for one in about if one.action == "failed"), None)
     if failed_here is None:
-        why = "it names another recipient than the mail's"
+        why = "it names a recipient that the mail does not have"
         return await _list(redis, UnmatchedBounce(report.id, why, _about(report, failed[0])))
     return await _count(redis, report, failed_here, weigh_failures(about), known, by=by)
 

@@ -107,7 +107,7 @@ async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accept
             "s": True,
             "st": now,
             "ft": now,
-            "r": {"reply": f"called accepted by {by}"},
+            "r": {"reply": f"marked as accepted by {by}"},
             "q": "",
             "id": job_id,
         }

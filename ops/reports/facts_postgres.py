@@ -57,7 +57,7 @@ JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
 WHERE relation.relkind IN ('r', 'p', 'm', 'f', 'S')
     AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
 """
-_DATELESS = "the date would be that of UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
+_DATELESS = "the date would be in UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
 _RUNS = 3
 _QUICK_MS = 500.0
 """A faster query runs a few times and the median counts, because the first run fills caches."""

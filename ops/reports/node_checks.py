@@ -12,17 +12,20 @@ _FEW = 1000
 """Rows of a table that are read in no time."""
 _CONDITION = "write = ANY(:nodes) wherever it selects rows, and let a row follow from its node's own rows alone"
 _WORDS = {
-    DifferenceKind.UNASKED: ("returns a row of node {node}, which was not asked for", _CONDITION),
-    DifferenceKind.REPEATED: ("returns several rows of node {node}", "group the query by {scope}"),
-    DifferenceKind.MISSING: ("returns no row of node {node}, which has one among all nodes", _CONDITION),
-    DifferenceKind.EXTRA: ("returns a row of node {node}, which has none among all nodes", _CONDITION),
-    DifferenceKind.VALUE: ("returns another {column} of node {node} than for all nodes", _CONDITION),
+    DifferenceKind.UNASKED: ("returns a row for node {node}, which was not requested", _CONDITION),
+    DifferenceKind.REPEATED: ("returns several rows for node {node}", "group the query by {scope}"),
+    DifferenceKind.MISSING: ("returns no row for node {node}, but the query for all nodes does", _CONDITION),
+    DifferenceKind.EXTRA: ("returns a row for node {node}, but the query for all nodes does not", _CONDITION),
+    DifferenceKind.VALUE: (
+        "returns a different {column} for node {node} than the query for all nodes",
+        _CONDITION,
+    ),
     DifferenceKind.TIE: (
-        "chooses another {column} of node {node} among equal ones than for all nodes",
+        "chooses a different {column} for node {node} among equals than the query for all nodes",
         "let the order decide, as in ORDER BY opened_at, id",
     ),
     DifferenceKind.FLOAT: (
-        "returns another {column} of node {node} in its last digits than for all nodes",
+        "returns {column} for node {node} with different last digits than the query for all nodes",
         "sum and average numeric, as in sum(amount::numeric): a float's sum depends on the order of its rows",
     ),
 }
@@ -60,9 +63,7 @@ def _finding_of(report: Report, where: str, one: RowDifference) -> ReportFinding
         key = f"rollup.{one.column}" if one.column in report.rollup else "valid_until"
         where = f"{report.place.locate(key)}: {key}"
     values = {"node": one.node, "column": one.column, "scope": report.scope}
-    return ReportFinding(
-        where, f"asked for some nodes, the query {fault.format(**values)}", remedy.format(**values)
-    )
+    return ReportFinding(where, f"the query for some nodes {fault.format(**values)}", remedy.format(**values))
 
 
 def whole_notes(report: Report) -> Iterator[str]:
@@ -71,11 +72,11 @@ def whole_notes(report: Report) -> Iterator[str]:
     if by_query:
         yield f"any change computes all nodes: the roll-up of {', '.join(by_query)} is sql"
     elif not report.sql_of_nodes:
-        yield "any change computes all nodes: it has no [nodes], so that no change tells which nodes it is about"
+        yield "any change computes all nodes: it has no [nodes], so no change tells which nodes it affects"
     else:
         others = [source for source in report.sources if source not in report.node_columns]
         if others:
-            yield f"a change of {', '.join(others)} computes all nodes; any other only those that it is about"
+            yield f"a change of {', '.join(others)} computes all nodes; any other change, only those affected"
 
 
 def plan_notes(facts: NodeFacts) -> Iterator[str]:

@@ -139,7 +139,7 @@ def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
         if one.distrusted is not None:
             yield (
                 f"{one.report}: its query for some nodes failed, or disagreed with the whole, at "
-                f"{one.distrusted:%Y-%m-%d %H:%M:%S} UTC, so that the whole is computed for a day; "
+                f"{one.distrusted:%Y-%m-%d %H:%M:%S} UTC, so the whole is computed for a day; "
                 "see ./run ops reports check, and whether something writes to its tables without triggers"
             )
         if one.refused_from is not None and one.due is not None:

@@ -48,7 +48,7 @@ def _notes(tree: Tree, scopes: Sequence[Any]) -> Iterator[str]:
     if outside := {one for one in shown - tree.nodes.keys() if one is not None and tree.leaves_out(one)}:
         yield f"rows of {len(outside)} nodes do not count, because these are not in the tree{_like(outside)}"
     if 1 < len(tree.nodes) == len(tree.roots):
-        yield f"no node has a parent, all {len(tree.nodes)} are roots; check parent_id, or the separator of path"
+        yield f"no node has a parent: all {len(tree.nodes)} are roots; check parent_id, or the separator of path"
     if nameless := [node.id for node in tree.nodes.values() if node.name == str(node.id)]:
         yield f"{len(nameless)} nodes have no name and are shown by their id{_like(nameless)}"
 

@@ -7,8 +7,8 @@ from ops.language import Language
 UNDO: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "how": "Undo it within ten minutes: ./run ops undo {number}",
-        "nothing": "Nothing is kept under {number}: it is older than ten minutes, undone already, or has removed "
-        "nothing; nothing was done.",
+        "nothing": "Nothing is kept under {number}: it is older than ten minutes, is already undone, or "
+        "removed nothing; nothing was done.",
         "restored": "Jobs that are back as they were: {count}.",
         "taken": "Jobs that stay removed, since their id or key is in use again: {count}.",
         "vanished": "Jobs that stay removed, since their payload is gone: {count}.",

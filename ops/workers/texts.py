@@ -20,13 +20,13 @@ ORDERS: Mapping[Language, Mapping[str, str]] = {
         "resume": "{id} will claim jobs again, within seconds.",
         "stop": "{id} will claim no new jobs, let the running ones end within its grace, and exit with 0. A "
         "service manager that always restarts it starts another one.",
-        "unchanged": "{id} has this order already; nothing was done.",
+        "unchanged": "{id} already has this order; nothing was done.",
         "stops": "{id} is already stopping; nothing was done.",
         "beside": "{id} is the process for reports of another worker, which would start it again; stop that one, "
         "or quiet this one. Nothing was done.",
         "deaf": "{id} has an earlier version, which takes no orders; stop it by SIGTERM. Nothing was done.",
-        "gone": "{id} is no live worker: it has ended, or never was one; nothing was done. See ./run ops workers "
-        "list",
+        "gone": "{id} is not a live worker: it has ended, or never was one; nothing was done. See ./run ops "
+        "workers list",
     },
     "es": {
         "none": "No hay ningún worker vivo. Inicie uno: ./run worker",

@@ -108,18 +108,18 @@ def _read(url: object) -> Address:
 
 
 def _check_database(rest: str) -> None:
-    """Check what stands behind the host; redis-py takes database 0 if it is not a number."""
+    """Check what follows the host; redis-py takes database 0 if it is not a number."""
     _, _, path = rest.rpartition("@")[2].partition("?")[0].partition("/")
     if not re.fullmatch(r"[0-9]{0,9}", path.strip("/")):
         raise _AddressUnusable(
-            "must end with the number of a database, redis://host:port/0; Redis's databases have no names"
+            "must end with the number of a database, as in redis://host:port/0; Redis's databases have no names"
         )
 
 
 def _check_socket(rest: str) -> None:
     """Check that a path is named; redis-py takes port 6379 of this machine without one."""
     if not rest.rpartition("@")[2].partition("?")[0].strip("/"):
-        raise _AddressUnusable("must name the socket, unix:///run/redis.sock")
+        raise _AddressUnusable("must name the socket, as in unix:///run/redis.sock")
 
 
 class _AddressParts(NamedTuple):
@@ -142,7 +142,7 @@ def _read_parts(text: str) -> _AddressParts:
 def _read_sentinels(parts: _AddressParts, *, secure: bool) -> Address:
     service, _, database = parts.path.partition("/")
     if not service:
-        raise _AddressUnusable("must end with the name of the service, for sentinels: sentinel://host:port/name/0")
+        raise _AddressUnusable("must end with the name of the service, as in sentinel://host:port/name/0")
     options = parts.options | {"db": int(database or 0)}
     hosts = tuple(_read_host(one, _SENTINEL_PORT) for one in parts.hosts)
     return Address(options, secure=secure, sentinels=hosts, service=unquote(service))
@@ -151,7 +151,7 @@ def _read_sentinels(parts: _AddressParts, *, secure: bool) -> Address:
 def _read_cluster(parts: _AddressParts, *, secure: bool) -> Address:
     if not re.fullmatch(r"[0-9]{0,9}", parts.path):
         raise _AddressUnusable(
-            "must end with host and port or the number of a database, for a cluster: cluster://host:port/0"
+            "must end with a host and port or the number of a database, as in cluster://host:port/0"
         )
     database = int(parts.path or 0)
     options = parts.options | ({"db": database} if database else {})

@@ -9,8 +9,8 @@
 | `socket_timeout`        | used within the budget                           | the budget takes its place |
 | `decode_responses=True` | producers refuse it                              | not used                   |
 
-Calls of threads go over connections of their own: redis-py's client for threads cannot be told the time of one
-call, and redis-py 8 repeats a command up to ten times after a lost reply.
+Calls of threads go over connections of their own: redis-py's client for threads takes no timeout for one call, and
+redis-py 8 repeats a command up to ten times after a lost reply.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from .client_of_cluster import Cluster
 from .redis_versions import connection_options
 
 CONNECTIONS = 32
-"""At most so many at once from one process; a 33rd command waits for one of them."""
+"""Largest number of connections of one process; a 33rd command waits for one of them."""
 
 
 def connect(url: str, *, seconds: float = 1, wait: float = 1) -> Redis:

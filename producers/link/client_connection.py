@@ -13,7 +13,7 @@ from .address import Address
 from .link import IDLE_SECONDS, find_primary
 
 _TRY_SECONDS = 0.1
-"""For the answer of an idle connection."""
+"""Timeout for the reply of an idle connection."""
 
 
 class PrimaryConnection:

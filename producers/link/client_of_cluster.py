@@ -29,9 +29,9 @@ from .command import tag_of
 from .redis_versions import cluster_options
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
-"""Asked of one node, as of one server."""
+"""Commands without a key, sent to one node."""
 _LOOK_AGAIN = (AskError, ClusterDownError, ConnectionLost, RedisTimeoutError)
-"""After which the slot may be elsewhere; MOVED is a kind of ASK to redis-py."""
+"""Errors after which the slot may be elsewhere; to redis-py MOVED is a kind of ASK."""
 
 
 class Cluster(RedisCluster):

@@ -32,13 +32,13 @@ from .wire import Wire
 
 NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
 CONNECT_SECONDS = 1.0
-"""For one attempt to connect, the greeting included: TLS and log-in at 200 ms of distance."""
+"""Timeout of one attempt to connect, greeting included: enough for TLS and log-in at 200 ms of latency."""
 _ATTEMPTS = 10
-"""For one caller."""
+"""Attempts to connect for one caller."""
 IDLE_SECONDS = 10.0
-"""After which a silent connection is tried before it is used. No firewall forgets a flow sooner."""
+"""Idle time after which a connection is tried before it is used. No firewall forgets a flow sooner."""
 _TRY_SECONDS = 0.02
-"""For the answer of an idle connection, before another one is made beside it."""
+"""Time for the reply of an idle connection before another one is opened beside it."""
 
 
 class Link:

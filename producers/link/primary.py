@@ -111,7 +111,7 @@ def first_commands(address: Address, *, pushes: bool = False) -> list[tuple[Argu
     """Return the first commands of a connection; behind sentinels the last one's reply has the server's role.
 
     Args:
-        pushes: ask for RESP3, in which the server may send messages that nobody asked for.
+        pushes: request RESP3, in which the server may send unsolicited messages.
     """
     commands: list[tuple[Argument, ...]] = []
     if password := address.options.get("password"):

@@ -27,7 +27,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "reroute": ("blocked",),
     "suppress": ("doubt",),
 }
-"""What stands before a script, in this order: files beside it or of this room, each a Lua module."""
+"""Files put before a script, in this order: beside it or in this package, each a Lua module."""
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 """The folder of the queue's scripts."""

@@ -22,7 +22,7 @@ from .sentinel import is_primary
 from .wire import pack_command
 
 _IDLE_SECONDS = 10.0
-"""After which a silent connection is tried before it is used: firewalls forget idle flows without a word."""
+"""Idle time after which a connection is tried before it is used: firewalls silently drop idle flows."""
 _CHUNK = 64 * 1024
 _TOO_LATE = "Timeout reading from Redis"
 
@@ -79,7 +79,7 @@ class SyncWire:
         return False  # it said something without a command, or good-bye
 
     def close(self) -> None:
-        """Close the connection without a farewell."""
+        """Close the connection at once."""
         self._socket.close()
 
     def _replies(self) -> bool:

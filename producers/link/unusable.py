@@ -13,12 +13,12 @@ from redis.exceptions import RedisError
 from .command import Argument
 
 FORKED = (
-    "event loop: it was begun before the fork of this process, whose parent uses its connections; begin one in "
-    "this process (asyncio.run), which gets connections of its own, or use SyncProducer and SyncSessions"
+    "event loop: was started before this process was forked, and its connections belong to the parent; start one "
+    "in this process (asyncio.run), or use SyncProducer and SyncSessions"
 )
 FOREIGN_CLIENT = (
     "client: this redis-py client was used in another event loop, to which its connections belong; give each "
-    "event loop a client of its own, or use `connect`, whose connections are made for each loop"
+    "event loop a client of its own, or use `connect`, which makes connections for each loop"
 )
 
 
@@ -31,7 +31,8 @@ class UnusableLink:
 
     Args:
         reason: the error's text.
-        kept: what must not be collected, because that would close the parent's sockets here with warnings.
+        kept: an object that must not be collected, because that would close the parent's sockets here with
+            warnings.
     """
 
     connection = 0

@@ -68,7 +68,7 @@ class Wire(asyncio.Protocol):
         return self._loop.time() - self._heard_at > seconds
 
     def abort(self) -> None:
-        """Close the connection without a farewell."""
+        """Close the connection at once."""
         if self._loop.is_closed():  # no waiter can be reached any more, and the transport closes the socket
             self.closed = True
             return

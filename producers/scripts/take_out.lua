@@ -27,7 +27,7 @@
 --            "running"   refused: a running job cannot be discarded
 --            "foreign"   refused: a stock arq worker runs it, which does not listen
 --            "dead"      refused: a dead job cannot be cancelled
---            "unknown"   it neither waits nor runs nor is dead; lane is ""
+--            "unknown"   it is not waiting, running or dead; lane is ""
 --
 -- Invariant: what leaves the queue or the dead is counted once, as discarded or cancelled, so that
 -- accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue stays true. An effect that began without a

@@ -22,7 +22,7 @@ class DjangoRows:
         database: an alias, ``connections[alias]``, or ``django.db.connection``.
 
     Raises:
-        InvalidRequest: an alias without Django, an unknown one, or another database than Postgres.
+        InvalidRequest: an alias without Django, an unknown one, or a database other than Postgres.
     """
 
     name = "Django connection"

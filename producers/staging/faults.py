@@ -20,12 +20,12 @@ def ledger_error(error: BaseException, name: str) -> ProducerError | None:
     state = sqlstate_of(error)
     if state in _MISSING:
         return LedgerUnavailable(
-            "ledger: the database of this connection has no ledger, or an earlier version; its owner runs "
+            "ledger: the database of this connection has no ledger, or an earlier version; let its owner run "
             "./run ops db install"
         )
     if state == _DENIED:
         return LedgerUnavailable(
-            "ledger: the role of this connection may not stage jobs; ./run ops db install --backend ROLE grants it"
+            "ledger: the role of this connection may not stage jobs; ./run ops db install --backend ROLE allows it"
         )
     if state == _READ_ONLY:
         return LedgerUnavailable(
@@ -57,7 +57,7 @@ def _named(error: Exception) -> str:
 def failed_transaction(name: str) -> InvalidRequest:
     """Return the refusal of a connection whose transaction has failed."""
     return InvalidRequest(
-        f"connection: the transaction of the {name} has failed, so that nothing can be written in it now; roll it "
+        f"connection: the transaction of the {name} has failed, so nothing can be written in it now; roll it "
         "back, and send the job in the next one"
     )
 
@@ -70,7 +70,7 @@ def not_open(name: str) -> InvalidRequest:
 def autocommit(name: str, remedy: str) -> InvalidRequest:
     """Return the refusal of a connection that would commit the row at once."""
     return InvalidRequest(
-        f"connection: the {name} is in autocommit and outside a transaction, so that the job would not belong to "
+        f"connection: the {name} is in autocommit and outside a transaction, so the job would not belong to "
         f"one; {remedy}, or use level='fallback'"
     )
 

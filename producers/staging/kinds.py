@@ -77,7 +77,7 @@ def row_writer(connection: object) -> RowWriter:
     """Return the writer of rows for a connection of asyncio.
 
     Raises:
-        InvalidRequest: it is for threads, or no connection that is known here.
+        InvalidRequest: it is for threads, or not a known connection.
     """
     for one in _classes(connection):
         if one in _WITH_ASYNCIO:
@@ -89,7 +89,7 @@ def sync_row_writer(connection: object) -> SyncRowWriter:
     """Return the writer of rows for a connection of threads.
 
     Raises:
-        InvalidRequest: it is for asyncio, or no connection that is known here, or a database that cannot be used.
+        InvalidRequest: it is for asyncio, not a known connection, or for a database that cannot be used.
     """
     for one in _classes(connection):
         if one in _FOR_THREADS:
@@ -104,7 +104,7 @@ def _classes(connection: object) -> Iterator[_Class]:
 
 
 def _refusal(connection: object, others: "dict[_Class, Any]", *, asyncio: bool) -> InvalidRequest:
-    """Return the refusal of a connection that does not fit: one of the other world, or none."""
+    """Return the refusal of a connection of the other kind, or of what is no connection at all."""
     fitting = f"give {'Producer' if asyncio else 'SyncProducer'} {_FITTING[asyncio]}"
     for library, name in _classes(connection):
         if (library, name) in others:

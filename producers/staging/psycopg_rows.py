@@ -61,7 +61,7 @@ class PsycopgRows:
 
 
 def check_psycopg(connection: Any, name: str, *, alone: bool, begin: str) -> None:  # noqa: ANN401  as above
-    """Check the state of a connection; what it knows of itself, without a statement.
+    """Check the state of a connection, as far as it knows that without a statement.
 
     Raises:
         InvalidRequest: it is closed, in a failed transaction, or would commit the rows although not `alone`.

@@ -33,8 +33,8 @@ class AsyncSessionRows:
             alone: True if the rows may commit by themselves.
 
         Raises:
-            InvalidRequest: the session is closed for good, in a failed transaction, in autocommit, or on another
-                database than Postgres.
+            InvalidRequest: the session is closed for good, in a failed transaction, in autocommit, or on a
+                database other than Postgres.
         """
         try:
             connection = await self._session.connection()

@@ -55,7 +55,7 @@ async def test_the_overview_shows_every_lane_in_the_readers_language(
 
 async def test_the_charts_say_since_when_they_are(console: Running) -> None:
     async def says() -> bool:
-        return "The charts are this console's, since " in (await console.get()).words()
+        return "The charts come from this console, since " in (await console.get()).words()
 
     await eventually(says)
 

@@ -114,13 +114,13 @@ async def test_a_payload_of_any_bytes_is_kept_aside_as_it_is(redis: Redis, paylo
 @pytest.mark.parametrize(
     ("action", "fields", "said"),
     [
-        ("discard", {"id": "{mail}unknown"}, "neither waits nor runs nor is dead"),
+        ("discard", {"id": "{mail}unknown"}, "is not waiting, running or dead"),
         ("revive", {"id": "{mail}ended"}, "is not dead"),
-        ("cancel", {"id": "{mail}ended"}, "neither waits nor runs"),
+        ("cancel", {"id": "{mail}ended"}, "is not waiting, running"),
         ("unpark", {"id": "{mail}ended"}, "is not parked"),
         ("resolve", {"id": "{mail}ended", "decision": "accepted"}, "nothing"),
         ("hold-lane", {"lane": "mail.nothing", "time": "10m"}, "is not a lane"),
-        ("quiet-worker", {"worker": NUMBER}, "is no live worker"),
+        ("quiet-worker", {"worker": NUMBER}, "is not a live worker"),
         ("run-schedule", {"schedule": "nothing", "group": "mail"}, "no live worker has a schedule"),
         ("undo", {"number": NUMBER}, "Nothing is kept under"),
         ("release-limit", {"limit": "customer:9", "group": "mail"}, "was not held"),

@@ -325,7 +325,7 @@ async def test_a_job_that_has_meanwhile_ended_is_told_of(
         reply = await console.post(f"/actions/{action}", {"id": job_id}, page="/mail")
         assert reply.status == 200
         if action == "cancel":
-            assert "neither waits nor runs nor is dead; nothing was done" in reply.words()
+            assert "is not waiting, running or dead; nothing was done" in reply.words()
     assert page.status == 200
     assert int(await redis.hget(KEYS.counters, f"discarded:{LANE}")) == 1
     assert await redis.hget(KEYS.counters, f"cancelled:{LANE}") is None

@@ -88,7 +88,7 @@ async def test_mails_are_grouped_by_the_side_at_fault_the_stage_and_the_code(
 async def test_without_such_jobs_the_command_says_so(valkey_url: str, words: tuple[str, ...]) -> None:
     code, out, _ = await run_ops("jobs", "--state", "retrying", "--by-error", *words, REDIS_URL=valkey_url)
     assert code == 0
-    assert out.strip() == ('{"groups":[],"jobs":0,"more":false}' if words else "No job matches.")
+    assert out.strip() == ('{"groups":[],"jobs":0,"more":false}' if words else "No jobs match.")
 
 
 async def test_the_doctor_tells_of_jobs_that_retry_until_they_do_not(

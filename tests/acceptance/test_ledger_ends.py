@@ -272,7 +272,7 @@ async def test_an_uncertain_mail_that_an_operator_calls_accepted_is_noted(valkey
     assert await live(redis) == {"a"}
     assert await resolve_uncertain(redis, "{mail}a", "accepted", by="ana") == LANE
     end = await one_end(redis)
-    assert (end["state"], end["reply"], end["uncertain"]) == ("done", "called accepted by ana", True)
+    assert (end["state"], end["reply"], end["uncertain"]) == ("done", "marked as accepted by ana", True)
 
 
 async def test_a_revived_job_is_live_and_its_later_end_replaces_the_former(valkey_url: str, redis: Redis) -> None:

@@ -101,45 +101,45 @@ async def test_a_right_report_passes_and_its_cost_for_one_node_is_told(shops: Sh
     assert answer.done, answer.text
     assert answer.facts["reports"]["orders"]["one_node_ms"] > 0
     assert ", for one node in " in answer.text
-    told = "orders: a change of retail.shops computes all nodes; any other only those that it is about"
+    told = "orders: a change of retail.shops computes all nodes; any other change, only those affected"
     assert told in answer.facts["notes"]
 
 
 WRONG = {
     "the nodes are ignored": (
         changed("ANY(:nodes)", "ANY(:nodes) OR true"),
-        f":{QUERY_LINE}: asked for some nodes, the query returns a row of node ",
-        "which was not asked for; write = ANY(:nodes) wherever it selects rows",
+        f":{QUERY_LINE}: the query for some nodes returns a row for node ",
+        "which was not requested; write = ANY(:nodes) wherever it selects rows",
     ),
     "rows of others decide": (
         changed("GROUP BY", f"AND NOT {ALONE} GROUP BY"),
-        f":{QUERY_LINE}: asked for some nodes, the query returns no row of node ",
-        "which has one among all nodes; write",
+        f":{QUERY_LINE}: the query for some nodes returns no row for node ",
+        "but the query for all nodes does; write",
     ),
     "places among all nodes": (
         f"SELECT * FROM (\n{RANKED}) AS rows WHERE orders < 5",  # noqa: S608  ours
-        f":{QUERY_LINE}: asked for some nodes, the query returns a row of node ",
-        "which has none among all nodes; write",
+        f":{QUERY_LINE}: the query for some nodes returns a row for node ",
+        "but the query for all nodes does not; write",
     ),
     "a row twice": (
         f"SELECT rows.* FROM (\n{QUERY}) AS rows, generate_series(1, CASE WHEN {ALONE} THEN 2 ELSE 1 END)",  # noqa: S608  ours
-        f":{QUERY_LINE}: asked for some nodes, the query returns several rows of node ",
+        f":{QUERY_LINE}: the query for some nodes returns several rows for node ",
         "group the query by shop",
     ),
     "a share of all": (
         changed("sum(amount)", "sum(amount) / (SELECT sum(amount) FROM retail.orders WHERE shop = ANY(:nodes))"),
-        ":18: rollup.amount: asked for some nodes, the query returns another amount of node ",
+        ":18: rollup.amount: the query for some nodes returns a different amount for node ",
         "let a row follow from its node's own rows alone",
     ),
     "one of equal rows": (
         changed("ORDER BY opened_at, id", f"ORDER BY opened_at, CASE WHEN {ALONE} THEN -id ELSE id END"),
-        ":21: rollup.oldest: asked for some nodes, the query chooses another oldest of node ",
+        ":21: rollup.oldest: the query for some nodes chooses a different oldest for node ",
         "let the order decide, as in ORDER BY opened_at, id",
     ),
     "a float's last digits": (
         changed("sum(amount)", f"sum(amount)::float8 + CASE WHEN {ALONE} THEN 1e-13 ELSE 0 END"),
-        ":18: rollup.amount: asked for some nodes, the query returns another amount of node ",
-        "in its last digits than for all nodes; sum and average numeric",
+        ":18: rollup.amount: the query for some nodes returns amount for node ",
+        "with different last digits than the query for all nodes; sum and average numeric",
     ),
     "texts for integers": (
         changed("shop = ANY", "shop::text = ANY"),
@@ -173,7 +173,7 @@ async def test_the_instant_of_the_next_change_is_compared_as_well(shops: Shops) 
     answer = await shops.check(changed("count(*) AS orders", f"count(*) AS orders, {ends}"), head=head)
     (line,) = lines(answer)
     assert line.startswith(
-        "orders.sql:8: valid_until: asked for some nodes, the query returns another ends of node "
+        "orders.sql:8: valid_until: the query for some nodes returns a different ends for node "
     )
 
 
@@ -241,7 +241,7 @@ async def test_a_partitioned_table_is_noted_by_its_own_name(shops: Shops) -> Non
         (
             HEAD.replace('-- [nodes]\n-- "retail.orders" = "shop"\n', ""),
             changed("shop = ANY(:nodes) AND", ""),
-            "it has no [nodes], so that no change tells which nodes it is about",
+            "it has no [nodes], so no change tells which nodes it affects",
         ),
     ],
 )

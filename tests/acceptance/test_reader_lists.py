@@ -220,7 +220,7 @@ async def test_a_list_of_a_closed_day_is_refused_and_not_answered_with_that_of_t
     for path in ("general?scopes=17&at=2026-11-20", "general/17/children?at=2026-11-20&days=3"):
         refused = await open_reader.get_served(f"/v1/reports/{path}")
         assert (refused.status, refused.problem) == (400, "bad-request")
-        assert json.loads(refused.body)["detail"].startswith("at: only for one node")
+        assert json.loads(refused.body)["detail"].startswith("at: applies to one node only")
 
 
 class StoredBetween(StoredReports):

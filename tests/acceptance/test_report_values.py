@@ -209,8 +209,8 @@ async def test_a_timestamp_without_zone_is_the_instant_of_its_declared_zone(
             shown = (await it.field("1", "shown"))["data"]["total"]["x"]
             assert shown == expected.isoformat().replace("+00:00", "Z")
         for value, words in {
-            "now()": "x: is no timestamp without time zone, but a timestamptz or a date; remove it from [zones]",
-            "date '2026-01-01'": "x: is no timestamp without time zone, but a timestamptz or a date",
+            "now()": "x: is a timestamptz or a date, not a timestamp without time zone; remove it from [zones]",
+            "date '2026-01-01'": "x: is a timestamptz or a date, not a timestamp without time zone",
             "7": "x: is integer; [zones] is for columns of timestamp without time zone",
         }.items():
             zoned = with_zones(f"SELECT 1 AS node_id, {value} AS x", ["node_id", "x"], {"x": "UTC"})

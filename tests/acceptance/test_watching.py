@@ -219,7 +219,7 @@ QUOTED = """CREATE TABLE shop."a-b" (rate bigint);
     CREATE FUNCTION shop."a-rate"() RETURNS bigint STABLE LANGUAGE sql AS 'SELECT max(rate) FROM shop."a-b"';"""
 CALLS_QUOTED = """ sql AS 'SELECT max(rate) + coalesce(shop."a-rate"(), 0) FROM shop.rates'"""
 READS = "shop.weight() is called, which reads shop.rates; name it in sources"
-UNTOLD = "shop.weight() is called, whose body does not tell which tables it reads"
+UNTOLD = "shop.weight() is called, and its body does not tell which tables it reads"
 FUNCTIONS: dict[str, tuple[str, str]] = {
     "a body of text": (HEAD + " sql AS 'SELECT max(rate) FROM shop.rates'", READS),  # noqa: S608  constants
     "a parsed body": (HEAD + " sql BEGIN ATOMIC SELECT max(rate) FROM shop.rates; END", READS),  # noqa: S608  constants

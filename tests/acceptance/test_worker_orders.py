@@ -239,12 +239,12 @@ async def test_a_worker_is_quieted_resumed_and_stopped_on_the_console(valkey_url
         words = (await console.get("/workers", accept_language="es")).words()
         assert f"{crew.id} en pausa" in words
         again = await console.post("/actions/quiet-worker", named, page="/workers")
-        assert "has this order already; nothing was done" in again.words()
+        assert "already has this order; nothing was done" in again.words()
         assert "quieted it" in (await console.get("/")).words()
         await console.post("/actions/stop-worker", named, page="/workers")
         await eventually(crew.run.done)
         gone = await console.post("/actions/stop-worker", named, page="/limits")
-        assert "is no live worker" in gone.words()
+        assert "is not a live worker" in gone.words()
     noted = [(one.action, one.target, one.outcome) for one in await list_entries(redis, limit=9)]
     assert noted == [
         ("stop-worker", crew.id, "nothing"),

@@ -193,8 +193,8 @@ async def test_replies_read_the_same_in_both_protocols(valkey_url: str, protocol
     ("url", "told"),
     [
         (None, r"url: must be a string like redis://127\.0\.0\.1:6379/0, not None; check the setting"),
-        ("unix://:secret@", r"url: must name the socket, unix:///run/redis\.sock"),
-        ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, redis://host:port/0"),
+        ("unix://:secret@", r"url: must name the socket, as in unix:///run/redis\.sock"),
+        ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, as in redis://host:port/0"),
     ],
 )
 def test_an_address_that_is_none_is_refused_with_its_remedy(connect: Any, url: Any, told: str) -> None:

@@ -59,11 +59,11 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         (MAIN + 'password = "secret"', "[accounts.main] password: unknown key; did you mean password_file?"),
         (
             '[accounts.main]\npreset = "gmial"',
-            "[accounts.main] preset: unknown preset; known are generic, exim, gmail",
+            "[accounts.main] preset: unknown preset; allowed: generic, exim, gmail",
         ),
         ('[accounts.main]\npreset = "gmail"', "[accounts.main] username: is missing"),
         ('[accounts.main]\npreset = "ses"\nusername = "me"', "[accounts.main] host: is missing"),
-        ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not the name of an account"),
+        ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not an account name"),
         (MAIN + '[streams.x]\nuncertain = "maybe"', "[streams.x] uncertain: must be one of resend, hold"),
         (MAIN + "[streams.x]\nunsubscribe = 1", "[streams.x] unsubscribe: must be one of true, false"),
         (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: 'soon' is not a duration"),
@@ -71,7 +71,7 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
             MAIN + '[streams.x]\nauto_submitted = "yes"',
             "auto_submitted: must be one of auto-generated, auto-replied, no",
         ),
-        (MAIN + "[streams.X]\n", "[streams.X] is not the name of a stream"),
+        (MAIN + "[streams.X]\n", "[streams.X] is not a stream name"),
     ],
 )
 def test_a_mistake_is_told_with_its_table_and_key(text: str, complaint: str) -> None:

@@ -147,7 +147,7 @@ def test_what_cannot_be_sent_is_refused_by_field_and_without_its_text(
 def test_a_misspelt_template_gets_a_suggestion_and_an_unknown_language_the_known_ones() -> None:
     with pytest.raises(UnknownTemplate, match="did you mean 'task_assigned'"):
         compose(**{**TASK, "template": "task_asigned"})
-    with pytest.raises(UnknownTemplate, match="only in en, es"):
+    with pytest.raises(UnknownTemplate, match="available: en, es"):
         compose(**{**TASK, "locale": "fr"})
 
 

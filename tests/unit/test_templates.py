@@ -309,7 +309,9 @@ def test_a_language_is_found_as_rfc_4647_has_it(tmp_path: Path, asked: str | Non
 
 
 def test_without_a_default_an_unwritten_language_is_refused_and_a_mail_that_names_none_is_spanish() -> None:
-    with pytest.raises(UnknownTemplate, match=r"only in en, es; for others pass Templates\(default_locale=...\)"):
+    with pytest.raises(
+        UnknownTemplate, match=r"available: en, es; for others pass Templates\(default_locale=...\)"
+    ):
         SHIPPED.render("digest", "de", {"tasks": ["x"]})
     assert SHIPPED.render("digest", None, {"tasks": ["x"]}).subject == "1 tarea asignada"
     assert Templates(default_locale="en").render("digest", "de", {"tasks": ["x"]}).subject == "1 task assigned"

@@ -45,7 +45,7 @@ def test_the_order_of_the_rows_makes_no_difference(given_rows: list[Node], data:
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
-        ([], "the query returned no rows; a tree has one node at least"),
+        ([], "the query returned no rows; a tree has at least one node"),
         ([(1, None), (2, None)], r"one root.*\[1, 2\]"),
         ([(1, 2), (2, 1)], "one root.*none"),
         ([(1, 1)], "one root.*none"),
@@ -88,7 +88,7 @@ def test_a_cycle_through_deleted_nodes_is_told_with_all_its_members() -> None:
     ("deleted", "orphans", "words"),
     [
         ((1,), LEAVE_OUT, r"^no node is left: the roots are deleted or missing, and orphans = \"leave out\""),
-        ((1, 2, 3), HANG, r"^all nodes are deleted; a tree has one node at least$"),
+        ((1, 2, 3), HANG, r"^all nodes are deleted; a tree has at least one node$"),
         ((1,), REFUSE, r"^node 2 has the parent 1, which is deleted; node 3 has the parent 1, which is deleted$"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_tree_whose_root_is_deleted_is_told_as_such(
 
 
 def test_many_faults_of_one_sort_are_counted() -> None:
-    with pytest.raises(InvalidTree, match=r"node 6 has the parent 99.*and 93 more of this sort"):
+    with pytest.raises(InvalidTree, match=r"node 6 has the parent 99.*and 93 more like this"):
         grow_tree(nodes((1, None), *((number, 99) for number in range(2, 101) if number != 99)))
 
 

@@ -142,9 +142,9 @@ def one(**values: Any) -> dict[str, Any]:
         ([one(parent_id=None), one(id=None, parent_id=1)], "id: is null in a row"),
         ([one(parent_id=None), one(id=2, parent_id="1")], "parent_id: is text, but id is integer"),
         ([one(id="a/b", parent_id=None)], "id: 'a/b' contains '/'"),
-        ([one(path="1"), one(id=2, path="1//2")], "path: of node 2 has an empty label, '1//2'"),
-        ([one(path="")], "path: of node 1 has an empty label"),
-        ([one(path=None)], "path: of node 1 is null"),
+        ([one(path="1"), one(id=2, path="1//2")], "path of node 2 has an empty label, '1//2'"),
+        ([one(path="")], "path of node 1 has an empty label"),
+        ([one(path=None)], "path of node 1 is null"),
         ([one(path="1"), one(id=2, path="/1/")], "path: '1' is the path of two nodes, 1 and 2"),
         ([one(ancestors=[2]), one(id=2, ancestors=[1])], "1 and 2 are each other's ancestors, a cycle"),
         (
@@ -207,5 +207,5 @@ def test_a_name_that_is_null_is_the_id_and_names_of_other_forms_are_refused() ->
         ("[1]", "must be text or an object"),
         *((f'{{"es": {odd}}}', f"{odd}; names by language must be text") for odd in ("1", "0", "false")),
     ):
-        with pytest.raises(InvalidTree, match=f"name: of node 1 .*{words}"):
+        with pytest.raises(InvalidTree, match=f"name of node 1 .*{words}"):
             named(value)

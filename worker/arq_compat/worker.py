@@ -65,7 +65,7 @@ class StandIn(ArqWorker):
     renew_every: ClassVar[timedelta] = timedelta(seconds=3)
 
     __signature__: ClassVar = inspect.signature(ArqWorker)
-    """arq reads from it the names that a settings class may have."""
+    """arq reads the allowed names of a settings class from it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  arq's own arguments
         super().__init__(*arguments, **named)

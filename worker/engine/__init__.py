@@ -1,4 +1,4 @@
-"""The engine: arq's wire and interface, moved by batched scripts, leases and a blocking wake-up."""
+"""The engine: arq's wire format and interface, with batched scripts, leases and a blocking wake-up."""
 
 from arq.worker import Function as Function
 

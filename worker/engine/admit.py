@@ -1,4 +1,4 @@
-"""Admission of a claimed job: a pure decision over its bytes, before any handler, whether this worker can run it.
+"""Admission of a claimed job: a pure decision, from its bytes, on whether this worker can run it.
 
 | claimed job                                            | outcome                                     |
 |--------------------------------------------------------|---------------------------------------------|
@@ -34,7 +34,7 @@ _JOB_UNKNOWN_KIND = event("job.unknown_kind")
 _JOB_NEWER_VERSION = event("job.newer_version")
 
 ENVELOPE = "envelope"
-"""The name in place of a kind, in the needs of a job with an envelope of a newer version."""
+"""Stands in place of a kind for what a job with a newer envelope needs."""
 
 
 @dataclass(slots=True)

@@ -64,7 +64,7 @@ class Handlers:
         keep_for_good: True to keep every result forever instead, unless the function sets it.
         time_limit: the longest time of an attempt, unless the function sets it; None for no limit.
         before, after: hooks around every attempt.
-        ledger_marks: has the marks of jobs of the ledger; None if this worker has no ledger.
+        ledger_marks: stores the marks of the ledger's jobs; None if this worker has no ledger.
     """
 
     functions: Mapping[str, Function]
@@ -112,10 +112,10 @@ class Effect:
         self._may_be_marked = False
         self.begun = False
         self.refusal: LedgerRefusal | None = None
-        """Raised because the ledger took no mark: the job has ended, as only it knows, or it cannot be queried."""
+        """Set if the ledger refused the mark: it alone knows that the job has ended, or it cannot be queried."""
 
     def mark_in_ledger(self, day: int | None, marks: LedgerMarking | None) -> None:
-        """Let the mark be stored in the ledger too, if the job is one of it.
+        """Store the mark in the ledger too, if the job has a row there.
 
         Args:
             day: of its row; None if its envelope has none, so that Redis reports whether it has one by now.
@@ -151,7 +151,7 @@ class Effect:
         return bool(made)
 
     async def _begin_in_both(self, day: int, note: str) -> bool:
-        """Store both marks, and wait for both though one fails: what is still being stored cannot be removed."""
+        """Store both marks, and wait for both even if one fails: a mark that is being stored cannot be removed."""
         marking = self._mark(self._claim, self._key, note)
         made, stored = await asyncio.gather(marking, self._begin_in_ledger(day, note), return_exceptions=True)
         for one in (stored, made):
@@ -348,7 +348,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
 
 
 def _explain_by_refusal(error: BaseException, effect: Effect) -> BaseException:
-    """Return the failure of an attempt, or what a refusal of the ledger made of it: no fault of the job's."""
+    """Return the failure of an attempt; if the ledger refused its mark, one that is not the job's fault."""
     refusal = effect.refusal
     if isinstance(refusal, JobHasEnded):
         return Suppress({"state": "ended", "reason": str(refusal)})

@@ -29,7 +29,7 @@ _ROUNDS = 8
 Mark = tuple[str, str, str]
 """The mark of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
 _IN_LEDGER = 2
-"""Replies from this on tell that the job has a row: they are this and its day."""
+"""A reply of at least this means that the job has a row: it is this plus the row's day."""
 
 
 def day_of_reply(reply: int) -> int | None:

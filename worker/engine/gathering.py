@@ -1,4 +1,4 @@
-"""Gathering of what comes at about the same time, as long as the event loop has other work meanwhile.
+"""Gathering of calls that come at about the same time, while the event loop has other work.
 
 A call of Redis costs about the same for one job as for ten. Where many jobs run, others are about to need the same
 call; where the loop has nothing else to do, waiting for them would be idle time, and the call leaves at once.
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 _IDLE_SECONDS = 30e-6
-"""A round of the loop that is shorter has done no job's work: it takes 10 us by itself."""
+"""A shorter round of the loop has done no work for a job: an empty one takes 10 us."""
 
 
 async def wait_while_busy(*, rounds: int, wanted: Callable[[], bool] = lambda: True) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.span_recorder import AttemptTrace
 
 _WELL_FILLED = 4
-"""A lane is well filled if less than the fourth part of its slots is free."""
+"""A lane is well filled if less than a quarter of its slots is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Lane:
 
     @property
     def can_gather(self) -> bool:
-        """True if its next claim and outcomes can wait for others: none is due, or nearly all slots work."""
+        """True if its next claim and outcomes can wait for others: none is due, or nearly all slots are busy."""
         if self.needs_look:
             return False
         return self.free * _WELL_FILLED < self.slots or not (self.ended or self.has_more)

@@ -50,7 +50,7 @@ class LoopProbe:
         self._lag: float | None = 0.0
 
     def measure(self) -> float:
-        """Return by how many seconds the loop answered the last probe, or lets it wait; then send the next one."""
+        """Return how many seconds the last probe waited or still waits for the loop; then send the next one."""
         lag = time.monotonic() - self._asked if self._lag is None else self._lag
         if self._lag is not None:
             self._asked, self._lag = time.monotonic(), None

@@ -7,9 +7,9 @@ the next one before the jobs of a reply start. Between cycles the pump rests unt
 job becomes due, a lease may have lapsed, or a second has passed (the safety poll, which also finds the jobs of
 stock arq producers).
 
-While nearly all slots of a lane work and nothing woke it, its ended jobs wait for others to end, as long as the
-event loop has other work (:mod:`worker.engine.gathering`). Not so under a ceiling, where the next free slot may be
-another lane's.
+While nearly all slots of a lane are busy and nothing woke it, its ended jobs wait for others to end, as long as
+the event loop has other work (:mod:`worker.engine.gathering`). Not so under a ceiling, where the next free slot
+may be another lane's.
 
 Under a ceiling, lanes share the slots (:mod:`worker.engine.shared_slots`). While all slots are taken, the pump
 sends a claim of no job for a woken lane: so the lane is known to have work when the next slot becomes free, and

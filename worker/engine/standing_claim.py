@@ -13,7 +13,7 @@ the lease lapses. So the claim takes one job of a lane, and the read before it l
 read is ended, and a job that comes nevertheless goes back uncharged.
 
 It stands for a lane only if another slot is free, which is left to the pump. If that slot is taken later and the
-lane is to be looked at, the pump ends the read: the claim is then the look. Under a ceiling none stands: slots
+lane is due for a look, the pump ends the read: the claim is then the look. Under a ceiling none stands: slots
 that several lanes reserve would be missing for other lanes.
 """
 

@@ -168,7 +168,7 @@ class JobStore:
         return cycle
 
     def lose_claim(self, number: int, lanes: Sequence[Lane]) -> None:
-        """Let the leases of a claim without a reply be returned."""
+        """Have the leases of a claim without a reply returned."""
         self._strays.add(number, list(lanes))
 
     def _take_faults(self, cycle: CycleResult, answers: list[tuple[Lane, Any]]) -> None:
@@ -200,7 +200,7 @@ class JobStore:
             return await self._send(calls)
 
     async def _send(self, calls: list[ScriptCall]) -> list[Any]:
-        """Send all scripts in one round trip, and the ones that Redis did not know once more."""
+        """Send all scripts in one round trip, and once more those that Redis did not know."""
         commands = [one.command(keys, arguments) for one, keys, arguments in calls]
         replies: list[Any] = await self._in_time(self._link.call_many(commands))
         for place, reply in enumerate(replies):

@@ -34,7 +34,9 @@ def upcast_payload(payload: Payload, version: int, *, to: int, upcasters: Upcast
     for step in range(version, to):
         upcaster = upcasters.get(step)
         if upcaster is None:
-            raise CannotUpcast(f"upcasters: none from version {step} to {step + 1}; add it, then revive the job")
+            raise CannotUpcast(
+                f"upcasters: there is none from version {step} to {step + 1}; add one, then revive the job"
+            )
         try:
             payload = dict(upcaster(payload))
         except Exception as error:

@@ -101,8 +101,8 @@ class Worker(ArqWorker):
             worker claims the job, and its later outcome is refused; the attempt is charged.
         job_timeout: the time limit of an attempt, in seconds if it is a number, unless ``arq.func(timeout=...)``
             sets one; left out, ``max_run`` applies. A timeout is a failure like any other.
-        ledger_marks: those of the ledger, in which the effect of one of its jobs is marked too; left out, no such
-            effect may begin here.
+        ledger_marks: the ledger's marks, stored for effects of its jobs too; left out, no such effect may begin
+            here.
         crons: scheduled jobs; every worker may have the same ones.
         facts: further facts for the heartbeats.
         ctx: the entries of every handler's first argument.
@@ -312,7 +312,7 @@ class Worker(ArqWorker):
         emit(_WORKER_QUIET if self._quiet else _WORKER_RESUMED, running=len(self.runner))  # last, as above
 
     def _stop_in_order(self) -> None:
-        """Stop as by SIGTERM, which the other parts of this process hear too."""
+        """Stop as by SIGTERM, which the other parts of this process receive too."""
         if self._handle_signals:
             os.kill(os.getpid(), signal.SIGTERM)
         else:

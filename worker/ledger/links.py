@@ -23,7 +23,7 @@ _Reply = TypeVar("_Reply")
 
 
 class RedisSilent(RedisError):
-    """Redis did not answer in time. Not a TimeoutError, which would be taken for one of Postgres's around it."""
+    """Redis did not answer in time. Not a TimeoutError, which would be mistaken for one of Postgres."""
 
 
 class GroupLinks:

@@ -10,7 +10,7 @@ attempt that was stopped while its mark was being stored leaves none behind.
 
 Failures: Postgres does not answer, or has a ledger of another build; then the effect must not begin. Redis was set
 back to an earlier state, and offers a job that has ended since, or an attempt whose effect has begun, or one after
-an effect of which it knows nothing. None of these must begin either; the latter two are counted as uncertain, and
+an effect of which it knows nothing. None of these may begin either; the latter two are counted as uncertain, and
 a mark that was counted says so.
 """
 

@@ -1,4 +1,4 @@
-"""Faults in a row of a part that works for the ledger: the first and their end are logged, and the pauses grow."""
+"""Consecutive faults of a part of the ledger: the first and their end are logged, and the pauses grow."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ class Outage:
         self._faults = 0
 
     async def pause(self, error: BaseException) -> None:
-        """Wait before the next try; the longer, the more faults there were in a row."""
+        """Wait before the next try: longer after each consecutive fault."""
         fields = log_fields(error)
         if self._faults == 0:
             emit(_LEDGER_AWAY, part=self._part, **fields)

@@ -1,4 +1,4 @@
-"""The place in the table of pending jobs from which a relay reads on. No I/O.
+"""The place in the table of pending jobs at which a relay continues to read. No I/O.
 
 While another client holds a transaction open (a dump, a forgotten session), rows that relays deleted cannot be
 cleared away, and a read from the table's beginning passes over all of them: after 200,000 rows it takes ten times
@@ -41,7 +41,7 @@ class PendingScan:
         self._again_at = 0.0
         self._began = BEGINNING
         self._goes_on = False
-        """True if rows stayed of a read from the beginning, so that the next one is not from there."""
+        """True if rows of a read from the beginning stayed, so the next read does not start there."""
 
     def place(self, now: float) -> Place:
         """Return the place behind which the next read begins."""

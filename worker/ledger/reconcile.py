@@ -1,4 +1,4 @@
-"""The agreement of Redis with the ledger after Redis has lost data: all of it, or the latest of it.
+"""The agreement of Redis with the ledger after Redis has lost data: all of it, or only the latest.
 
     lost       a job without an end that Redis does not know becomes pending; the relay pushes it with its mark
     ended      a job that waits in Redis although it has ended is taken out: Redis went back to an earlier state
@@ -92,9 +92,9 @@ class Reconciler:
         self._known, self._replicas, self._due_at = found, replicas, time.monotonic() + _EVERY_SECONDS
 
     async def _identify(self) -> tuple[tuple[object, ...], Replicas]:
-        """Return values; one changes if Redis has started again, is another server, or lost its data.
+        """Return values, one of which changes if Redis has restarted, is another server, or lost its data.
 
-        Beside them its replicas, of which a new one may have been the primary of other workers.
+        And return its replicas: a new one may have been the primary of other workers.
         """
         found: list[object] = []
         replicas: Replicas = frozenset()
@@ -122,7 +122,7 @@ class Reconciler:
                     break
 
     async def _remove_ended(self, live: Sequence[tuple[str, int]]) -> None:
-        """Take those out that have ended."""
+        """Take out those that have ended."""
         if not live:
             return
         for job_id in await self._ended(live):
@@ -141,7 +141,7 @@ class Reconciler:
         return [row["id"] for row in facts if row["state"] not in ("", "dead")]
 
     async def return_lost(self) -> int:
-        """Make all jobs pending that Redis does not know; return their number.
+        """Make all jobs that Redis does not know pending again; return their number.
 
         Raises:
             FAULTS: some may be pending; a later call finds the others.
@@ -172,7 +172,7 @@ class Reconciler:
             after = page[-1]
 
     async def _return_page(self, connection: Connection, day: date, page: Sequence[str]) -> int:
-        """Make those of some jobs pending that Redis does not know; return their number."""
+        """Make those of these jobs that Redis does not know pending again; return their number."""
         lost = [job_id for group in LEDGER_GROUPS for job_id in await self._unknown(group, page)]
         if lost:
             await make_pending(connection, day, lost)
@@ -209,7 +209,7 @@ async def _scan(key: str, cursor: bytes, call: Call) -> tuple[bytes, list[bytes]
 
 
 def _read_days(found: Mapping[bytes, bytes]) -> list[tuple[str, int]]:
-    """Return ids with the days of their rows; without those that no script of ours wrote.
+    """Return ids with the days of their rows, but not those that none of our scripts wrote.
 
     >>> _read_days({b"{mail}1": b"20786", b"{mail}2": b"x"})
     [('{mail}1', 20786)]

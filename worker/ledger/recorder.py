@@ -98,7 +98,7 @@ async def _forget(call: Call, key: str, found: Mapping[bytes, bytes], ends: Mapp
 
 
 def _read_ends(found: Mapping[bytes, bytes]) -> dict[bytes, JobEnd]:
-    """Return the ends by id; without those that no script of ours wrote, which stay where they are."""
+    """Return the ends by id, but not those that none of our scripts wrote: they stay where they are."""
     ends: dict[bytes, JobEnd] = {}
     for job_id, text in found.items():
         with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):

@@ -71,7 +71,7 @@ class Relay:
         self._outage = Outage("relay")
         self._scan = PendingScan()
         self._resting: dict[str, float] = {}
-        """Until when lanes rest whose keys hold something else."""
+        """The time until which each lane rests whose keys hold something else."""
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -221,6 +221,6 @@ def _end_of_refused(refusal: PushRefusal) -> JobEnd:
 
 def _conflict_of(refusal: PushRefusal) -> str:
     if refusal.holder:
-        return f"is in use for other content, by the job {refusal.holder}; give another key"
+        return f"is already used for other content, by the job {refusal.holder}; give another key"
     name = f"momentus:{LaneKeys(refusal.job.lane).tag}:unique:{refusal.job.key}"
     return f"{name} holds something else in Redis; remove it and stage the job again"

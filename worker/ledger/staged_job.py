@@ -1,6 +1,6 @@
 """A row of the ledger as the job that Redis gets, or the reason why it cannot be one. No I/O.
 
-Rows are written by any program, so nothing of one is taken for granted: a row that no worker could run is
+Any program may write rows, so nothing in one is taken for granted: a row that no worker could run is
 quarantined with a reason, and never stops the relay.
 """
 
@@ -82,9 +82,9 @@ def _check_names(job_id: str, row: Mapping[str, Any]) -> None:
         raise UnusableRow("lane: must be mail.urgent, mail.normal, mail.bulk, jobs or jobs.<name>")
     group = lane.partition(".")[0]
     if not _ID.fullmatch(job_id) or not job_id.startswith(f"{{{group}}}"):
-        raise UnusableRow(f"id: must be {{{group}}} and 1 to 255 characters of ASCII without spaces behind it")
+        raise UnusableRow(f"id: must be {{{group}}} followed by 1 to 255 ASCII characters without spaces")
     if row["key"] and not (_DIGEST.fullmatch(row["key"]) and _DIGEST.fullmatch(row["fingerprint"])):
-        raise UnusableRow("key and fingerprint: must be digests in lower-case hexadecimal digits")
+        raise UnusableRow("key and fingerprint: must be digests in lower-case hexadecimal")
     if len(row["limit_key"]) > _LONGEST_LIMIT or not row["limit_key"].isprintable():
         raise UnusableRow("limit_key: must be at most 128 printable characters")
 

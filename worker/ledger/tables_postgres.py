@@ -159,7 +159,7 @@ async def write_ends(connection: Connection, ends: Sequence[JobEnd]) -> None:
 
 
 def _shared_columns(rows: Any) -> list[list[Any]]:  # noqa: ANN401  as below
-    """Return columns: the first, the ids, whole; the others with a single value if all rows share it.
+    """Return columns: first all ids, then the others, each as a single value if all rows share it.
 
     The driver spends more on each value of a list than on everything else in a row.
     """

@@ -1,7 +1,7 @@
 """One attempt to deliver a mail by one account; turns the server's replies into the job's outcome and journal.
 
-A mail to one recipient ends with the reply to it. A mail to several ends when none is left, done as soon as one of
-them has it; :mod:`worker.mail.recipients` says what is kept between attempts.
+A mail to one recipient ends with the reply to it. A mail to several ends when none is left, done if at least one
+of them has it; :mod:`worker.mail.recipients` says what is kept between attempts.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class DeliveryAttempt:
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
 
     async def store_mark(self) -> bool:
-        """Store durably that the final dot follows by this account; False if the lease is lost and it must not.
+        """Store durably that this account will write the final dot; False if it must not: the lease is lost.
 
         Raises:
             MarkMissing: Redis or the ledger did not confirm the mark, so the dot is not written.
@@ -75,10 +75,10 @@ class DeliveryAttempt:
         except EarlierEffect as error:
             raise EarlierMark(str(error)) from error
         except LedgerRefusal as error:
-            raise MarkMissing(f"mark: the ledger did not take it ({error}); not sent") from error
+            raise MarkMissing(f"mark: the ledger did not store it ({error}); the mail was not sent") from error
         except (RedisError, OSError) as error:
             raise MarkMissing(
-                f"mark: Redis did not confirm it ({type(error).__name__}: {error}); not sent"
+                f"mark: Redis did not confirm it ({type(error).__name__}: {error}); the mail was not sent"
             ) from error
         return self.marked  # from a mark on the outcome is uncertain until the server replies
 
@@ -175,12 +175,12 @@ class DeliveryAttempt:
         try:
             await recipients.store_settled(self.account.link) if recipients.settled else None
         except (RedisError, OSError) as error:
-            known = f"{said} (Redis did not store who has it: {type(error).__name__})"
+            known = f"{said} (Redis did not store which recipients have it: {type(error).__name__})"
             raise TryLater(known, uncertain=bool(taken)) from error
         raise retry_refused(said, waiting.values(), progress=bool(taken))
 
     async def conclude_all(self, outcome: GiveUp, words: str = "") -> dict[str, object]:
-        """Conclude a mail of whose recipients none is left: done as soon as one of them has it.
+        """Conclude a mail that has no recipient left: done if at least one of them has it.
 
         Raises:
             GiveUp: the outcome, if none has it and one was refused.
@@ -198,7 +198,7 @@ class DeliveryAttempt:
     @property
     def _recipients(self) -> Recipients:
         if self.recipients is None:
-            raise TypeError("the mail has one recipient")
+            raise TypeError("recipients: the mail has only one")
         return self.recipients
 
     async def _judge_recipient(self, address: str, reply: Refusal) -> Verdict:

@@ -1,4 +1,4 @@
-"""Base64url without padding (RFC 4648, 5), read by the processor's vector instructions.
+"""Base64url without padding (RFC 4648, 5), decoded with the processor's vector instructions.
 
 It takes a tenth of the standard library's time for a sealed mail. Backends seal with the standard library, because
 the client does not bring pybase64; so this reads, and refuses, exactly what the standard library does.

@@ -131,7 +131,7 @@ async def _send_opened(mailer: Mailer, context: dict[str, Any], opened: OpenedMa
 
 
 def mail_handler(*, keep_result: timedelta | None = None) -> Handler:
-    """Return the handler of mails; a payload of the first version is one of the second as it is."""
+    """Return the handler of mails; a payload of version 1 is valid as version 2 too."""
     return handler(
         send_mail, kind=Mail.kind, version=PAYLOAD_VERSION, upcasters={1: dict}, keep_result=keep_result
     )

@@ -1,7 +1,7 @@
 """Log fields of a mail that failed: the side at fault, stage and code, and the server's words without the mail's.
 
-A reply may quote what it refuses. So what the mail has is taken out of it: addresses and their left parts, names,
-the subject. If four words in a row are the subject's or the body's, nothing of the reply is kept.
+A reply may quote what it refuses. So what the mail contains is removed from it: addresses and their left parts,
+names, the subject. If four words in a row are the subject's or the body's, nothing of the reply is kept.
 """
 
 import re

@@ -56,6 +56,6 @@ class _ModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install_alias() -> None:
-    """Let `momentus_client` be imported in this process; a second call changes nothing."""
+    """Make `momentus_client` importable in this process; a second call changes nothing."""
     if not any(isinstance(one, _ModuleFinder) for one in sys.meta_path):
         sys.meta_path.insert(0, _ModuleFinder())

@@ -25,7 +25,7 @@ class OwnJobs:
     """Handlers of own jobs by kind, and the limits that their modules define.
 
     Attributes:
-        lanes: by kind the lanes of its jobs, where the sender chooses one and the class does not name it.
+        lanes: by kind, the lanes of its jobs, if the sender chooses one and the class does not name it.
     """
 
     handlers: Mapping[str, JobHandler] = field(default_factory=dict)
@@ -38,7 +38,7 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
     """Import the job modules and return what they declare.
 
     Args:
-        names: modules, separated by commas; those of entry points come besides.
+        names: modules, separated by commas; those of entry points are added.
         folder: put first on the module path.
 
     Raises:

@@ -18,7 +18,7 @@ OWN_NAMES = (
     *("jobs", "producers", "reports", "sessions", "worker"),
     *("settings", "log", "background", "clocks", "durations", "hosts"),
 )
-"""Modules of the worker itself. Another module of such a name cannot be imported beside them."""
+"""Modules of the worker itself. Another module with such a name cannot be imported beside them."""
 
 
 class JobModuleError(ValueError):

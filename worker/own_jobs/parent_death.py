@@ -1,4 +1,4 @@
-"""Let the kernel end a process when its parent ends, in whatever way. Linux only."""
+"""Have the kernel end a process when its parent ends, however that happens. Linux only."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _SET_DEATH_SIGNAL = 1
 
 
 def signal_at_parents_death(number: Signals, parent: int | None = None) -> None:
-    """Let the kernel send this process a signal when its parent ends. Does nothing except on Linux.
+    """Have the kernel send this process a signal when its parent ends. Does nothing except on Linux.
 
     Args:
         parent: the process that is its parent; exits with 1 if that has ended before this call.

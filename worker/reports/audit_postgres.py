@@ -40,8 +40,8 @@ async def rows_below(
 ) -> list[Mapping[str, Any]]:
     """Return the report's direct rows of a node and its descendants.
 
-    A query walks down a tree with ``parent_id``. What other trees are below a node, and what rules make of them,
-    is taken from the refresh's own tree.
+    A query walks down a tree with ``parent_id``. For other trees, and for those with rules, the nodes below come
+    from the refresh's own tree.
 
     Raises:
         DATABASE_FAULTS: the database refused a query.

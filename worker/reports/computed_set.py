@@ -36,8 +36,8 @@ class ComputedSet:
         until: instant at which time itself changes the numbers; None: there is none.
         scope: what was queried.
         former: the set that this worker kept of its last refresh, as it was stored; None: there is none.
-        last: what it is to keep of this one.
-        distrusted: instant since which the report's query for some nodes is not used; None: it is.
+        last: what it will keep of this one.
+        distrusted: instant since which the report's query for some nodes is not used; None: it is used.
         differing: nodes for which that query disagreed with the whole.
     """
 
@@ -144,7 +144,7 @@ class SetComputation:
         return ComputedSet(documents, tree, await self._valid_until(last), scope, last=last)
 
     async def _change(self, last: LastSet, nodes: frozenset[NodeId]) -> ChangedDocuments:
-        """Ask for some nodes and bring the kept set up to date. Its query is distrusted if it fails by itself."""
+        """Query some nodes and bring the kept set up to date. Its query is distrusted if it fails by itself."""
         snapshot = self.snapshot
         try:
             with report_span("queries", self.report.name):
@@ -168,7 +168,7 @@ class SetComputation:
         """Return the report's tree.
 
         Raises:
-            IdsChanged: its ids are of another type than those of the stored set.
+            IdsChanged: its ids are of a different type from those of the stored set.
         """
         tree = await self.snapshot.tree(self.report)
         if self.stored.stored:

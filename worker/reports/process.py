@@ -2,7 +2,7 @@
 
 Threads are not enough: they share the interpreter, and each step of a mail waits for its turn. While 20,000 nodes
 were computed, a mail of 16 ms took 300. So a worker that has anything else to do starts a second one for the
-reports alone, with the same settings. It has leases and a heartbeat of its own and needs nothing of the first.
+reports alone, with the same settings. It has its own leases and heartbeat and needs nothing from the first.
 
     starting -> running -> (it ends by itself) -> a pause -> starting
                    |

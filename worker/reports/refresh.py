@@ -60,12 +60,12 @@ _ANOTHER_REFRESH = timedelta(milliseconds=200)
 _NEXT_WORKER, _LONGEST_NEXT_WORKER = timedelta(milliseconds=50), timedelta(seconds=1)
 """Waits of a job that this worker leaves to the board's keeper; each time another idle worker claims it."""
 _KEEPER_COMES = timedelta(seconds=10)
-"""Age of a job after which another worker takes the board over, as from one that claims nothing."""
+"""Age of a job at which another worker takes over its board, because the keeper claims nothing."""
 _SHORTEST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=200), timedelta(seconds=30)
 """Waits of a job that only another worker can do."""
 
 
-_WAITS = "set the clock right; a new set is stored once that clock has passed the stored one"
+_WAITS = "correct that clock; a new set is stored once it has passed the time of the stored one"
 
 
 class ClockSetBack(Exception):
@@ -134,7 +134,7 @@ async def refresh_report(
 def wait_for_another_worker(age: timedelta) -> timedelta:
     """Return the wait of a job that this worker cannot do: as long as it has waited already, up to half a minute.
 
-    So a job whose worker is down for long costs the others a claim every 30 s, not five a second.
+    So a job whose worker stays down costs the others a claim every 30 s, not five a second.
 
     >>> [wait_for_another_worker(timedelta(seconds=age)).total_seconds() for age in (0, 3, 900)]
     [0.2, 3.0, 30.0]
@@ -143,7 +143,7 @@ def wait_for_another_worker(age: timedelta) -> timedelta:
 
 
 async def _require_keeper(refresher: RefreshContext, board: Board, age: timedelta) -> None:
-    """Leave a board to the worker that keeps its last sets, unless that one has not come for long.
+    """Leave a board to the worker that keeps its last sets, unless that worker has not come for a long time.
 
     Raises:
         TryLater: another worker keeps them.

@@ -24,7 +24,7 @@ from worker.reports.clocks import Clocks, ahead_of, fence_instant
 from worker.tracing import report_span
 
 _PUBLISH_TRIES = 5
-_ANOTHER_SET = "report: another worker has stored a set of it meanwhile; the next refresh computes the whole"
+_ANOTHER_SET = "report: another worker has stored a set of it in the meantime; the next refresh computes the whole"
 
 
 @dataclass(frozen=True, slots=True)

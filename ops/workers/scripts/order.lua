@@ -9,7 +9,7 @@
 --
 -- Returns  "ordered"; "gone": there is no such live worker; "deaf": its version takes no orders; "beside": it is a worker's
 --          process for reports, which that worker would start again; "stops": it is stopping; "unchanged": it is as
---          ordered, or has this order already
+--          ordered, or already has this order
 --
 -- Invariant: the latest order counts; the same order twice is one.
 

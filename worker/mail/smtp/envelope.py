@@ -83,7 +83,7 @@ def _double_dots(content: bytes) -> bytes:
             pieces.append(content[start:at])
             start = at
         elif content[at - 1] in b"\r\n":
-            raise MalformedMail(Refusal("data", 554, "5.6.0 a dot after a bare CR or LF in the mail; not sent"))
+            raise MalformedMail(Refusal("data", 554, "5.6.0 the mail has a dot after a bare CR or LF; not sent"))
         at = content.find(b".", at + 1)
     return b".".join([*pieces, content[start:]])
 

@@ -20,7 +20,7 @@ from typing import Final
 
 _LONGEST_REPLY: Final = 32 * 1024
 _CODES: Final = {b"%d" % code: code for code in range(200, 600)}
-"""What a reply may begin with."""
+"""The codes with which a reply may begin."""
 _PATIENCE: Final = 2.0
 """Seconds for which a group of commands waits for the replies to the group before it."""
 

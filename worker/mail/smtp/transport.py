@@ -138,7 +138,7 @@ async def _run_cancellable(work: Coroutine[None, None, object]) -> None:
 
 
 async def _log_in(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> None:
-    """Log in with XOAUTH2 if there is a token, else PLAIN if offered, else LOGIN, the only one of Microsoft 365.
+    """Log in with XOAUTH2 if there is a token, else PLAIN if offered, else LOGIN, all that Microsoft 365 has.
 
     Raises:
         MailRefused: the server offers none of them.

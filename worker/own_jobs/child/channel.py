@@ -9,7 +9,7 @@ from jobs.run import check_progress
 from worker.own_jobs.frames import read_frame, write_frame
 
 _PAUSE_SECONDS = 0.1
-"""Pause between two reports of progress, so that a function that reports often does not busy the worker's loop."""
+"""Pause between two reports of progress, so that frequent reports do not burden the worker's loop."""
 
 
 class Channel:
