@@ -9,13 +9,13 @@ from .errors import JobError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The retries after a failure that may pass.
+    """Retries after a failure that may be temporary.
 
     The n-th wait is ``first_wait * factor ** (n - 1)``, at most ``longest_wait``, moved by up to
     ``jitter`` of itself in either direction, so that jobs that failed together do not return together.
 
     Attributes:
-        tries: most attempts; the last failure makes the job dead.
+        tries: largest number of attempts; the last failure makes the job dead.
         horizon: greatest age of a job; a retry that would start later makes the job dead.
 
     Raises:

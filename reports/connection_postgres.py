@@ -147,7 +147,7 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
 
 
 async def _open_any(dsn: str, **options: Any) -> tuple[Connection, Mapping[str, object]]:  # noqa: ANN401  the driver's
-    """Open a connection to the first host that is usable; return it with what leads to that host alone."""
+    """Open a connection to the first host that is usable; return it with the options for that host alone."""
     attempts = attempts_of(dsn)
     faults: list[Exception] = []
     for attempt in attempts:

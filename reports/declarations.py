@@ -32,7 +32,7 @@ ASIDE = timedelta(days=1)
 GONE = timedelta(days=30)
 """Time for which readers answer that a node was removed."""
 GONE_MOST = 10_000
-"""Most removed nodes of a report for which readers answer so."""
+"""Largest number of removed nodes of a report for which readers say so."""
 
 _DAYS = 3660
 """Number of days back for which closed days are removed; older ones expire by their own time to live."""

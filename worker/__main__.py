@@ -159,7 +159,7 @@ async def _compute_reports(settings: Settings, _: OwnJobs) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MetricsPlace:
-    """Where this process serves its metrics, from one of the settings; nowhere if that is empty."""
+    """Address at which this process serves its metrics, from one of the settings; empty: none."""
 
     setting: str
     text: str | None

@@ -81,7 +81,7 @@ def _private(value: str, domains: Iterable[str]) -> str:
 
 
 def _normal(value: str) -> str:
-    """Normalise an address; of the usual form of a local part nothing depends on the domain, nor the reverse."""
+    """Normalise an address; a local part of the usual form is checked apart from the domain."""
     local, _, domain = value.partition("@")
     if _USUAL.match(value) and len(local) <= _LONGEST_LOCAL and len(value) <= _LONGEST:
         return local + _validated(f"x@{domain}")[1:]

@@ -16,7 +16,7 @@ from .message import Mail
 from .values import json_values, plain_values
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=7)
-"""The longest window."""
+"""The shortest and the longest window."""
 _KEY_LIMIT = 512
 
 

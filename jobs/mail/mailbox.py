@@ -28,7 +28,7 @@ _UNTELLING = {"0.0", "1.0", "1.351"}
 """Details so general that a code in the quoted reply says more."""
 _CLASSES = {"4", "5"}
 NARROWER: tuple[Weight, ...] = ("none", "counted", "hard")
-"""From the narrowest on."""
+"""Weights, the narrowest first."""
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 """An enhanced code, and not a part of an IP address."""

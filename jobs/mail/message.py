@@ -180,7 +180,7 @@ class Mail:
             now: becomes the Date; aware. For a scheduled mail, the time when it falls due.
 
         Raises:
-            MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
+            MailError: one of its subclasses, naming the field; see :mod:`jobs.mail.errors`.
         """
         addressed = freeze_recipients(self.to, self.cc, self.bcc, private_domains=self.private_domains)
         self._check_texts()

@@ -35,7 +35,7 @@ _NTH_OF = re.compile(r":nth-[a-z-]+\([^()]*\sof\s", re.IGNORECASE)
 _AT_RULES = frozenset({"charset", "font-face", "keyframes", "media", "namespace", "page", "supports"})
 """At-rules that many mail programs know."""
 _DEEPEST, _MOST_SELECTORS = 8, 256
-"""Most selectors written out of nested rules; beyond that the rules stay nested."""
+"""Deepest nesting and most selectors that are written out; beyond that, rules stay nested."""
 _FALLBACK = "x-fallback-{number}-{property}"
 _FALLBACK_NAME = re.compile(r"x-fallback-\d+-(.*)", re.DOTALL)
 
@@ -156,7 +156,7 @@ def _rule(sheet: StyleSheet, selectors: Sequence[str], block: str, *, depth: int
 
 
 def _at_rule(sheet: StyleSheet, prelude: str, block: str | None) -> None:
-    """Keep an at-rule as it is."""
+    """Keep an at-rule unchanged."""
     sheet.kept.append(f"{prelude};" if block is None else f"{prelude} {{ {block} }}")
     name = prelude[1:].partition("(")[0].split(maxsplit=1)[0:1]
     word = name[0].lower().removeprefix("-webkit-").removeprefix("-ms-") if name else ""

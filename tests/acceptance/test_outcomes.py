@@ -319,7 +319,7 @@ async def test_a_job_that_waits_for_a_decision_is_left_alone_by_workers_until_it
     assert outcomes(await explain_job(redis, receipt.id)) == ["uncertain", "parked", "unparked"]
     assert await unpark_job(redis, receipt.id) == ("not parked", "")
     code, out, _ = await ops(valkey_url, "parked")
-    assert (code, out) == (0, "There is no parked job.\n")
+    assert (code, out) == (0, "There are no parked jobs.\n")
 
 
 async def test_a_parked_job_can_be_cancelled_and_leaves_no_note(

@@ -125,7 +125,7 @@ async def test_a_conflict_with_recovery_on_a_real_standby_is_said_in_words(
 
             if computing:
                 said = await words_of_the_end(there, remove_what_is_read)
-                assert "for a conflict with recovery; its log says which" in said
+                assert "because of a conflict with recovery; its log says which" in said
             else:
                 running = asyncio.ensure_future(refresh_board(there.refresher, there.refresher.boards["shop"]))
                 await eventually(lambda: there.database.fetchval(ASLEEP))

@@ -321,7 +321,7 @@ def test_a_long_list_has_pages(mailbox: Mailbox) -> None:
         after = re.search(r'href="/\?(q=hola&amp;before=\d+)"', page)
         query = after and unescape(after[1])
     assert numbers == list(range(120, 0, -1))
-    assert "No mail that is kept" in get(mailbox, "/", query="before=1").body.decode()
+    assert "No kept mail matches" in get(mailbox, "/", query="before=1").body.decode()
     assert get(mailbox, "/", query="before=many").body.decode().count("data-key") == 50
 
 

@@ -72,8 +72,8 @@ def test_the_parents_event_loop_is_refused_in_the_child_and_keeps_working_in_the
         token, _ = runner.run(sessions.create("u-17", {}))
 
         def in_the_child() -> None:
-            refused("event loop: .* before the fork .*asyncio.run", producer.send(MAIL), runner.run)
-            refused("event loop: .* before the fork .*asyncio.run", sessions.load(token), runner.run)
+            refused("event loop: .* process was forked.*asyncio.run", producer.send(MAIL), runner.run)
+            refused("event loop: .* process was forked.*asyncio.run", sessions.load(token), runner.run)
 
         assert ends_well(in_the_child)
         runner.run(producer.send(MAIL))
