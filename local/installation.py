@@ -47,7 +47,7 @@ class InstallationPlan:
         durable: embedded data must survive a power failure.
         grace: longest time that the worker may take to stop.
         sink_delay: time that the embedded sink takes for each mail, shortest and longest, in seconds.
-        environment: for this project's processes, beside the addresses that they need.
+        environment: for this project's processes, besides the addresses that they need.
     """
 
     data_dir: Path

@@ -10,7 +10,7 @@ from reports.connection_postgres import Connection, NoAnswer, connect, is_lost
 from reports.source_postgres import DATABASE_FAULTS
 
 _REFUSALS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, NoAnswer)
-"""Errors of the database alone; of all others the block is the cause."""
+"""Errors of the database alone; all others are caused by the block."""
 
 
 @asynccontextmanager

@@ -91,7 +91,7 @@ SETTINGS: Mapping[str, str] = {
     "string should have at least {0} character": "está vacío",
     "string should have at most {0} characters": "tiene más de {0} caracteres",
 }
-"""Faults of settings; those of pydantic too."""
+"""Faults of settings, pydantic's included."""
 
 ALLOWED: Mapping[str, str] = {
     "{0}: {1}; allowed: {2} to {3}": "{0}: {1}; se admite: de {2} a {3}",

@@ -1,6 +1,6 @@
 """Reads of Redis that share round trips: concurrent queries leave together.
 
-A query like the depth asks some thirty small things of several rooms. One by one, most of its time would go into
+A query like the depth reads some thirty small things for several rooms. One by one, most of its time would go into
 round trips, each with the work of the client and of two kernels; so the parts run at once
 (:func:`read_together`), and their commands go in one pipeline (:func:`share_reads`), without a transaction, which
 the console's user may not use. Each part keeps its own replies and errors: a command that Redis refuses fails its

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 BACKLOG_BYTES: Final = 64 * 1024 * 1024
-"""Of all connections of one reader."""
+"""Limit of the bytes that all connections of one reader hold."""
 
 
 class HeldConnection(Protocol):

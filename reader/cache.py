@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _OVERHEAD = 600
-"""Bytes of an entry beside its value; about what Python needs for an entry with its own key."""
+"""Bytes of an entry besides its value; about what Python needs for an entry with its own key."""
 
 Value = Any
 """A reply, or an object made from it; it is never changed."""

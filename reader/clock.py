@@ -2,7 +2,7 @@
 
 The instants of a set are the database's, and the set says by how much that clock was ahead of Redis's when they
 were taken. The reader asks Redis for its clock as soon as it is connected and every few seconds; in between it
-counts on with this process's running time. So this machine's clock, which an operator may set, has no effect.
+goes by this process's running time. So this machine's clock, which an operator may set, has no effect.
 
 Ages are right even if clocks are wrong. Still, clocks that are further apart than the bound are a fault that an
 operator must fix. Until then no report is called fresh, in these cases:

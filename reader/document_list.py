@@ -68,7 +68,7 @@ class ListRequest:
     Attributes:
         scopes: the nodes; of `children`, the node alone.
         with_children: True if the children of the node are wanted too.
-        days: number of days up to today, whose closed ones are wanted.
+        days: number of days up to today; the closed ones among them are wanted.
     """
 
     report: str

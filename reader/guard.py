@@ -33,7 +33,7 @@ MEMORY_S = 60.0
 _KNOWN_BYTES = 64 << 20
 """Limit of known tokens: about 50,000 of them."""
 _KNOWN_OVERHEAD = 600
-"""Bytes of a known token's objects beside its texts."""
+"""Bytes of a known token's objects besides its texts."""
 
 
 @dataclass(slots=True)

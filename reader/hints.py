@@ -12,7 +12,7 @@ A hint contains no data and no node, so it discloses nothing; the browser then r
 anyway, and a stream that continues after an outage sends `back`, which says that hints may have been missed. A
 stream ends after ten minutes, so that a log-out takes effect, and the browser reconnects.
 
-A browser that reconnects and gets another status than 200 never reconnects again (WHATWG HTML, 9.2.3). So
+A browser that reconnects and gets a status other than 200 never reconnects again (WHATWG HTML, 9.2.3). So
 temporary conditions (too many streams, Redis unreachable) are stated in a stream, which ends or continues; only a
 client that may not follow the report gets a refusal.
 """

@@ -120,7 +120,7 @@ class Lookup:
 
 
 def _tell_nobody(_lookup: Lookup) -> None:
-    """Take no notice: the lookup has ended."""
+    """Do nothing: the lookup has ended."""
 
 
 class Lookups:

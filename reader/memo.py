@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 ENTRY_BYTES: Final = 4096
 """Bytes of the largest entry that is kept."""
 _OVERHEAD: Final = 300
-"""Bytes of an entry beside its texts; about what Python needs."""
+"""Bytes of an entry besides its texts; about what Python needs."""
 _EXPANSION: Final = 4
 """Ratio of the size of a result to that of its text."""
 

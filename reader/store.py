@@ -35,9 +35,9 @@ from reader.snapshot import (
 _PLAIN_BYTES = 32 << 20
 """Limit of the notes about documents without a compressed variant."""
 _OVERHEAD = 600
-"""Bytes of a snapshot's objects beside its body."""
+"""Bytes of a snapshot's objects besides its body."""
 _PLAIN_OVERHEAD = 200
-"""Bytes of a note's objects beside their texts."""
+"""Bytes of a note's objects besides their texts."""
 _STANDING = "standing"
 """Name of the cached part with a node's standing; all others are named after an encoding."""
 _FORMS = ("", *STORED)

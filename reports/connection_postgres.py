@@ -30,7 +30,7 @@ _BETWEEN_QUERIES = (
 _SECONDS = 5.0
 """Timeout for a connection to any of the hosts, and for a pooler to find a server connection."""
 _TRY_THE_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
-"""Errors of one host: it is down, starts, stops, or is in another state than ``target_session_attrs``."""
+"""Errors of one host: it is down, starts, stops, or is not in the state that ``target_session_attrs`` demands."""
 
 
 class NoAnswer(ConnectionError):

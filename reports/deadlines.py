@@ -8,7 +8,7 @@ from reports.measures import INFINITE, InvalidRows
 from reports.node_ids import NodeId
 
 _MOST_STALE = 1_000
-"""Former instants that are kept beside as many as there are nodes."""
+"""Former instants that are kept besides one for each node."""
 
 
 def is_never(instant: object) -> bool:

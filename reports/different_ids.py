@@ -23,7 +23,7 @@ def change_sets(
 ) -> None:
     """Bring the sets of these nodes up to date, children before their parents.
 
-    An id enters the set of a node if it is new in a part of it, and leaves it if no part of it has it any more.
+    An id enters the set of a node if it is new in a part of it, and leaves it if no part of it has it any longer.
     The parts of a node are its own ids and the sets of its children.
 
     Args:

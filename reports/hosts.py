@@ -14,7 +14,7 @@ _PREFER_STANDBY = ("standby", "any")
 
 
 def attempts_of(dsn: str) -> list[Mapping[str, object]]:
-    """Return what the driver needs beside an address for each attempt, in order: host, port, state of the server.
+    """Return what the driver needs besides an address for each attempt, in order: host, port, state of the server.
 
     >>> attempts_of("postgresql://reader@first:5433,second/application")
     [{'host': 'first', 'port': 5433}, {'host': 'second', 'port': 5432}]

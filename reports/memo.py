@@ -19,14 +19,14 @@ from reports.tree import Tree
 from reports.tree_rules import TreeRules
 
 _MOST_COLUMNS = 1000
-"""Most descriptions stored; a server process has one for each declared query."""
+"""Largest number of descriptions stored; a server process has one for each declared query."""
 
 _SLICE = 500
 """Rows compared at a time, in well under a millisecond."""
 
 Rows = Sequence[Mapping[str, Any]]
 TreeQuery = tuple[str, TreeRules]
-"""Query of a tree, and the rules by which its rows are a tree."""
+"""Query of a tree, and the rules by which its rows form a tree."""
 
 
 class RefreshMemo:

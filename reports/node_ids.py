@@ -35,14 +35,14 @@ class InvalidIds(ValueError):
 
 
 class IdsChanged(ValueError):
-    """A tree whose ids are of another type than those of the stored set, which stays."""
+    """A tree whose ids are of a different type from those of the stored set, which stays."""
 
 
 def require_same_kind(former: IdKind, now: IdKind) -> None:
     """Raise if the type of a report's ids changed, since sessions and links still name the old ids.
 
     Raises:
-        IdsChanged: says what to do if the change is meant.
+        IdsChanged: says what to do if the change is intended.
     """
     if former is not now:
         raise IdsChanged(

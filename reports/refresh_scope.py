@@ -20,7 +20,7 @@ from reports.pace import KnownSet
 from reports.taken_marks import TakenMarks
 
 DISTRUSTED_FOR = timedelta(days=1)
-"""Time for which a report is computed whole after its query for some nodes gave something else."""
+"""Time for which a report is computed whole after its query for some nodes gave a different result."""
 LARGEST_PART = 0.1
 """Largest part of the nodes for which the query for some nodes is used."""
 FEWEST = 20
@@ -121,7 +121,7 @@ def refresh_scope(  # noqa: PLR0911, PLR0913  one for each rule
 
 
 def _of_another_state(last: LastSet, marks: TakenMarks, stored: KnownSet, digest: str) -> Why | None:
-    """Return why the kept set is not what these marks and the stored set follow from; None if it is."""
+    """Return the reason if the stored set and these marks do not follow from the kept set; else None."""
     if not marks.follow(last.xid):
         return Why.TAKEN_UP
     if not is_stored_now(last, stored):
@@ -155,7 +155,7 @@ def distrusted_since(report: Report, stored: KnownSet, noted: datetime | None, n
 
 
 def query_digest(report: Report) -> str:
-    """Return 16 hex digits over what the author wrote of nodes; another query is trusted again."""
+    """Return 16 hex digits over what the author wrote about nodes; another query is trusted again."""
     text = "\n".join([report.sql_of_nodes, *(f"{key} {value}" for key, value in report.node_columns.items())])
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -171,8 +171,8 @@ def _concern_all(report: Report, marks: TakenMarks) -> bool:
 def _named(last: LastSet, marks: TakenMarks) -> frozenset[NodeId] | None:
     """Return the nodes that marks of the report's sources name; None if one of them is not known.
 
-    Rows of a node that the tree leaves out count for no node. A text that is no id as documents show it may be
-    another form of one that counts, as a UUID in capitals is.
+    Rows of a node that the tree leaves out count for no node. A text that is not an id as documents show it may be
+    another form of one that counts, like a UUID in capitals.
     """
     tree = last.tree
     texts = {text for source in last.report.sources for text in marks.nodes.get(source, ())}

@@ -129,7 +129,7 @@ class RolledUp:
         return nodes, {measure: _checked(rows, nodes, measure, how) for measure, how in self._columns.items()}
 
     def _above(self, asked: Collection[NodeId], former: Mapping[str, Mapping[NodeId, Any]]) -> "_Part":
-        """Return the part of the tree that these nodes and their ancestors are."""
+        """Return the part of the tree that consists of these nodes and their ancestors."""
         paths, children = self._tree.paths, self._tree.children
         upwards = sorted({node for one in asked for node in paths[one]}, key=lambda node: -len(paths[node]))
         with_rows = next(iter(self._own.values()), {})

@@ -73,7 +73,7 @@ _IN_THE_WAY = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
 )
-"""Errors of taking up marks while another refresh of the board runs. Elsewhere they are faults like others."""
+"""Errors of taking up marks while another refresh of the board runs. Elsewhere they are ordinary faults."""
 _UNREACHED = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 _NAMES_NO_DATA = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57"}
 """SQLSTATE classes whose messages name tables, rights, settings and users, but no value of a row."""
@@ -81,7 +81,7 @@ QueryArgument: TypeAlias = datetime | str | int | Sequence[NodeId]
 _ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _HELLO = 5.0
-"""Seconds for the first query on a connection, which tells a server that has vanished without a word."""
+"""Seconds for the first query on a connection, which reveals a server that has silently vanished."""
 _LONGER = timedelta(seconds=5)
 """Time beyond the server's own limit after which a query is given up here: the server did not answer at all."""
 REPLAYED = """
@@ -169,7 +169,7 @@ class DatabaseSnapshot:
     reading: ClockReading | None = None
     """Reading of the server's clock at the start of the transaction."""
     spent: float = 0.0
-    """Seconds of the database for the queries of its reports, those that failed included."""
+    """Database time in seconds for the queries of its reports, failed ones included."""
     _is_part_due: bool = False
     _trees: dict[TreeQuery, Tree] = field(default_factory=dict)
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class DatabaseSnapshot:
         Session-level advisory locks are released, since through a pooler another client gets the session next.
 
         Args:
-            lazily: begin it with the first query of a report; nothing else may be asked in it.
+            lazily: begin it with the first query of a report; no other query may run in it.
         """
         self._is_part_due = True
         if not lazily:
@@ -282,7 +282,7 @@ class DatabaseSnapshot:
         """Return the report's direct rows.
 
         Args:
-            nodes: nodes to ask for, if the query has ``:nodes``.
+            nodes: nodes to query, if the query has ``:nodes``.
 
         Raises:
             InvalidRows: the column for ``valid_until`` is missing or has values without order; a column is
@@ -326,7 +326,7 @@ class DatabaseSnapshot:
         return list(await self._fetch(sql, *arguments))
 
     def require_one_clock(self, *, since_began: timedelta) -> None:
-        """Have ``began`` by the clock of ``as_of``. A standby's instants are those of commits.
+        """Make ``began`` an instant by the clock of ``as_of``. A standby's instants are those of commits.
 
         Args:
             since_began: running time since before the transaction began.

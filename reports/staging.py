@@ -18,15 +18,16 @@ from reports.last_set import ChangedDocuments
 from reports.node_ids import NodeId
 
 SCOPES = 32
-"""Most scopes of one part; each has up to five fields.
+"""Largest number of scopes in one part; each has up to five fields.
 
 Measured while 50,000 nodes were stored on two cores (``./run bench publish``): the 99th percentile of a send
 beside it is 4.1 ms with 32 scopes and 5.5 ms with 64 (1.1 ms when nothing is stored); storing takes a tenth more.
 """
 BYTES = 256_000
-"""Most bytes of documents in one part, except for a single larger document."""
+"""Largest size in bytes of the documents in one part, except for a single larger document."""
 DIRECT_SCOPES = 256
-"""Most scopes of a change that one call writes into the stored set; its documents have at most `BYTES` as well.
+"""Largest number of scopes in a change that one call writes into the stored set; its documents have at most
+`BYTES` as well.
 
 Staging copies the whole set, so that 100 changed nodes of 20,000 would copy 20,000. Measured with ``publish.lua``
 on Redis 7.0.15 (best of 150 calls on one connection, bodies of 500 bytes with two variants): the server takes

@@ -37,9 +37,9 @@ _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 _HEAD = ["_gen", "_costs", "_error", "_meta"]
-"""Fields of a set beside its scopes."""
+"""Fields of a set besides its scopes."""
 _MOST_NAMED = 20
-"""Nodes that are stored of a difference."""
+"""Largest number of nodes that are stored for a difference."""
 _TIME = "return redis.call('TIME')"
 """Script that reads the clock: with a key, a cluster's client sends it to the server that stores the reports."""
 _STAGED_MS = 600_000

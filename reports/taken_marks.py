@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_NODES = 2_000
-"""Most nodes that are read of a board's marks; with more, every node counts as changed."""
+"""Largest number of nodes read from a board's marks; with more, every node counts as changed."""
 
 
 @dataclass(frozen=True, slots=True)

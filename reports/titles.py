@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from reports.front_matter import HeadTable
 
 OF_REPORT = "report"
-"""Key of the report's own title, beside those of its measures."""
+"""Key of the report's own title, besides those of its measures."""
 LONGEST = 120
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z]{2})?\Z")
 

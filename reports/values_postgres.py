@@ -25,7 +25,7 @@ from reports.zones import refused_zone, zone_fault
 
 _DAY_ZERO = dt.date(2000, 1, 1).toordinal()
 _LONGEST = 60
-"""Most characters of a value that an error shows."""
+"""Largest number of characters of a value that an error shows."""
 
 
 async def read_exactly(connection: Any) -> None:  # noqa: ANN401  a connection, or a pool's proxy of one

@@ -47,7 +47,7 @@ class WaitingReports:
             await pipe.execute()
 
     async def end_waiting(self, reports: Sequence[str]) -> None:
-        """Note that reports wait no longer."""
+        """Note that reports no longer wait."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.hdel(snapshot(self._tenant, report), WAITS)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from .errors import SessionRefused
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
-"""What a browser sends as `Origin`: scheme, host, port; applications on telephones have schemes of their own."""
+"""What a browser sends as `Origin`: scheme, host, port; mobile applications have their own schemes."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing (RFC 9110, 9.2.1); an application must keep to it."""
 

@@ -6,7 +6,7 @@ sessions of a former user would be valid again. With these epochs `revoke_user` 
 
     CREATE TABLE momentus.session_epochs (user_id text PRIMARY KEY, epoch bigint NOT NULL)
 
-Needs asyncpg in the backend's environment. SQL and values are bound, never joined. The pool may lead through
+Needs asyncpg in the backend's environment. Values are bound, never joined into the SQL. The pool may lead through
 PgBouncer in transaction mode: no statement outlives its transaction.
 """
 

@@ -84,7 +84,7 @@ def create_session(
         cap: maximum of the user's live sessions, above which those that would end first are ended; 0 for any
             number.
         limit: maximum of the user's live sessions, above which this one is rejected; 0 for any number.
-        token: a new token, in another form than a user's.
+        token: a new token, in a different form from a user's.
 
     Raises:
         SessionRefused: an argument is invalid; by its reply, the limit is reached.

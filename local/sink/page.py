@@ -61,7 +61,7 @@ _PAGE_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
-"""Of the frame with a mail: its links may open a tab, and nothing else."""
+"""Sandbox of the frame with a mail: its links may open a tab, and nothing else."""
 _MAIL_POLICY = (
     f"sandbox {SANDBOX}; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'self'"

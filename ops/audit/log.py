@@ -34,10 +34,10 @@ class AuditEntry:
 
     Attributes:
         number: identifies the change; random.
-        way: how the operator showed who they are.
+        way: how the operator was identified.
         target: the job, lane, account, report or user that it was about.
         why: the operator's reason, "" for none.
-        text: what became of it, in the operator's language; "" while it is begun.
+        text: the outcome in the operator's language; "" until it has ended.
     """
 
     number: str

@@ -1,1 +1,1 @@
-"""Operators' page: the state of the queue in a browser on the same machine. It only reads."""
+"""Operators' page: the state of the queue in a browser, and changes to it."""

@@ -54,7 +54,7 @@ def _text(value: object) -> str:
 
 
 def visible_text(text: str) -> str:
-    r"""Return the text with a visible symbol for each control character that is no line break or tab.
+    r"""Return the text with a visible symbol for each control character except line breaks and tabs.
 
     >>> visible_text("a\x1b[2Jb")
     'a␛[2Jb'

@@ -25,7 +25,7 @@ _FOLDER = Path(__file__).parent / "pages"
 
 
 def _shown_value(value: object) -> object:
-    """Return a value for a page: a text without control characters, and what is markup already as it is."""
+    """Return a value for a page: a text without control characters; markup stays unchanged."""
     return visible_text(value) if type(value) is str else value
 
 

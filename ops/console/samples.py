@@ -26,7 +26,7 @@ EVERY_S = 5.0
 KEPT = 720
 STORED = "momentus:{ops}:samples"
 _APART_S = EVERY_S / 2
-"""Samples of several consoles that are closer together are of one time."""
+"""Samples of several consoles that are closer together count as one."""
 _LIFE_S = 7200
 
 

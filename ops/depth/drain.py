@@ -39,7 +39,7 @@ def wait_reason(
     held: bool = False,
     limits_used_up: bool = False,
 ) -> Reason | None:
-    """Return why ready jobs wait, or None if none waits or they are about to be claimed.
+    """Return the reason why ready jobs wait; None if none waits or they are about to be claimed.
 
     Args:
         oldest: the time since the first of them became ready.

@@ -8,7 +8,7 @@
     in         it shrinks; `seconds` from now no job waits any more
     growing    more arrives than leaves, by `growth` a minute; `seconds` would be enough once arrivals stop
     level      as much arrives as leaves, as far as can be told
-    unknown    jobs wait, and there is no pace yet: nothing has finished, and no limit tells one
+    unknown    jobs wait, and there is no pace yet: nothing has finished, and no limit sets one
 
 The pace is measured (`ops.depth.flow`), never guessed. Limits count too: their budgets allow so many jobs per
 period, whatever the pace of the last minute was, since a full bucket is used up at once and refills slowly. If

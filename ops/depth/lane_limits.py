@@ -112,7 +112,7 @@ _LOOKED_AT = 100
 
 
 async def _named_keys(redis: Redis, keys: LaneKeys) -> list[str]:
-    """Return the limits that a hundred of the jobs name that are held back."""
+    """Return the limits that a hundred of the held-back jobs name."""
     ids = await redis.srandmember(keys.held_back, _LOOKED_AT)  # type: ignore[misc]  # redis-py
     named = await redis.hmget(keys.limited, ids) if ids else []  # type: ignore[misc]  # redis-py
     return sorted({name.decode() for name in named if name})

@@ -25,7 +25,7 @@ class PromiseState:
     Attributes:
         name: a lane, or `report/` and a report.
         limit_ms: the largest age that keeps it.
-        target: the share of minutes in which it is to be kept.
+        target: the share of minutes in which it must be kept.
         kept, broken: minutes of the last 30 days.
         kept_in_all, broken_in_all: since the promise was first made.
         budget_left: the share of the 30-day error budget that is left; below 0 it is overdrawn.
@@ -108,7 +108,7 @@ def read_promise_state(
 
 
 def _last_hours(name: str, hours: list[dict[str, str]], count: int, minute: int) -> Minutes:
-    """Return the minutes of the last hours: the running one, and of the oldest the part that is still in."""
+    """Return the minutes of the last hours: the current one, and the part of the oldest that still counts."""
     full = sum((_minutes(name, one) for one in hours[:count]), Minutes())
     return full + _minutes(name, hours[count]).scaled(1 - minute % 60 / 60)
 

@@ -350,7 +350,7 @@ def _lane(lane: str, counts: Counts, group: _GroupReply, workers: Sequence[LiveW
 
 
 def _jobs_ahead(lane: str, group: _GroupReply) -> int:
-    """Return the ready jobs of the lanes before one that need a limit which it needs too."""
+    """Return the number of ready jobs in the lanes before one that share a limit with it."""
     needed = {state.key for state in group.limits[lane].states}
     before = takewhile(lambda other: other != lane, group.counts)
     return sum(

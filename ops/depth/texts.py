@@ -119,7 +119,7 @@ def _text_of(seconds: float | None) -> str:
 
 
 def reason_text(reason: Reason | None, *, slots: int, language: Language = "en") -> str | None:
-    """Return why ready jobs wait, or None without a reason."""
+    """Return the reason why ready jobs wait as text; None without one."""
     return None if reason is None else _REASON[language][reason].format(slots=slots)
 
 

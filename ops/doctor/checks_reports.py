@@ -61,5 +61,5 @@ def judge_report(one: ReportFreshness, *, at: datetime) -> Iterator[DoctorFindin
 
 
 def _undone(one: ReportFreshness) -> timedelta:
-    """Return for how long a report was never computed; long, if an earlier build declared it."""
+    """Return how long a report has waited for its first set; a long time if an earlier build declared it."""
     return timedelta.max if one.undone_ms is None else timedelta(milliseconds=one.undone_ms)

@@ -9,7 +9,7 @@ from ops.durations import duration_text
 from ops.reports.remedies import remedy_of
 
 _LASTS = timedelta(seconds=15)
-"""A server that restarts is down for as long."""
+"""Time for which a server that restarts may be down."""
 _CODES = {"reports": "worker.no_database", "reports process": "worker.reports_ended", "rights": "worker.no_right"}
 _USUAL = "start the database, or let its network or its pooler answer"
 _LEDGER = "worker.ledger_stands"

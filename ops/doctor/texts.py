@@ -1,4 +1,4 @@
-"""Texts of the findings: cause and remedy, in one table per language; a test holds them against each other."""
+"""Texts of the findings: cause and remedy, in one table per language; a test compares the tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -279,7 +279,7 @@ def findings_text(findings: Sequence[DoctorFinding], language: Language = "en") 
 
 
 def _values(finding: DoctorFinding, language: Language) -> Mapping[str, object]:
-    """Return the values; those that are sentences of other parts in this language too."""
+    """Return the values, with sentences of other parts in this language too."""
     quoted = {name: quoted_texts(str(finding.values[name]), language) for name in _QUOTED & finding.values.keys()}
     return {**finding.values, **quoted}
 

@@ -53,7 +53,7 @@ class FailureCluster:
 
     @property
     def token(self) -> str:
-        """The key in the letters of a form."""
+        """The key in characters that a form can carry."""
         return urlsafe_b64encode(self.key).decode()
 
 

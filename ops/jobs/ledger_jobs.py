@@ -115,7 +115,7 @@ async def revive_lost(
 async def _stage_again(ledger: Connection, redis: Redis, job: RevivedJob) -> None:
     """Have a relay hand over a job of which Redis has only the result and the key.
 
-    By these the relay would take it for one that has ended. The key is its own again, as that of a live job.
+    Because of these, the relay would take it for one that has ended. The key becomes that of a live job again.
     """
     await redis.delete(f"arq:result:{job.id}")
     name = f"momentus:{LaneKeys(job.lane).tag}:unique:{job.key}"

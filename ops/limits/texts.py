@@ -77,7 +77,7 @@ RESULTS: dict[Language, dict[str, str]] = {
 
 
 def rate_text(rate: Rate | Window, language: Language = "en") -> str:
-    """Return a rate as it was given: the most that any window sees.
+    """Return a rate as it was given: the maximum in any window.
 
     >>> from datetime import timedelta
     >>> rate_text(Rate.within(30, timedelta(minutes=1)))

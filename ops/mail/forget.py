@@ -42,7 +42,7 @@ from producers.suppression import digest_of, suppress, unsuppress
 
 _BATCH = 500
 _RARE = ("unopened", "recorded", "live")
-"""Counts that are told only if there are any."""
+"""Counts that are shown only if there are any."""
 _LEFT = ("unopened", "stopping", "live")
 """Counts of mails for which the command must run again."""
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
@@ -96,7 +96,7 @@ async def _addressed(
 
 
 def _recipients(payload: bytes | None, job_id: str, ring: KeyRing | None) -> list[str] | None:
-    """Return the recipients of a job's mail; none of another job or a tombstone, None if it cannot be opened."""
+    """Return the recipients of a job's mail; none for another job or a tombstone, None if it cannot be opened."""
     try:
         envelope = read_envelope(payload or b"")
     except UnreadableEnvelope:

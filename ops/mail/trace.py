@@ -178,7 +178,7 @@ async def trace_mail(redis: Redis, job_id: str) -> Trace:
 
 
 def _suppression(value: Mapping[str, Any]) -> str:
-    """Return why a suppressed mail was not sent, as its result says; "" for any other mail."""
+    """Return the reason why a suppressed mail was not sent, from its result; "" for any other mail."""
     if value.get("state") != "suppressed":
         return ""
     until = value.get("until")

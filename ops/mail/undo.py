@@ -43,7 +43,7 @@ async def keep_removed(redis: Redis, number: str, digest: str, before: bytes | N
 
 
 def _read(stored: bytes | None) -> dict[str, Any]:
-    """Return an entry; one without reasons for none, and for one that cannot be read."""
+    """Return an entry; one without reasons if it is absent or cannot be read."""
     try:
         entry: dict[str, Any] = orjson.loads(stored or b"")
         return {**entry, "reasons": dict(entry["reasons"])}

@@ -1,6 +1,6 @@
 """`ops metrics`: the fleet's metrics, once on standard output or served for Prometheus until a signal.
 
-Once is for a file that another exporter reads (the textfile collector of the node exporter), and for a look.
+Once is for a file that another exporter reads (the textfile collector of the node exporter), or for a quick look.
 """
 
 import argparse
@@ -62,7 +62,7 @@ async def _serve(tools: Tools, place: ListenPlace) -> None:
     """Serve the page until cancelled.
 
     Raises:
-        CommandRefused: the place is taken or not one of this machine.
+        CommandRefused: the place is taken, or not on this machine.
     """
     from ops.metrics.counted import SlowCounts  # noqa: PLC0415  with the driver of Postgres, which loads slowly
 

@@ -1,6 +1,6 @@
 """Reader of the data behind the fleet's metrics, in constant time at a million jobs.
 
-Depth, limits and the server, each by the function that its command uses. A part that the Redis user
+Depth, limits and the server are each read by the function that their command uses. A part that the Redis user
 may not read is left out: its metrics have no values, and the others stay.
 """
 

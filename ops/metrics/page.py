@@ -71,7 +71,7 @@ class FleetPage:
         return write_page(readings, PARTS if self._slow is None else OF_EXPORTER, accept)
 
     async def find_waiting(self) -> Sequence[str]:
-        """Return why the page has no metrics of the fleet now: Redis does not answer."""
+        """Return the reason if the page has no metrics of the fleet now: Redis does not answer."""
         try:
             await self._redis.ping()
         except (RedisError, OSError) as error:

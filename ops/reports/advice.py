@@ -1,8 +1,7 @@
-"""Advice whether to precompute a report: a decision from measurements, without I/O.
+"""Advice on whether to precompute a report: a decision from measurements, without I/O.
 
     fix          a view runs the same query for many nodes one by one, and one query for all of them is quick
-    enough:
-                 change the application's query; precomputing would only hide it
+                 enough: change the application's query; precomputing would only hide it
     precompute   even the better way is slow (2 s and more for a view), or all views together take more than 5 % of
                  one processor of the database
     leave        neither: query the database directly

@@ -1,7 +1,7 @@
 """`ops reports advise`: measure on this database whether precomputing a report pays.
 
-It runs three ways to one dashboard: the application's own query node by node (`--walk`), the report's one query
-for all nodes, and the read of a stored document. `advice.py` has the decision.
+It measures three ways to one dashboard: the application's own query node by node (`--walk`), the report's one
+query for all nodes, and the read of a stored document. `advice.py` has the decision.
 """
 
 import argparse

@@ -96,7 +96,7 @@ class ReportFacts:
         documents: the documents that a refresh would store now.
         calls: sentences about functions with hidden reads or effects.
         tree_notes: sentences about nodes and rows that are left out, and nodes without a name.
-        nodes: facts about its query of some nodes; None if it has none, or if all rows are at fault.
+        nodes: facts about its query for some nodes; None if it has none, or if all rows are at fault.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)

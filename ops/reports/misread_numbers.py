@@ -13,7 +13,7 @@ from reports.numbers import all_digits, is_read_otherwise, read_exactly
 _LONG = re.compile(rb"[0-9.]{16}")
 """Shorter numbers are always read correctly."""
 _LONGEST = 40
-"""Most digits that a note shows."""
+"""Largest number of digits that a note shows."""
 
 
 def misread_numbers(report: Report, documents: Mapping[NodeId, Document]) -> Iterator[str]:

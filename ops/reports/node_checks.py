@@ -1,4 +1,4 @@
-"""Checks of what a report declares for queries of some nodes, and notes about what is computed whole: pure."""
+"""Checks of what a report declares for queries for some nodes, and notes about what is computed whole: pure."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from ops.reports.node_rows import DifferenceKind, RowDifference
 from reports import Report
 
 _FEW = 1000
-"""Rows of a table that are read in no time."""
+"""A table with fewer rows is read in no time."""
 _CONDITION = "write = ANY(:nodes) wherever it selects rows, and let a row follow from its node's own rows alone"
 _WORDS = {
     DifferenceKind.UNASKED: ("returns a row for node {node}, which was not requested", _CONDITION),
@@ -32,7 +32,7 @@ _WORDS = {
 
 
 def check_nodes(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Check that the query for some nodes returns the same rows of them as the query for all, and no others."""
+    """Check that the query for some nodes returns the same rows for them as the query for all, and no others."""
     if facts.nodes is None:
         return
     where = f"{report.place.file}:{report.place.query}"

@@ -1,4 +1,4 @@
-"""A database's facts about a query of some nodes: its rows against those for all, its plan, its parameter."""
+"""A database's facts about a query for some nodes: its rows against those for all, its plan, its parameter."""
 
 import re
 import time
@@ -71,7 +71,7 @@ class NodeColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """Facts about a report's query of some nodes.
+    """Facts about a report's query for some nodes.
 
     Attributes:
         misfit: why ``:nodes`` cannot hold the ids of the tree; empty if it can.

@@ -34,9 +34,9 @@ class DifferenceKind(StrEnum):
     EXTRA = "extra"
     """A row of a node that has none among all rows."""
     TIE = "tie"
-    """Another value among some that the query does not put in order."""
+    """A different value among some that the query does not put in order."""
     FLOAT = "float"
-    """Another binary float, whose sum depends on the order of its rows."""
+    """A different binary float: a sum that depends on the order of its rows."""
     VALUE = "value"
 
 

@@ -67,7 +67,7 @@ def open_pool(
 
     Args:
         tag: on a cluster, the hash tag of all keys and channels, braces included.
-        tried: check connections that were idle for long before their use; not for subscriptions, whose messages
+        tried: check connections that were idle for a while before their use; not for subscriptions, whose messages
             would be taken for the reply.
         options: further arguments of this kind of pool.
 

@@ -64,7 +64,7 @@ class CancellableConnection:
 
 
 class CheckedConnection:
-    """Connection that is checked before its use if it was idle for long. Mixin for one of redis-py's classes.
+    """Connection that is checked before its use if it was idle for a while. Mixin for one of redis-py's classes.
 
     A firewall drops an idle flow without notice, and then no reply to anything sent on it arrives. The check takes
     part of the call's time and leaves the rest for another connection.
@@ -86,7 +86,7 @@ class CheckedConnection:
         return reply
 
     async def check_health(self) -> None:
-        """Check the connection if it was idle for long, and open another one if it does not reply."""
+        """Check the connection if it was idle for a while, and open another one if it does not reply."""
         if time.monotonic() - self._heard_at < IDLE_SECONDS:
             return
         try:

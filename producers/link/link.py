@@ -7,7 +7,7 @@ For sentinels or a cluster, every new connection asks for the primary (:mod:`.pr
 longer a primary is closed, so that the next call asks again (redis/redis-py 3874: a client that stays).
 
 A separate task opens the connection, so that a caller whose time is up leaves it to the next caller: with TLS to
-a distant server it takes longer than a caller's deadline. A connection that was idle for long is checked before
+a distant server it takes longer than a caller's deadline. A connection that was idle for a while is checked before
 its use, while a new one is opened in case it stays silent, because firewalls drop idle flows without notice.
 
 If the connection is lost, every waiting caller gets :class:`ConnectionLost`, and the next call connects again. If

@@ -62,7 +62,7 @@ class SyncSlotLinks:
         self._slots = with_moved(self._slots, tag, host)
 
     def forget_slots(self, *, refused: Host | None = None) -> None:
-        """Query the map of slots at the next call, and prefer another server than the refused one."""
+        """Query the map of slots at the next call, and prefer a server other than the refused one."""
         self._slots, self._refused = (), refused
 
     def _reach(self, host: Host) -> Host:

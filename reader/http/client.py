@@ -154,7 +154,7 @@ class ClientConnection(asyncio.Protocol):
             self._update_backlog()
 
     def _read_whole(self, data: bytes) -> Request | None:
-        """Return the request that these bytes are, if it is cached or of the common form."""
+        """Return the request that these bytes form, if it is cached or of the common form."""
         request = self._cache.get(data)
         if request is None and (request := read_common_form(data)) is not None:
             self._cache.keep_request(data, request)

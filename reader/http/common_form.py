@@ -16,7 +16,7 @@ from reader.memo import memo
 from reader.message import Request
 
 _LARGEST: Final = 4 * 1024
-"""Bytes; below all limits of the parser."""
+"""Bytes of the largest such request; below all limits of the parser."""
 _REQUEST_LINE = re.compile(rb"GET (/[A-Za-z0-9/_.~?&=,:%+-]*) HTTP/1\.1")
 _NAME = re.compile(rb"[A-Za-z0-9_-]+")
 _NO_CONTROLS: Final = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), ord("\t")})
@@ -27,7 +27,7 @@ _UNUSED: Final = ""
 
 
 def read_common_form(data: bytes) -> Request | None:
-    r"""Return the request that these bytes are, or None if only the parser can tell.
+    r"""Return the request that these bytes form, or None if only the parser can tell.
 
     >>> read_common_form(b"GET /a?b HTTP/1.1\r\nHost: c\r\n\r\n").path
     '/a'

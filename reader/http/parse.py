@@ -17,7 +17,7 @@ from reader.http.request import HTTPFields, authority_of, split_target
 from reader.message import Request, Response
 
 TARGET_LIMIT: Final = 8 * 1024
-"""Bytes."""
+"""Bytes of a target."""
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of all names and values of a head together."""
 BODY_LIMIT: Final = 64 * 1024

@@ -12,7 +12,7 @@ from reader.message import Fields, Request
 _ENTRY_BYTES: Final = 4 * 1024
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _OVERHEAD_BYTES: Final = 3 * 1024
-"""Cost of a cached request beside its texts, each of which it holds three times."""
+"""Cost of a cached request besides its texts, each of which it holds three times."""
 _SEEN: Final = 8192
 """Requests known to have come before, some more than the cache can hold."""
 _AUTHORITY_ENDS = re.compile(r"[/?#]")

@@ -26,7 +26,7 @@ from reader.preconditions import Condition, weigh_conditions
 _FOLDER = Path(__file__).parent / "web"
 _INDEX = "index.html"
 _PLACE = b"{version}"
-"""Where the page has the version of its files."""
+"""Placeholder in the page for the version of its files."""
 _PATH = re.compile(r"/page/([0-9a-f]{16})/([a-z]+\.[a-z]+)", re.ASCII)
 _TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -170,7 +170,7 @@ class SessionMemory:
         return key, found if self._is_live(found) else None
 
     def _places(self, prefix: str, user: str) -> list[str]:
-        """Return the digests of a user's live sessions, the one that ends first first.
+        """Return the digests of a user's live sessions, ordered by their end.
 
         Of two that end in one millisecond the earlier one comes first: here the clock stands still.
         """

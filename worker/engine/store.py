@@ -32,7 +32,7 @@ _ANSWER_SECONDS = 2.0
 _LANE_ERRORS = ("WRONGTYPE", "ERR")
 """Codes of errors that the content of the lane's keys causes; all others concern the server."""
 _OTHER_DATA = -2
-"""Returned by a claim in place of the next due time, if the data has another id than the worker knows."""
+"""Returned by a claim in place of the next due time, if the data's id is not the one the worker knows."""
 _PAGE = 1000
 """Number of parked jobs in one call, which Redis scans in about a millisecond."""
 

@@ -396,7 +396,7 @@ def _meta(
     scopes: int,
     cost_ms: float,
 ) -> dict[str, object]:
-    """Return what a reader must know of the set beside the bodies; docs/wire.md explains each field."""
+    """Return what a reader must know of the set besides the bodies; docs/wire.md explains each field."""
     return {
         "report": report.name,
         "board": report.board or report.name,
