@@ -1,6 +1,6 @@
 """Background tasks: loops that a process runs beside its main work, restarted after a fault.
 
-A loop handles the faults that it expects. Without this module an unexpected fault would end the loop in silence,
+A loop handles the faults that it expects. Without this module an unexpected fault would silently end the loop,
 and with it a clock, a permit or a wake-up until the next restart of the process. Here the loop starts again after
 a pause, which grows while it keeps failing. Each fault is counted under the task's name (heartbeats and metrics
 show the counts) and logged with its type and place. Its message is not logged: it may contain a mail address.

@@ -627,7 +627,7 @@ def find_contradictions(settings: Settings) -> Iterator[str]:
 
 
 def find_console_contradictions(console: ConsoleSettings) -> Iterator[str]:
-    """Yield the same of the console's settings."""
+    """Yield the same for the console's settings."""
     if bool(console.proxies) != bool(console.proxy_header):
         yield "MOMENTUS_CONSOLE__PROXIES and MOMENTUS_CONSOLE__PROXY_HEADER: need each other; set both or none"
 

@@ -29,8 +29,8 @@ from producers.keys import LaneKeys
 from reports.connection_postgres import Connection
 
 Fault = Literal["lost", "stray", "ended", "no job"]
-"""`lost`: Redis has forgotten a live job. `stray`: Redis has a job that Postgres has not. `ended`: Redis holds a
-job as live that has an end. `no job`: Postgres has an end, or a note to hand over, of a job that it has not."""
+"""`lost`: Redis has forgotten a live job. `stray`: Redis has a job that Postgres lacks. `ended`: Redis holds a
+job as live that has an end. `no job`: Postgres has an end, or a note to hand over, of a job that it lacks."""
 
 _FOLDER = Path(__file__).parent / "sql"
 _TOTALS, _ORPHANS = ((_FOLDER / f"{name}.sql").read_text(encoding="utf-8") for name in ("totals", "orphans"))
@@ -166,7 +166,7 @@ async def _absent(redis: Redis, job_ids: list[str]) -> list[str]:
 async def _judge_live(
     connection: Connection, redis: Redis, group: str, in_redis: Mapping[str, date]
 ) -> list[Disagreement]:
-    """Return those of a batch of Redis's live jobs that Postgres has not, or that have ended."""
+    """Return those of a batch of Redis's live jobs that Postgres does not have, or that have ended."""
     by_day = defaultdict[date, list[str]](list)
     for job_id, day in in_redis.items():
         by_day[day].append(job_id)

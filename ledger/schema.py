@@ -5,7 +5,7 @@
 was made by a newer deployment: this code refuses it, because it does not know what the newer one needs.
 
 The functions take a connection of asyncpg. Each is one transaction, waits at most a second for any lock, and
-changes nothing if it raises; the scripts are the same that ``./run ops db ... --dry-run`` prints.
+changes nothing if it raises; the scripts are those that ``./run ops db ... --dry-run`` prints.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ class SchemaNewer(SchemaFault):
 
 
 class JobsAreLive(SchemaFault):
-    """The ledger has jobs that have not ended, and is not to be removed with them."""
+    """The ledger has jobs that have not ended, and must not be removed with them."""
 
     def __init__(self, live: int) -> None:
         super().__init__(f"db uninstall: {live} jobs have not ended; wait for them, or give --discard-live")
@@ -195,7 +195,7 @@ async def uninstall(connection: Connection, *, discard_live: bool = False) -> in
 
 
 async def make_partitions(connection: Connection) -> int:
-    """Make the partitions of the days to come, and return how many tables are new.
+    """Make the partitions of the coming days, and return how many tables are new.
 
     A worker calls it now and then; without one, rows of later days go to the DEFAULT partition.
 

@@ -28,7 +28,7 @@ _OF_PROCESS = ProcessCollector(registry=None)
 
 
 class _TakenReadings(Collector):
-    """A registry's shape around readings that are already taken."""
+    """Registry interface over readings that were already taken."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 FindReasons = Callable[[], Awaitable[Sequence[str]]]
-"""Returns reasons for operators, without data; none if all is well."""
+"""Returns reasons for operators, without data; none if nothing is wrong."""
 
 
 async def find_nothing() -> Sequence[str]:
-    """Return no reason: that the event loop runs this is the whole check."""
+    """Return no reason: the check is that the event loop runs this at all."""
     return ()
 
 

@@ -27,7 +27,7 @@ PATH: Final = "/metrics"
 LIVE: Final = "/livez"
 READY: Final = "/readyz"
 _SECONDS: Final = 10
-"""For a client to send its request, and to take the response."""
+"""Time limit for a client to send its request, and to take the response."""
 _HEAD_BYTES: Final = 16 * 1024
 _PLAIN: Final = "text/plain; charset=utf-8"
 _REASONS: Final = {

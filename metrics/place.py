@@ -62,7 +62,7 @@ def bind(place: ListenPlace) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        OSError: the place is taken, or not one of this machine.
+        OSError: the place is taken, or not on this machine.
     """
     return _bind_path(place.path) if place.path else _bind_port(place.host, place.port)
 

@@ -32,7 +32,7 @@ class Promise:
     Attributes:
         name: a lane, or `report/` and a report.
         limit: the largest age that keeps it.
-        target: the share of minutes in which it is to be kept, between 0 and 1.
+        target: the share of minutes in which it must be kept, between 0 and 1.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Notices to the service manager that started this process, in the protocol of systemd's sd_notify(3).
 
     READY=1      it runs, whether Redis answers or not: a process that waits for Redis must not be ended for it
-    STATUS=...   what it waits for, beside each sign of life
+    STATUS=...   what it waits for, with each sign of life
     WATCHDOG=1   twice in each interval of WatchdogSec, from the event loop, while nothing deadly is found
     STOPPING=1   it was told to stop, or stops by itself
 
@@ -37,7 +37,7 @@ async def keep_notified(health: Health) -> AsyncIterator[None]:
 
 
 def send_notice(*lines: str) -> None:
-    """Send a notice; one that cannot be sent is lost, as the service manager's absence must stop no work."""
+    """Send a notice; one that cannot be sent is lost, as the service manager's absence must not stop the work."""
     if address := os.environ.get("NOTIFY_SOCKET"):
         path = f"\0{address[1:]}" if address.startswith("@") else address  # "@": an abstract name of Linux
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -59,7 +59,7 @@ def momentus_in_memory(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     """Return a function that gives an application the recording producer and sessions during a test.
 
     Its argument is FastAPI's `Momentus` or a Flask application. The cookie is made for http, which is refused for
-    every host but a loopback host: let the client ask `http://127.0.0.1`.
+    every host but a loopback host: let the client use `http://127.0.0.1`.
 
     Example:
         def test_an_assignment_is_told(momentus_in_memory, momentus_producer):

@@ -151,7 +151,7 @@ class MailSink:
 
 
 class _SinkConnection(SMTP):
-    """Connection of one client. aiosmtpd speaks the protocol; this class adds the faults that it has no hook for."""
+    """Connection of one client. aiosmtpd speaks the protocol; this class adds faults that it has no hook for."""
 
     def __init__(self, sink: MailSink, connections: "set[_SinkConnection]") -> None:
         # A given name keeps aiosmtpd from a DNS query for this machine's name.

@@ -5,7 +5,7 @@
 
 It starts the processes in the order of the list, each once the one before is ready; restarts one that ends, with
 growing waits; stops them in reverse order, each with its own drain time. A process that ends with code 2 at its
-start is given up, and all others with it: an operator must read about a wrong setting, retries cannot help.
+start is given up, and all others with it: an operator must fix a wrong setting, and retries cannot help.
 
 Failures: a process that is never ready (`ProcessFailed` with its last lines, nothing left running);
 a killed supervisor (the reaper ends its processes, see `local.supervisor.reaper`).

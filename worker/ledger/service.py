@@ -1,7 +1,7 @@
 """The ledger's work in a worker: started where the database has a ledger, which is checked once a minute.
 
-Relay, recorder and search are background tasks, each restarted after a fault. Partitions of days to come are
-made once an hour, so that none of them is missing when its day begins.
+Relay, recorder and search are background tasks, each restarted after a fault. Partitions of coming days are made
+once an hour, so that none of them is missing when its day begins.
 """
 
 import asyncio

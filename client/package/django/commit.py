@@ -1,7 +1,8 @@
 """Mails that wait for a commit, so that none reports something that was rolled back.
 
 A message is checked when it is given, so that a refusal is raised inside the transaction, and queued right after
-the commit; a process that dies between loses the mail. With ``LEVEL`` ``ledger`` it is a row of the transaction.
+the commit; a process that dies in between loses the mail. With ``LEVEL`` ``ledger`` it is a row of the
+transaction.
 """
 
 from collections.abc import Callable, Sequence

@@ -46,7 +46,7 @@ STATUS = {
 FAILURES = frozenset({"retry", "dead"})
 """Outcomes of attempts that raised; a task that was killed with its worker raised nothing."""
 UNKNOWN_WORKER = "unknown"
-"""Of an attempt whose worker died, or was stopped by its time limit."""
+"""Stands for the worker of an attempt that died with it, or was stopped by its time limit."""
 TEXT_LIMIT = 3900
 """Largest number of characters of a failure; the engine keeps 4,000."""
 MESSAGE_LIMIT = 800
