@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,9 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 from local.embedded.ports import free_port
+from tests.chromium import FLAGS, find_chromium
 
 _TELL = "const tell = (what) => fetch('/told', {method: 'POST', body: JSON.stringify(what)});"
 
@@ -58,14 +56,10 @@ async def page() -> AsyncIterator[Page]:
 @asynccontextmanager
 async def browse(one: Page, host: str = "127.0.0.1") -> AsyncIterator[None]:
     """Open the page in a browser of its own, under this name."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine")
+    program = find_chromium()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
-            *(program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-            *("--disable-background-networking", "--no-first-run", f"--user-data-dir={profile}"),
-            f"{one.origin(host)}/",
+            *(program, *FLAGS, f"--user-data-dir={profile}", f"{one.origin(host)}/"),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
