@@ -195,7 +195,7 @@ async def test_a_worker_that_stops_is_unready_until_its_jobs_have_ended(
         await producer.send(NamedJob("job.wait"))
         await eventually((tmp_path / "began").exists, timeout=30)
         supervisor.send_signal("it", signal.SIGTERM)
-        await eventually(answers(port, "/readyz", 503, "stops"), timeout=30)
+        await eventually(answers(port, "/readyz", 503, "is stopping"), timeout=30)
         assert await probe(port, "/livez") == (200, "live\n")
         (tmp_path / "ends").touch()
         assert await supervisor.wait_exit("it") == 0

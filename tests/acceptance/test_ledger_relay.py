@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -553,7 +554,8 @@ async def _stage_unheard(ledger: Ledger) -> str:
     job_id = await ledger.stage("a")
     await ledger.relay.move_batch()
     await ledger.redis.hdel(KEYS.ledger, job_id)
-    envelope = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1_795_900_000_000)
+    now_ms = time.time_ns() // 1_000_000  # a job of long ago is tried no more
+    envelope = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=now_ms)
     await ledger.redis.set(f"arq:job:{job_id}", envelope)
     await ledger.connection.execute(
         "INSERT INTO momentus_ledger.pending (id, day) SELECT id, day FROM momentus_ledger.jobs"

@@ -763,7 +763,9 @@ async def test_at_level_fallback_both_away_is_an_error_of_its_own(ledger: str, o
         async with sender_of(server.url, budget=2) as sender:
             async with kind(ledger) as application:
                 pass
-            with pytest.raises(NotEnqueued, match=r"Redis: .*Nor is the job in the ledger: connection: .* closed"):
+            with pytest.raises(
+                NotEnqueued, match=r"Redis cannot .*Nor is the job in the ledger: connection: .* closed"
+            ):
                 await sender.send(application, level="fallback")
             with pytest.raises(NotEnqueued) as missed:
                 await sender.send_many(application, [MAIL, Note()], level="fallback")
