@@ -274,7 +274,7 @@ def _misfit(value: Any, hint: Any, where: str) -> InvalidJob:  # noqa: ANN401  a
     wanted = (
         str(hint.__name__) if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
     )
-    return InvalidJob(where, f"must be {wanted}, and is a value of type {type(value).__name__}")
+    return InvalidJob(where, f"must be {wanted}, not a value of type {type(value).__name__}")
 
 
 def _inside(within: str, name: str) -> str:

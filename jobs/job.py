@@ -140,7 +140,7 @@ def checked_kind(kind: str) -> str:
 def _check_options(version: object, limit: object, life: object, policy: object) -> None:
     """Check the types of a class's options, so that a wrong one is reported where it is written."""
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidJob("version", f"must be a whole number from 1, not {version!r}")
+        raise InvalidJob("version", f"must be a whole number of at least 1, not {version!r}")
     if not isinstance(limit, str | None):
         raise InvalidJob("limit", f"must be the key of a limit, like 'bank', not {limit!r}")
     if life is not None:

@@ -31,13 +31,13 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.tries, int) or isinstance(self.tries, bool) or self.tries < 1:
-            raise JobError("tries", f"must be a whole number from 1, not {self.tries!r}")
+            raise JobError("tries", f"must be a whole number of at least 1, not {self.tries!r}")
         for name in ("first_wait", "longest_wait", "horizon"):
             check_span(name, getattr(self, name))
         for name, least in (("factor", 1), ("jitter", 0)):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not least <= value < math.inf:
-                raise JobError(name, f"must be a number from {least}, not {value!r}")
+                raise JobError(name, f"must be a number of at least {least}, not {value!r}")
 
 
 def check_span(name: str, value: object) -> None:
@@ -46,4 +46,4 @@ def check_span(name: str, value: object) -> None:
         hint = f"; write timedelta(seconds={value})" if isinstance(value, int | float) else ""
         raise JobError(name, f"must be a timedelta, not {value!r}{hint}")
     if value < timedelta(0):
-        raise JobError(name, f"must not be negative, and is {value}")
+        raise JobError(name, f"must not be negative ({value})")

@@ -168,7 +168,7 @@ LOCAL: Mapping[str, str] = {
     "it is a file, or has one in its path": "es un archivo, o está debajo de uno",
     "it cannot be created ({0})": "no se puede crear ({0})",
     "{0} cannot enter it or write to it": "{0} no puede entrar o escribir en él",
-    "it belongs to another user (number {0})": "pertenece a otro usuario (número {0})",
+    "it belongs to another user (uid {0})": "pertenece a otro usuario (uid {0})",
     "initdb failed: {0}": "initdb falló: {0}",
     "it belongs to another user, so its programs are not run; remove it": (
         "pertenece a otro usuario, así que sus programas no se ejecutan; bórrelo"
@@ -182,7 +182,7 @@ LOCAL: Mapping[str, str] = {
     "the console": "la consola",
     "the mail sink": "el servidor de correo de pruebas",
     "the mail sink's page": "la página del servidor de correo de pruebas",
-    "MOMENTUS_REDIS_URL: Redis does not answer ({0}); start it, or unset this": (
+    "MOMENTUS_REDIS_URL: Redis does not answer ({0}); start it, or unset the variable": (
         "MOMENTUS_REDIS_URL: Redis no responde ({0}); arránquelo, o quite este ajuste"
     ),
     "MOMENTUS_REDIS_URL: this Redis has workers or waiting jobs; the demo needs an unused one": (
@@ -247,7 +247,7 @@ OPS: Mapping[str, str] = {
     "domain: {0} is not a domain; give the part after the @, like example.com": (
         "domain: {0} no es un dominio; dé la parte tras la @, como example.com"
     ),
-    "error: must be printable, of at most {0} characters": (
+    "error: must be printable and have at most {0} characters": (
         "error: debe ser imprimible, de como mucho {0} caracteres"
     ),
     "why: must be one printable line of at most {0} characters": (
@@ -415,7 +415,7 @@ CLIENT: Mapping[str, str] = {
         "letras, cifras y . _ @ + - como máximo; las familias hold, lane y slow están reservadas"
     ),
     "burst_share: must be from 0 to 1, not {0}": "burst_share: debe ser de 0 a 1, no {0}",
-    "reserve: must be from 0 to below 1, not {0}": "reserve: debe ser de 0 a menos de 1, no {0}",
+    "reserve: must be at least 0 and below 1, not {0}": "reserve: debe ser de 0 a menos de 1, no {0}",
     "per: must be a timedelta from 1 ms to {0} days, not {1}": "per: debe ser de 1 ms a {0} días, no {1}",
     "{0}: must be a whole number from 1 to {1}, not {2}": "{0}: debe ser un número entero de 1 a {1}, no {2}",
     "lane: {0} must start with a letter and have at most 32 lower-case letters, digits and _": (
@@ -424,7 +424,10 @@ CLIENT: Mapping[str, str] = {
     "{0}: is not a mail address: {1}": "{0}: no es una dirección de correo: {1}",
     "scope: must be all or stream:<name>, not {0}": "scope: debe ser all o stream:<name>, no {0}",
     "{0}: must be {1} to {2} bytes long, not {3}": "{0}: debe tener de {1} a {2} bytes, no {3}",
-    "name: must be 1 to 63 letters, digits, dots, hyphens or underscores, the first a letter or digit, not {0}": (
+    (
+        "name: must have 1 to 63 letters, digits, dots, hyphens or underscores and start with a letter or digit, "
+        "not {0}"
+    ): (
         "name: debe tener de 1 a 63 letras, cifras, puntos, guiones o guiones bajos, y empezar por una letra o "
         "una cifra, no {0}"
     ),

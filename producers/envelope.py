@@ -148,7 +148,7 @@ def _read(content: Mapping[str, Any]) -> Envelope:
     if not isinstance(kind, str):
         raise UnreadableEnvelope("f: the kind is not text")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UnreadableEnvelope("pv: the payload's version is not a whole number from 1")
+        raise UnreadableEnvelope("pv: the payload's version is not a whole number of at least 1")
     enqueued, delay = _within_calendar("et", content["et"]), _within_calendar("d", content.get("d", 0))
     envelope = Envelope(
         kind,

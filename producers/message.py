@@ -116,11 +116,11 @@ def version_of(message: Message) -> int:
     """Return the version of a message's payload; 1 for a message without ``version``.
 
     Raises:
-        InvalidRequest: not a whole number from 1.
+        InvalidRequest: not a whole number of at least 1.
     """
     version = getattr(message, "version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InvalidRequest(
-            f"version: {type(message).__name__} has {version!r}; it must be a whole number from 1"
+            f"version: {type(message).__name__} has {version!r}; it must be a whole number of at least 1"
         )
     return version

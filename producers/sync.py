@@ -44,8 +44,9 @@ class SyncProducer:
     """Client that queues jobs in Redis for the workers, one round trip per call. Thread-safe and fork-safe.
 
     Args:
-        client: links, or a redis-py client, whose address, log-in and TLS are used on connections of a producer's
-            own: the budget takes the place of its timeouts, and nothing is repeated; see :meth:`connect`.
+        client: links, or a redis-py client, whose address, log-in and TLS are used on connections of the
+            producer's own: the budget takes the place of its timeouts, and nothing is repeated; see
+            :meth:`connect`.
         tenant, budget, confirm_replicas, seal: as in :class:`Producer`.
 
     Example:

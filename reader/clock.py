@@ -10,7 +10,7 @@ operator must fix. Until then no report is called fresh, in these cases:
     reader    this machine's clock is too far from Redis's
     database  the database's clock was too far from Redis's
     future    the report's instants lie in the future, so that its age is not known
-    redis     Redis's clock was set back (a failover, a time server), and the report was not proved since
+    redis     Redis's clock was set back (a failover, a time server), and the report has not been proved since
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class RedisClock:
         now_us, told = running_us(), self._told.get(whose)
         if told is None or now_us - told[0] > _TOLD_US:
             log.warning(
-                "clocks: %s, so no report is called fresh; let all machines follow the same time servers", words
+                "clocks: %s, so no report is called fresh; synchronise all machines with the same time servers",
+                words,
             )
         self._told[whose] = now_us, words
         return whose

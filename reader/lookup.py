@@ -7,7 +7,7 @@
 A closed day is looked up together with today's standing of its node, which decides who may read it.
 
 The lookup of a known token and a known variant is three plain reads, packed at once (see `send_lookup`).
-Every other case (a session to load, a variant that is not there, a connection to open) waits in `find_result`.
+Every other case (a session to load, an absent variant, a connection to open) waits in `find_result`.
 """
 
 from __future__ import annotations

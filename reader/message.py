@@ -22,7 +22,7 @@ class Fields:
         raise NotImplementedError
 
     def has_any(self, names: Iterable[str]) -> bool:
-        """Return True if one of these fields is there and not empty."""
+        """Return True if one of these fields is present and not empty."""
         return any(map(self.get_joined, names))
 
     def get_joined(self, name: str) -> str:

@@ -151,7 +151,7 @@ def decode_snapshot(values: Sequence[bytes | None], encoding: str = "") -> Store
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise SnapshotUnreadable(
-            f"stored report: not in the agreed format ({error!r}); run the same version of both"
+            f"stored report: not in the agreed format ({error!r}); run the same version of worker and reader"
         ) from error
 
 

@@ -8,7 +8,7 @@ from reports.measures import INFINITE, InvalidRows
 from reports.node_ids import NodeId
 
 _MOST_STALE = 1_000
-"""Former instants that are kept besides one for each node."""
+"""Largest number of former instants that are kept besides one for each node."""
 
 
 def is_never(instant: object) -> bool:
@@ -65,7 +65,7 @@ class Deadlines:
         return (first := self.earliest) is not None and first <= now
 
     def reached(self, now: datetime) -> list[NodeId]:
-        """Return the nodes whose instant is not later than this one. It stays theirs until another is noted."""
+        """Return the nodes whose instant is not later than this one; each keeps it until another is noted."""
         if not self.is_reached(now):
             return []
         return [node for node, instant in self._of.items() if instant <= now]

@@ -243,7 +243,7 @@ def _keep(history: HeadTable) -> timedelta:
 def _name(head: HeadTable, key: str, default: str | None = None) -> str:
     name = head.text(key, default)
     if not _NAME.match(name):
-        raise head.error_at(key, f"{name!r} must be lower-case letters, digits and _, at most 64")
+        raise head.error_at(key, f"{name!r} must have at most 64 lower-case letters, digits and _")
     return name
 
 

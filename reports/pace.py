@@ -11,7 +11,7 @@
     unverified  a transaction ended and left no mark                MAX_UNVERIFIED after the last refresh; not
                 while marks wait; transactions of other boards' refreshes do not count
     wanted      a reader found it too old, and nothing proves it    at once
-    clocks      the database's clock or Redis's was set since, so that its age is not known
+    clocks      the database's clock or Redis's has been set since, so its age is not known
     clock       nothing has proved it true for as long as ``every``
 
 Only the first two and ``taken_up`` may come sooner than the budget allows: a board whose refreshes take c of the
@@ -299,7 +299,7 @@ def _by_marks(
 
 
 def _is_of_another_clock(one: KnownSet, seen: Probe) -> bool:
-    """Return True if a clock was set since, so that the set's instants cannot be compared with the probe's."""
+    """Return True if a clock has been set since: the set's instants cannot be compared with the probe's."""
     if one.offset is None or seen.offset is None:
         return one.at > seen.at + _SET
     return abs(one.offset - seen.offset) > _SET

@@ -74,7 +74,7 @@ class RefreshScope:
 
     @property
     def is_at_own_pace(self) -> bool:
-        """True if the whole was computed now and then, so that its cost says nothing of the next refresh."""
+        """True if the whole was computed now and then, so its cost says nothing about the next refresh."""
         return self.why in _AT_OWN_PACE
 
 
@@ -155,7 +155,7 @@ def distrusted_since(report: Report, stored: KnownSet, noted: datetime | None, n
 
 
 def query_digest(report: Report) -> str:
-    """Return 16 hex digits over what the author wrote about nodes; another query is trusted again."""
+    """Return 16 hex digits over what the author wrote about nodes; a changed query is trusted again."""
     text = "\n".join([report.sql_of_nodes, *(f"{key} {value}" for key, value in report.node_columns.items())])
     return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -248,7 +248,7 @@ class _Part:
     Attributes:
         nodes: those of them that have rows, in the order of the columns ``own``.
         upwards: all of them, every child before its parent.
-        inner: those that have children, with these; every inner child before its parent.
+        inner: those that have children, with their children; every inner child before its parent.
         former: values of each measure before, of the nodes whose rows are new; None: all columns are new.
     """
 

@@ -332,7 +332,7 @@ class DatabaseSnapshot:
             since_began: running time since before the transaction began.
 
         Raises:
-            InterfaceError: the server's clock was set forward since.
+            InterfaceError: the server's clock has been set forward since.
         """
         if self.standby or self.reading is None:
             return
@@ -343,7 +343,7 @@ class DatabaseSnapshot:
         self.began = began
 
     async def clock_kept(self) -> bool:
-        """Return True if the server's clock was certainly not set since this state was taken.
+        """Return True if the server's clock has certainly not been set since this state was taken.
 
         Raises:
             DATABASE_FAULTS: the connection is lost.

@@ -103,7 +103,7 @@ class NewSet:
         costs: cost of the latest refreshes in ms, this one included.
         day: date of a closed day; empty: the current set.
         keep: time for which it is kept; zero: without limit.
-        at_own_pace: True if its cost says nothing of the next refresh.
+        at_own_pace: True if its cost says nothing about the next refresh.
         stored: the stored set, if it need not be read again to find what changed.
         last: what this worker keeps of the new set; None: nothing.
     """

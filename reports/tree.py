@@ -15,7 +15,7 @@ from reports.sql_words import value_in_sql
 from reports.tree_rules import LEAVE_OUT, ONE_ROOT, TreeRules
 
 _MOST_TOLD = 5
-"""Faults of one sort that a message has."""
+"""Largest number of faults of one sort in a message."""
 _NONE_LEFT = f'no node is left: the roots are deleted or missing, and orphans = "{LEAVE_OUT}" leaves out all below'
 
 

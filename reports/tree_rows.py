@@ -154,7 +154,7 @@ def _nearest(ancestors: frozenset[NodeId], found: Mapping[NodeId, frozenset[Node
 
 
 def _few(ids: Sequence[str]) -> str:
-    """Return ids in words.
+    """Return the first few ids as text.
 
     >>> _few(["1"]), _few(["1", "2"])
     ('node 1', 'nodes 1, 2')

@@ -63,7 +63,9 @@ def create(
     if user == SERVICE_USER:
         raise SessionRefused(f"user: {SERVICE_USER!r} is reserved for machines; use `create_service`")
     if user.startswith(ANONYMOUS):
-        raise SessionRefused(f"user: {ANONYMOUS!r} is the prefix for visitors who have not logged in")
+        raise SessionRefused(
+            f"user: {ANONYMOUS!r} is the prefix for visitors who have not logged in; use another name"
+        )
     return create_session(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
 
 

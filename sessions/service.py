@@ -39,8 +39,8 @@ def create(
     """
     if not _NAME.fullmatch(name):
         raise SessionRefused(
-            "name: must be 1 to 63 letters, digits, dots, hyphens or underscores, the first a letter or digit, "
-            f"not {name!r}"
+            "name: must have 1 to 63 letters, digits, dots, hyphens or underscores and start with a letter or "
+            f"digit, not {name!r}"
         )
     ids = {str(root) if isinstance(root, UUID) else root for root in roots}
     if not ids or not all(map(_is_node, ids)):

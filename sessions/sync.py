@@ -42,8 +42,8 @@ class SyncSessions:
     """Sessions stored in one Redis. Safe to share between threads.
 
     Args:
-        redis: a redis-py client, whose address and log-in are used on connections of these sessions' own, or an
-            object that fits `link.SyncSessionLinks`.
+        redis: a redis-py client, whose address and log-in are used on separate connections, or an object that fits
+            `link.SyncSessionLinks`.
         deadline, epochs: as in `Sessions`.
     """
 

@@ -69,7 +69,7 @@ class PromiseKeeper:
 
 @asynccontextmanager
 async def note_promises(url: str, promises: Sequence[Promise], *, tenant: str) -> AsyncIterator[None]:
-    """Note the minutes of promises in the background until the end of the block; nothing without any."""
+    """Note the minutes of promises, if there are any, in the background until the end of the block."""
     if not promises:
         yield
         return

@@ -72,7 +72,7 @@ def checked_private_domains(names: Iterable[str], *, field: str) -> frozenset[st
 
 
 def _private(value: str, domains: Iterable[str]) -> str:
-    """Normalise an address that may lie below one of these domains, by a name that the validator takes."""
+    """Normalise an address that may be in one of these domains, under a name that the validator accepts."""
     allowed = checked_private_domains(domains, field="private_domains")
     lower = value.lower()
     if not any(lower.endswith(f".{one}") for one in allowed):

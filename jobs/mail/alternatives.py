@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from .errors import InvalidPart
 
 MOST = 5
-"""Further forms of one mail."""
+"""Largest number of further forms of one mail."""
 _TYPE = re.compile(r"text/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}\Z")
 _ELSEWHERE = {"text/plain": "text=", "text/html": "html=", "text/calendar": "calendar="}
 
@@ -37,5 +37,5 @@ def _type(kind: object) -> str:
 
 def _content(kind: str, text: object) -> str:
     if not isinstance(text, str) or not text.strip():
-        raise InvalidPart(f"alternatives.{kind}", "must be a string, and not empty")
+        raise InvalidPart(f"alternatives.{kind}", "must be a non-empty string")
     return text

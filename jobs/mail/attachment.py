@@ -23,7 +23,7 @@ INLINE_LIMIT = 64 * 1024
 MESSAGE_LIMIT = 25_000_000
 """Bytes of a finished mail: the most that common providers accept. A server may announce less."""
 MOST = 20
-"""Attachments of one mail."""
+"""Largest number of attachments of one mail."""
 NAME_LIMIT = 255
 """Bytes of a file's name in UTF-8: what file systems allow, and percent-encoded it fits a line of 998 bytes."""
 
@@ -132,13 +132,13 @@ def freeze_attachments(attachments: object) -> list[dict[str, object]]:
 
 def _name(name: object, field: str) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise InvalidAttachment(field, "must be a file name, and not empty")
+        raise InvalidAttachment(field, "must be a non-empty file name")
     refuse_unsafe(name, field=field)
     if len(name.encode()) > NAME_LIMIT:
         raise InvalidAttachment(field, f"is too long; at most {NAME_LIMIT} bytes in UTF-8 are allowed")
     if {"/", "\\"} & set(name) or name.strip(". ") == "" or name != name.strip():
         raise InvalidAttachment(
-            field, "must be a file name without folders, not only dots, without spaces around it"
+            field, "must be a file name without folders or spaces around it, and not only dots"
         )
     stem, _, ending = name.rstrip(". ").lower().rpartition(".")  # Windows drops dots and spaces at the end
     if stem and ending in _REFUSED:
@@ -148,7 +148,7 @@ def _name(name: object, field: str) -> str:
 
 def _inline(content: object, field: str) -> dict[str, object]:
     if not isinstance(content, bytes) or not content:
-        raise InvalidAttachment(field, "must be bytes, and not empty")
+        raise InvalidAttachment(field, "must be non-empty bytes")
     if len(content) > INLINE_LIMIT:
         raise BodyTooLarge(
             field, f"has {len(content)} bytes; at most {INLINE_LIMIT} travel in the job, so give a reference"

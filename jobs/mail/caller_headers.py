@@ -90,7 +90,9 @@ def thread_id(thread: object) -> str:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not _NAME.match(name):
-        raise InvalidPart("headers", "hold an invalid field name; allowed: at most 64 letters, digits and hyphens")
+        raise InvalidPart(
+            "headers", "contain an invalid field name; allowed: at most 64 letters, digits and hyphens"
+        )
     lower = name.lower()
     if hint := _OURS.get(lower):
         raise InvalidPart(f"headers.{name}", f"cannot be given here: {hint}")

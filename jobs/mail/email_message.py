@@ -116,7 +116,7 @@ def _subject(_name: str, header: _Decoded) -> dict[str, Any]:
 
 def _refused(name: str, _header: _Decoded) -> dict[str, Any]:
     raise InvalidPart(
-        f"headers.{name}", "belongs to a message that has been sent already; remove it, or attach the message"
+        f"headers.{name}", "belongs to a message that has already been sent; remove it, or attach the message"
     )
 
 

@@ -25,7 +25,7 @@ class Browser:
         self._connection.close()
 
     async def document(self, node_id: int) -> dict[str, Any] | None:
-        """Return the management report of one node; None if it is not there yet."""
+        """Return the management report of one node; None if it does not exist yet."""
         status, body = await asyncio.to_thread(self._get, node_id)
         return orjson.loads(body) if status == http.HTTPStatus.OK else None
 
@@ -38,7 +38,7 @@ class Browser:
         status, _ = self._get(node_id)
         elapsed = (time.perf_counter() - began) * 1000
         if status != http.HTTPStatus.OK:
-            raise RuntimeError(f"reader: answered {status} for node {node_id}; 200 or 404 was expected")
+            raise RuntimeError(f"reader: status {status} for node {node_id}; expected 200 or 404")
         return elapsed
 
     def _get(self, node_id: int) -> tuple[int, bytes]:

@@ -112,7 +112,8 @@ async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
             depth = await read_depth(redis, tenant="")
         except (RedisError, OSError) as error:
             raise QueueInUse(
-                f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__}); start it, or unset this"
+                f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__}); "
+                "start it, or unset the variable"
             ) from None
     if depth.workers or any(lane.ready or lane.leased or lane.scheduled for lane in depth.lanes):
         raise QueueInUse(

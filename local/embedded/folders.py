@@ -62,7 +62,7 @@ def _give(path: Path, owner: str | None) -> None:
     held_by = path.lstat().st_uid
     wanted = os.geteuid() if owner is None else _ids(owner)[0]
     if held_by not in {wanted, os.geteuid()}:
-        raise DataDirectoryError(path, f"it belongs to another user (number {held_by})")
+        raise DataDirectoryError(path, f"it belongs to another user (uid {held_by})")
     if owner is not None and held_by != wanted:
         os.chown(path, *_ids(owner), follow_symlinks=False)
 

@@ -2,7 +2,7 @@
 
 Pure: no clock, no global randomness, no I/O. Every table draws from its own stream, seeded by the seed and
 the table's name, so tables can be walked in any order, any number of times, and one at a time. Check-ins,
-tasks and blockers are made while they are walked; only nodes and people are held.
+tasks and blockers are made while they are walked; only nodes and people are kept in memory.
 
 Impossible sizes (`SizeError`, naming the field) and a `now` without a zone are refused.
 """
@@ -45,13 +45,13 @@ class OrganisationSize:
         if self.depth == 0 and self.nodes > 1:
             raise SizeError("depth", 0, "give 1 or more; only a lone root has no level below it")
         if self.checkins and not self.employees:
-            raise SizeError("checkins", self.checkins, "give employees too, who can check in")
+            raise SizeError("checkins", self.checkins, "give employees too; only they can check in")
         seats = self.employees * (self.nodes - 1)
         if self.memberships > seats:
             raise SizeError(
                 "memberships",
                 self.memberships,
-                f"give at most {seats}, the seats besides the homes",
+                f"give at most {seats}, one for each employee and node besides the home",
             )
 
     def _require_count(self, field: str) -> None:

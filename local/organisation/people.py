@@ -88,7 +88,7 @@ def _handles(random: Random, employees: int) -> Iterator[str]:
 
 
 def memberships(random: Random, people: list[Person], *, count: int, nodes: int) -> Iterator[Row]:
-    """Yield exactly `count` seats on nodes other than the home, no seat twice; at most `nodes - 1` a person."""
+    """Yield exactly `count` seats on nodes other than the home, no seat twice; at most `nodes - 1` per person."""
     each, left_over = divmod(count, len(people)) if people else (0, 0)
     with_one_more = set(random.sample(range(len(people)), left_over))
     for index, person in enumerate(people):

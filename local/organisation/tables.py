@@ -1,7 +1,7 @@
 """Shape of an organisation: six tables of plain tuples, the same for every source of rows.
 
 The columns stand here once, in the order of `schema.sql`; the reader of files, the generator and the loader
-follow them. Rows are not held: a table knows how many rows it has and makes them again at each walk, so an
+follow them. Rows are not kept: a table knows how many rows it has and makes them again at each walk, so an
 organisation ten times the usual size costs no more memory than its people.
 """
 

@@ -1,7 +1,8 @@
 """Tasks and blockers of the last two years: mostly closed, the open ones mostly recent, some overdue.
 
 Both are spread evenly over the span in order of id, so a row's position gives its age. The owner of task number N
-follows from N alone (see `TaskOwners`), so a blocker agrees with its task although neither table is held.
+follows from N alone (see `TaskOwners`), so a blocker agrees with its task although neither table is kept in
+memory.
 """
 
 from collections.abc import Iterator

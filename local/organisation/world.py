@@ -2,8 +2,8 @@
 
 The files are `<table>.csv.gz`: UTF-8, comma, a header line with exactly the table's columns in order, an
 empty field for null, instants in ISO 8601 with an offset. Other files in the folder are left alone.
-Everything is read, checked and held (a few thousand rows a table); the database checks that referred-to rows
-exist.
+Everything is read, checked and kept in memory (a few thousand rows a table); the database checks that referred-to
+rows exist.
 
 A missing file or a field that is not of its column's kind stops the reading with a `WorldError` that names the
 file, the line and the column.

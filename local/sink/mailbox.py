@@ -90,7 +90,7 @@ class Mailbox:
                 while self._accepted < count:
                     await self._arrival.wait()
         except TimeoutError:
-            raise TimeoutError(f"{self._accepted} of {count} mails arrived within {timeout:g} s") from None
+            raise TimeoutError(f"only {self._accepted} of {count} mails arrived within {timeout:g} s") from None
         return self.mails
 
     def _drop_mail(self, number: int) -> bool:

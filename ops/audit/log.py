@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 AUDIT_LOG = "momentus:{ops}:audit"
 ENTRIES_KEPT = 10_000
 REASON_LIMIT = 200
-"""Characters."""
+"""Largest number of characters of a reason."""
 Outcome = Literal["begun", "done", "nothing", "refused", "stopped"]
 
 _NOTE = (Path(__file__).parent / "scripts" / "note.lua").read_text(encoding="utf-8")

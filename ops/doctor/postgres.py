@@ -105,6 +105,6 @@ def _judge_standby(facts: PostgresFacts) -> Iterator[DoctorFinding]:
     if facts.paused:
         yield wrong("postgres.paused", _WHERE)
     elif facts.behind is None:
-        yield warning("postgres.standby", _WHERE, behind="since its start no commit")
+        yield warning("postgres.standby", _WHERE, behind="no commit since its start")
     else:
         yield warning("postgres.standby", _WHERE, behind=f"the last commit {facts.behind:,.0f} s ago")

@@ -155,7 +155,7 @@ ENGLISH_QUEUE: Mapping[str, tuple[str, str]] = {
     "report.refused": ("is past its hard limit, and readers get 503", "see ./run ops reports status"),
     "report.unreadable": (
         "its stored form cannot be read: worker and ops have different versions",
-        "run the same version of both",
+        "run the same version of worker and ops",
     ),
     "triggers.missing": (
         "triggers are installed, but none marks changes of {tables}: each write in the server counts as a change",

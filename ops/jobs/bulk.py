@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BulkAction = Literal["revive", "discard", "cancel"]
 CANARY_STEPS = (1, 10)
-"""Jobs of the steps before the rest."""
+"""Number of jobs in each step before the rest."""
 _LOOK_EVERY_S = 0.5
 _CHANGED = frozenset({"revived", "staged", "gone", "stopping"})
 _WELL = frozenset({"done", "suppressed", "expired", "unknown"})

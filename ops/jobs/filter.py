@@ -106,7 +106,7 @@ def _a_label(domain: str) -> str:
 
 def _error(text: str) -> str:
     if len(text) > _ERROR_LIMIT or not text.isprintable():
-        raise FilterRefused(f"error: must be printable, of at most {_ERROR_LIMIT} characters")
+        raise FilterRefused(f"error: must be printable and have at most {_ERROR_LIMIT} characters")
     return text.lower()
 
 

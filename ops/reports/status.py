@@ -159,7 +159,7 @@ def _clocks(tools: Tools, redis: ClockReading, seen: Probe | None) -> tuple[dict
     clocks = {owner: round(ahead / 1_000_000, 3) for owner, ahead in ahead_us.items()}
     lines = [
         f"the clock of {owner} is {ahead:+.1f} s from Redis's (MOMENTUS_REPORTS__CLOCK_BOUND allows {bound:g} s): "
-        "no report counts as fresh; let all machines follow the same time servers"
+        "no report counts as fresh; synchronise all machines with the same time servers"
         for owner, ahead in clocks.items()
         if abs(ahead) > bound
     ]

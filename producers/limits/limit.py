@@ -149,7 +149,7 @@ class Limit:
         if self.concurrency is not None:
             _whole("concurrency", self.concurrency, MOST_PLACES)
         if not 0 <= self.reserve < 1:
-            raise LimitError(f"reserve: must be from 0 to below 1, not {self.reserve!r}")
+            raise LimitError(f"reserve: must be at least 0 and below 1, not {self.reserve!r}")
 
     def to_json(self) -> bytes:
         """Encode the limit as stored in Redis; its key is the name of the hash field."""

@@ -35,7 +35,7 @@ from .sync import Calls
 from .unusable import FOREIGN_CLIENT, UnusableLink
 
 _INTERNAL = ("himport_", "maint_", "maintenance_", "orig_", "oss_cluster_")
-"""Options that redis-py (7.0 and later) adds to a pool for its own use, by their beginning."""
+"""Prefixes of the options that redis-py (7.0 and later) adds to a pool for its own use."""
 
 _LOOP_OF = WeakKeyDictionary[Redis, AbstractEventLoop]()
 """By client the event loop of its first call, for all that use the client."""
@@ -103,7 +103,7 @@ def check_decoding(client: object) -> None:
 
 
 def _own_pool(given: redis.ConnectionPool, *, seconds: float) -> redis.ConnectionPool:
-    """Return a pool with the options of another one, but without repeats and with the budget as timeout."""
+    """Return a pool with the options of another one, but without retries and with the budget as timeout."""
     options = {name: value for name, value in given.connection_kwargs.items() if not name.startswith(_INTERNAL)}
     if notices := given.connection_kwargs.get("maint_notifications_config"):
         options["maint_notifications_config"] = type(notices)(enabled=False)

@@ -63,7 +63,7 @@ class Cluster(RedisCluster):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the client. redis-py 7 would not: it counts who has entered, and has seen nobody."""
+        """Close the client. redis-py 7 would not: it counts the entries, and there was none."""
         await self.aclose()
 
     def pipeline(self, transaction: bool | None = None, shard_hint: object = None) -> SlotPipeline:  # type: ignore[override]  # noqa: FBT001  redis-py's own

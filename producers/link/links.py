@@ -29,7 +29,7 @@ from .slots import SlotLink, SlotLinks
 from .unusable import FORKED, UnusableLink
 
 script_of = cache(Script)
-"""The script of a text."""
+"""Return the script with this text, cached."""
 
 
 class Caller(ABC):

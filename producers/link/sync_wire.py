@@ -101,7 +101,7 @@ class SyncWire:
         while (reply := self._reader.gets()) is False:
             self._wait_at_most()
             if not (chunk := self._socket.recv(_CHUNK)):
-                raise ConnectionResetError("closed by the server")
+                raise ConnectionResetError("the server closed the connection")
             self._reader.feed(chunk)
         return reply
 

@@ -29,7 +29,7 @@ class AsyncpgRows:
         if self._is_closed():
             raise not_open(self.name)
         if not (alone or self._connection.is_in_transaction()):
-            raise autocommit(self.name, "begin one by `async with connection.transaction():`")
+            raise autocommit(self.name, "begin one with `async with connection.transaction():`")
         statement = insertion(rows, "numbered")
         await self._connection.execute(statement.text, *(statement.values[name] for name in COLUMNS))
 

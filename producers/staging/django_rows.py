@@ -48,7 +48,7 @@ class DjangoRows:
         if wrapper.needs_rollback:
             raise failed_transaction(self.name)
         if not alone and not wrapper.in_atomic_block and wrapper.get_autocommit():
-            raise autocommit(self.name, "begin one by `with transaction.atomic():`")
+            raise autocommit(self.name, "begin one with `with transaction.atomic():`")
         wrapper.validate_thread_sharing()
         wrapper.ensure_connection()
         with wrapper.wrap_database_errors:

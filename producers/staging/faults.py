@@ -35,7 +35,7 @@ def ledger_error(error: BaseException, name: str) -> ProducerError | None:
     if state == _FAILED:
         return failed_transaction(name)
     if state == _TAKEN:
-        return InvalidRequest("job_id: the ledger has a job with this id already; an id belongs to one job")
+        return InvalidRequest("job_id: the ledger already has a job with this id; give each job its own")
     return None
 
 
@@ -47,7 +47,7 @@ def neither_took(missed: NotEnqueued, error: Exception) -> NotEnqueued:
         error: why there is no row; only the class of a driver's error, since some messages quote parameters.
     """
     reason = str(error) if isinstance(error, ProducerError) else f"Postgres did not take the row ({_named(error)})"
-    return NotEnqueued(f"{missed}. Nor is the job in the ledger: {reason}")
+    return NotEnqueued(f"{missed}. The job is not in the ledger either: {reason}")
 
 
 def _named(error: Exception) -> str:

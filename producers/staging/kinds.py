@@ -104,7 +104,7 @@ def _classes(connection: object) -> Iterator[_Class]:
 
 
 def _refusal(connection: object, others: "dict[_Class, Any]", *, asyncio: bool) -> InvalidRequest:
-    """Return the refusal of a connection of the other kind, or of what is no connection at all."""
+    """Return the refusal of a connection of the other kind, or of an object that is not a connection."""
     fitting = f"give {'Producer' if asyncio else 'SyncProducer'} {_FITTING[asyncio]}"
     for library, name in _classes(connection):
         if (library, name) in others:
@@ -116,9 +116,7 @@ def _refusal(connection: object, others: "dict[_Class, Any]", *, asyncio: bool) 
     for library, _ in _classes(connection):
         if library in _REMEDIES:
             kind = f"{library} {type(connection).__name__}"
-            return InvalidRequest(
-                f"connection: a {kind} is not a connection that can be used; {_REMEDIES[library]}"
-            )
+            return InvalidRequest(f"connection: a {kind} cannot be used as a connection; {_REMEDIES[library]}")
     return InvalidRequest(f"connection: must not be a value of type {type(connection).__name__}; {fitting}")
 
 

@@ -61,7 +61,7 @@ class PsycopgRows:
 
 
 def check_psycopg(connection: Any, name: str, *, alone: bool, begin: str) -> None:  # noqa: ANN401  as above
-    """Check the state of a connection, as far as it knows that without a statement.
+    """Check the state of a connection, as far as it is known without a statement.
 
     Raises:
         InvalidRequest: it is closed, in a failed transaction, or would commit the rows although not `alone`.
@@ -72,7 +72,7 @@ def check_psycopg(connection: Any, name: str, *, alone: bool, begin: str) -> Non
     if state == "INERROR":
         raise failed_transaction(name)
     if state == "IDLE" and connection.autocommit and not alone:
-        raise autocommit(name, f"begin one by `{begin}`")
+        raise autocommit(name, f"begin one with `{begin}`")
 
 
 def insert_by_psycopg(connection: Any, rows: Sequence[Mapping[str, Value]]) -> None:  # noqa: ANN401  as above

@@ -15,7 +15,7 @@ from .token import PAUSE_SECONDS, REST_SECONDS, wake_relay
 
 
 class Waker:
-    """Sender of tokens for one producer; each event loop has a task at most.
+    """Sender of tokens for one producer; each event loop has at most one task.
 
     Args:
         queue: the producer's.

@@ -207,7 +207,7 @@ class _MemoryLinks(Caller):
 
 
 class _RecordingQueue(Queue):
-    """Queue on the memory; it runs due jobs after each call."""
+    """Queue in memory; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], Awaitable[None]]) -> None:
         super().__init__(_MemoryLinks(memory), budget=BUDGET)
@@ -235,7 +235,7 @@ class _RecordingQueue(Queue):
 
 
 class _RecordingSender(LevelSender):
-    """Levels on the memory: a row is recorded at once, whatever its connection is and whether it commits."""
+    """Levels in memory: a row is recorded at once, whatever its connection and even if it never commits."""
 
     def __init__(self, memory: MemoryQueue, queue: Queue) -> None:
         super().__init__(queue, budget=BUDGET)
@@ -271,7 +271,7 @@ class _SyncMemoryLinks(SyncLinks, Calls):
 
 
 class _SyncRecordingQueue(SyncQueue):
-    """Queue on the memory without asyncio; it runs due jobs after each call."""
+    """Queue in memory without asyncio; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], None]) -> None:
         super().__init__(_SyncMemoryLinks(memory), budget=BUDGET)
@@ -295,7 +295,7 @@ class _SyncRecordingQueue(SyncQueue):
 
 
 class _SyncRecordingSender(SyncLevelSender):
-    """Levels on the memory without asyncio, as :class:`_RecordingSender`."""
+    """Levels in memory without asyncio, as :class:`_RecordingSender`."""
 
     def __init__(self, memory: MemoryQueue, queue: SyncQueue) -> None:
         super().__init__(queue)

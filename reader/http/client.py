@@ -248,7 +248,7 @@ class ClientConnection(asyncio.Protocol):
         self._update_backlog()
 
     def resume_writing(self) -> None:
-        """Go on: the client reads its responses again."""
+        """Continue: the client reads its responses again."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
@@ -292,7 +292,7 @@ class ClientConnection(asyncio.Protocol):
         if self._drained is not None:
             await self._drained
         if self._transport is None:
-            raise ConnectionResetError("connection: the client has closed it")
+            raise ConnectionResetError("the client closed the connection")
 
     def when_gone(self, call: Callable[[], object]) -> None:
         """Call this function when the connection is lost; now if it is lost already."""

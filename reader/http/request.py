@@ -63,7 +63,7 @@ class HTTPFields(Fields):
             self._values[key] = [*(before if isinstance(before, list) else [before]), value]
 
     def has_any(self, names: Iterable[str]) -> bool:
-        """Return True if one of these fields is there and not empty."""
+        """Return True if one of these fields is present and not empty."""
         return not self._values.keys().isdisjoint(names) and super().has_any(names)
 
     def get_joined(self, name: str) -> str:

@@ -28,7 +28,7 @@ _NO_SYN = (
     (_RETURN, 0, 0, 0),
     (_RETURN, 0, 0, 0xFFFFFFFF),
 )
-"""A filter of linux/filter.h: code, jump if true, jump if false, operand. To return 0 bytes drops the packet."""
+"""A filter of linux/filter.h: code, jump if true, jump if false, operand. Returning 0 bytes drops the packet."""
 
 
 def bind_socket(host: str, port: int, *, shared: bool) -> socket.socket:

@@ -120,7 +120,7 @@ async def test_a_limit_is_defined_changed_held_released_and_removed(
     [
         ({}, "KEY: has no bounds"),
         ({"rates": "30"}, "such as 30/1m or 2000/1d"),
-        ({"rates": "30/1m", "reserve": "2"}, "reserve: must be from 0 to below 1"),
+        ({"rates": "30/1m", "reserve": "2"}, "reserve: must be at least 0 and below 1"),
         ({"concurrency": "many"}, "invalid int value"),
         ({"concurrency": "1", "group": "another"}, "invalid choice"),
         ({"concurrency": "1", "limit": HOSTILE}, "&lt;script&gt;"),

@@ -248,7 +248,8 @@ async def test_an_upcaster_that_raises_makes_the_job_dead_with_the_reason(
         await eventually(reached(redis, dead=1))
     (event,) = (await explain_job(redis, receipt.id)).job.history
     assert (
-        event.reason == "upcasters: from version 1 to 2 failed (KeyError: 'nothing'); fix it, then revive the job"
+        event.reason
+        == "upcasters: the one from version 1 to 2 failed (KeyError: 'nothing'); fix it and revive the job"
     )
 
 

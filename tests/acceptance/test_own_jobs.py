@@ -487,7 +487,10 @@ BAD = {
     "no_function": (CLASS + "handles(A)(5)", "handles: marks a function, not 5"),
     "odd_schedule": (CLASS + ANY.replace("(A)", '(A, schedule="daily")'), "schedule: must be a Schedule(...)"),
     "odd_upcaster": (CLASS + ANY.replace("(A)", '(A, upcasters={"1": dict})'), "upcasters: must be a dict of"),
-    "odd_version": (CLASS.replace('"a.do"', '"a.do", version="2"'), "version: must be a whole number from 1"),
+    "odd_version": (
+        CLASS.replace('"a.do"', '"a.do", version="2"'),
+        "version: must be a whole number of at least 1",
+    ),
     "odd_limit": (CLASS.replace('"a.do"', '"a.do", limit=5'), "limit: must be the key of a limit"),
     "odd_life": (CLASS.replace('"a.do"', '"a.do", life=60'), "life: must be a timedelta, not 60; write timed"),
     "odd_policy": (CLASS.replace('"a.do"', '"a.do", policy=5'), "policy: must be a Policy(...), not 5"),

@@ -628,7 +628,7 @@ async def test_an_id_that_the_ledger_has_is_refused(ledger: str, sender: Sender)
     async with by_asyncpg(ledger) as application:
         await application.begin()
         await sender.send(application, Note(job_id="{jobs}one"))
-        with pytest.raises(InvalidRequest, match="job_id: the ledger has a job with this id"):
+        with pytest.raises(InvalidRequest, match="job_id: the ledger already has a job with this id"):
             await sender.send(application, Note(job_id="{jobs}one"))
         await application.roll_back()
 
@@ -636,7 +636,7 @@ async def test_an_id_that_the_ledger_has_is_refused(ledger: str, sender: Sender)
 async def test_an_id_that_two_jobs_of_a_list_have_is_refused(ledger: str, sender: Sender) -> None:
     async with by_asyncpg(ledger) as application:
         await application.begin()
-        with pytest.raises(InvalidRequest, match="job_id: the ledger has a job with this id"):
+        with pytest.raises(InvalidRequest, match="job_id: the ledger already has a job with this id"):
             await sender.send_many(application, [Note(job_id="{jobs}one")] * 2)
         await application.roll_back()
 
@@ -764,7 +764,7 @@ async def test_at_level_fallback_both_away_is_an_error_of_its_own(ledger: str, o
             async with kind(ledger) as application:
                 pass
             with pytest.raises(
-                NotEnqueued, match=r"Redis cannot .*Nor is .*: connection: .* closed"
+                NotEnqueued, match=r"Redis cannot .*The job is not in the ledger either: connection: .* closed"
             ):
                 await sender.send(application, level="fallback")
             with pytest.raises(NotEnqueued) as missed:

@@ -92,8 +92,8 @@ class Order(Job, kind="order.take"):
 
 
 UNSENDABLE: list[tuple[dict[str, Any], str]] = [
-    ({"number": "7"}, "number: must be int, and is a value of type str"),
-    ({"number": True}, "number: must be int, and is a value of type bool"),
+    ({"number": "7"}, "number: must be int, not a value of type str"),
+    ({"number": True}, "number: must be int, not a value of type bool"),
     ({"number": 2**63}, "number: is a number over 64 bits"),
     ({"ratio": float("nan")}, "ratio: is nan"),
     ({"at": datetime(2026, 1, 1)}, "at: has no time zone"),  # noqa: DTZ001  that is the fault

@@ -94,7 +94,7 @@ def test_a_field_that_is_not_the_caller_s_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_what_is_no_name_of_a_field_is_refused_without_repeating_it(name: str) -> None:
-    with pytest.raises(InvalidPart, match=r"^headers: hold an invalid field name"):
+    with pytest.raises(InvalidPart, match=r"^headers: contain an invalid field name"):
         compose(headers={name: "a"})
 
 

@@ -39,7 +39,7 @@ async def test_a_file_is_read_by_its_reference(folder: Path) -> None:
         (mail("2026/11/gone.csv"), "is missing"),
         (mail("2026/11/informe.csv/x"), "is missing"),
         (mail(size=7), "8 bytes, not 7"),
-        (mail(sha256="0" * 64), "another SHA-256"),
+        (mail(sha256="0" * 64), "its SHA-256 differs"),
         (mail("2026/11"), "is not a regular file"),
         (mail("../secret.txt"), "outside"),
         (mail("2026/../../secret.txt"), "outside"),

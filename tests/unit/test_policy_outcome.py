@@ -161,12 +161,12 @@ def test_jobs_that_failed_together_do_not_return_together() -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"tries": 0}, "tries: must be a whole number from 1, not 0"),
+        ({"tries": 0}, "tries: must be a whole number of at least 1, not 0"),
         ({"tries": "3"}, "tries: must be a whole number"),
         ({"first_wait": 5}, r"first_wait: must be a timedelta, not 5; write timedelta\(seconds=5\)"),
         ({"horizon": timedelta(-1)}, "horizon: must not be negative"),
-        ({"factor": 0.5}, "factor: must be a number from 1"),
-        ({"jitter": None}, "jitter: must be a number from 0"),
+        ({"factor": 0.5}, "factor: must be a number of at least 1"),
+        ({"jitter": None}, "jitter: must be a number of at least 0"),
     ],
 )
 def test_a_policy_that_no_retry_can_follow_is_refused_where_it_is_written(

@@ -36,7 +36,7 @@ def test_every_step_from_the_payloads_version_on_is_taken_once_and_in_order(data
 
 
 def test_a_missing_step_is_named() -> None:
-    with pytest.raises(CannotUpcast, match="upcasters: there is none from version 2 to 3"):
+    with pytest.raises(CannotUpcast, match="upcasters: none leads from version 2 to 3"):
         upcast_payload({"seen": []}, 1, to=4, upcasters={1: lambda old: old, 3: lambda old: old})
 
 

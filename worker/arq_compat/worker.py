@@ -108,7 +108,7 @@ class StandIn(ArqWorker):
             self._stop_renewal()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Claim and start due jobs, as many as these ids and at most as many as there are free slots."""
+        """Claim and start due jobs: at most one per id, and one per free slot."""
         await self._fail_expired(job_ids)
         wanted = min(len(job_ids), self.max_jobs - self.job_counter)
         if wanted < 1:
@@ -193,7 +193,7 @@ class StandIn(ArqWorker):
     async def _record(self, completion: Completion) -> bool:
         cycle = await self._cycle([(self._lane, [completion])], [])
         if cycle.refused:
-            logger.warning("job %s: the lease was lost, the outcome was not recorded", completion.claim.id)
+            logger.warning("job %s: the lease was lost; the outcome was not recorded", completion.claim.id)
         return not cycle.refused
 
     async def _cycle(
@@ -266,5 +266,5 @@ class StandIn(ArqWorker):
         for claim in claims:
             task = self.job_tasks.get(claim.id)
             if task is not None and self._claims.get(claim.id) is claim:
-                logger.warning("job %s: the lease was lost, the handler is stopped", claim.id)
+                logger.warning("job %s: the lease was lost; the handler is stopped", claim.id)
                 task.cancel()

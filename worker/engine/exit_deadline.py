@@ -1,7 +1,7 @@
 """The deadline for the end of a worker's process, independent of its handlers.
 
 A handler may swallow its cancellation, leave a thread behind for which Python waits at its exit, or block the
-event loop, which then sees no signal at all. So the deadline runs in a separate thread from the signal on, and
+event loop, which then sees no signal at all. So a separate thread waits from the signal until the deadline, and
 then terminates the process. The lease of an unrecorded job lapses.
 
 asyncio lets a SystemExit of any task end the loop, even of a task that a handler started: :func:`run_to_its_end`

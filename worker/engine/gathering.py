@@ -17,7 +17,7 @@ async def wait_while_busy(*, rounds: int, wanted: Callable[[], bool] = lambda: T
 
     Args:
         rounds: the largest number of rounds.
-        wanted: asked before each round; False ends the wait.
+        wanted: called before each round; False ends the wait.
     """
     began = perf_counter()
     while rounds > 0 and wanted():

@@ -26,7 +26,7 @@ from worker.troubles import TROUBLES, Trouble
 _MISSED_BEATS = 5
 """Number of missed heartbeats after which a worker is no longer listed."""
 _NOTED_EVERY_MS: Final = 2500
-"""Least time between two notes of a lane's flow; a worker of the default pace adds one with each heartbeat."""
+"""Least time between two notes of a lane's flow; at the default pace each heartbeat adds one."""
 _NOTES_KEPT: Final = 60
 
 

@@ -69,7 +69,7 @@ class JobCounts:
         self.by_kind: dict[tuple[str, str], JobCount] = {}
 
     def count(self, attempt: Attempt, outcome: OutcomeKind) -> None:
-        """Count the outcome of an attempt. Without a call for each duration: a fifth less."""
+        """Count the outcome of an attempt. The durations are counted inline, which saves a fifth of the time."""
         claim = attempt.claim
         try:
             count = self.by_kind[attempt.kind, claim.lane]

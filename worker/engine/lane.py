@@ -74,7 +74,7 @@ class Completion:
 
 
 def returned_unrun(claim: Claim) -> Completion:
-    """Return the completion that gives a job back to the queue, uncharged, of a claim that was never started."""
+    """Return the completion of a claim that was never started: its job goes back to the queue, uncharged."""
     return Completion(claim, "defer", timedelta(0), b"", timedelta(0), "")
 
 

@@ -35,14 +35,14 @@ def upcast_payload(payload: Payload, version: int, *, to: int, upcasters: Upcast
         upcaster = upcasters.get(step)
         if upcaster is None:
             raise CannotUpcast(
-                f"upcasters: there is none from version {step} to {step + 1}; add one, then revive the job"
+                f"upcasters: none leads from version {step} to {step + 1}; add one, then revive the job"
             )
         try:
             payload = dict(upcaster(payload))
         except Exception as error:
             cause = f"{type(error).__name__}: {error}"
             raise CannotUpcast(
-                f"upcasters: from version {step} to {step + 1} failed ({cause}); fix it, then revive the job"
+                f"upcasters: the one from version {step} to {step + 1} failed ({cause}); fix it and revive the job"
             ) from error
     return payload
 

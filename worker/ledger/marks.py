@@ -60,7 +60,7 @@ class LedgerMarks:
             counted: the earlier attempt whose effect was counted as uncertain when this one was claimed; 0: none.
 
         Raises:
-            JobHasEnded: it did before Redis went back to an earlier state.
+            JobHasEnded: the job ended before Redis went back to an earlier state.
             EarlierEffect: the effect began before Redis went back to an earlier state.
             LedgerRefusal: Postgres did not confirm it. In every case the effect must not begin.
         """
@@ -75,7 +75,7 @@ class LedgerMarks:
             raise EarlierEffect
 
     async def release(self, day: int, job_id: str, attempt: int, *, token: str = "") -> None:
-        """Remove the mark of an effect that did not happen, also one whose store is still under way.
+        """Remove the mark of an effect that did not happen, even one that is still being stored.
 
         The mark of another lease of the same attempt stays.
 

@@ -92,9 +92,9 @@ class Reconciler:
         self._known, self._replicas, self._due_at = found, replicas, time.monotonic() + _EVERY_SECONDS
 
     async def _identify(self) -> tuple[tuple[object, ...], Replicas]:
-        """Return values, one of which changes if Redis has restarted, is another server, or lost its data.
+        """Return values of which one changes if Redis has restarted, is another server, or has lost its data.
 
-        And return its replicas: a new one may have been the primary of other workers.
+        Also return its replicas: a new one may have been the primary of other workers.
         """
         found: list[object] = []
         replicas: Replicas = frozenset()
@@ -194,7 +194,7 @@ async def _read_data_id(keys: LaneKeys, call: Call) -> bytes | None:
 
 
 async def _read_role(call: Call) -> ServerRole:
-    """Return the server's role; nothing is known of it where a user or a proxy has no such command."""
+    """Return the server's role; an unknown one if the user or a proxy lacks the command."""
     try:
         return read_role(await call("ROLE"))
     except ResponseError as error:

@@ -52,7 +52,7 @@ BATCH = 500
 _CALL_BYTES = 4 << 20
 """Bytes of payloads in one push, which Redis copies in about 2 ms."""
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
-"""Seconds after a token at which the relay looks first, and until which it continues."""
+"""Seconds after a token at which the relay first looks, and until which it keeps looking."""
 _LANE_REST = 5.0
 _NO_DAY = "day: must be from 1970-01-01 to 9999-12-31"
 
@@ -71,7 +71,7 @@ class Relay:
         self._outage = Outage("relay")
         self._scan = PendingScan()
         self._resting: dict[str, float] = {}
-        """The time until which each lane rests whose keys hold something else."""
+        """For each lane whose keys hold something else, the time until which it rests."""
 
     async def run(self) -> None:
         """Relay until cancelled."""

@@ -48,7 +48,7 @@ class LedgerService:
         self.marks = LedgerMarks(self._tables, self._usable)
 
     async def run(self) -> None:
-        """Work for the ledger until cancelled, from when the database has one."""
+        """Work for the ledger until cancelled, as soon as the database has one."""
         await self._wait_for_ledger()
         self._usable.set()
         emit(_LEDGER_FOUND)

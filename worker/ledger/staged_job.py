@@ -34,7 +34,7 @@ def read_staged(job_id: str, day: int, row: Mapping[str, Any]) -> StagedJob:
         UnusableRow: no worker could run it.
     """
     if row["lane"] is None:
-        raise UnusableRow("id: the job is pending and has no row for this day in momentus_ledger.jobs")
+        raise UnusableRow("id: the job is pending but has no row for this day in momentus_ledger.jobs")
     _check_names(job_id, row)
     due, expires, life = row["due_ms"], row["expires_ms"], row["life_ms"]
     if due == -1:
@@ -65,7 +65,7 @@ def mark_text(attempt: int, note: str) -> str:
 
 
 def read_mark(text: str) -> tuple[int, str]:
-    """Return attempt and note of a mark, as ``claim.lua`` reads them.
+    """Return the attempt and the note of a mark, as ``claim.lua`` reads them.
 
     >>> read_mark("2 primary"), read_mark("x")
     ((2, 'primary'), (1, ''))

@@ -116,7 +116,7 @@ class LedgerTables:
 
 
 async def copy_effects(connection: Connection, effects: Sequence[EffectNote]) -> None:
-    """Note effects that Redis knew of; not those that are noted already."""
+    """Note effects that Redis knew of, except those already noted."""
     given = _columns((one.day, one.id, one.attempt, one.note) for one in effects)
     await connection.execute(_statement("copy_effects"), *given)
 
@@ -130,7 +130,7 @@ async def _count(connection: Connection, effects: Sequence[EffectNote]) -> None:
 async def lock_pending(
     connection: Connection, *, limit: int, after: Place
 ) -> Sequence[tuple[Place, str, int | None]]:
-    """Lock pending jobs until the transaction ends; return places, ids and days (None: a day that cannot be)."""
+    """Lock pending jobs until the transaction ends; return places, ids and days (None: an invalid day)."""
     found = await connection.fetch(_statement("lock_pending"), limit, after)
     return [(row["place"], row["id"], row["day"]) for row in found]
 

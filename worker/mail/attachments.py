@@ -88,7 +88,7 @@ def _read_one(file: _FileReference, root: int) -> bytes:
     try:
         content = _read_content(PurePosixPath(file.ref), root, size=file.size)
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise _FileMismatch("has changed since the mail was composed (another SHA-256)")
+            raise _FileMismatch("has changed since the mail was composed (its SHA-256 differs)")
     except _FileMismatch as error:
         raise GiveUp(f"attachment {file.name!r}: {error}") from None
     except OSError as error:

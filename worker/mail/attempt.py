@@ -34,7 +34,7 @@ _MAIL_SUPPRESSED = event("mail.suppressed")
 _OPENING = {"connect", "login"}
 _DOUBT = "many recipients are refused at once: taken for the server's fault"
 _TOLD = 5
-"""Refused recipients of one attempt whose replies are in the journal."""
+"""Largest number of refused recipients of one attempt whose replies go into the journal."""
 _Result = TypeVar("_Result")
 
 

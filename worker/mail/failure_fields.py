@@ -79,7 +79,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _places(said: Sequence[str], text: str) -> Iterator[int]:
-    """Yield the places of the words at which a text stands in what was said."""
+    """Yield the positions among the reply's words at which a text occurs."""
     wanted = _WORD.findall(text.lower())
     if sum(map(len, wanted)) < _SHORTEST:
         return
@@ -89,7 +89,7 @@ def _places(said: Sequence[str], text: str) -> Iterator[int]:
 
 
 def _shares_row(said: Sequence[str], body: str) -> bool:
-    """Return True if four words in a row of what was said are the body's."""
+    """Return True if four words in a row of the reply are in the body."""
     rows = {tuple(said[at : at + _IN_A_ROW]) for at in range(len(said) - _IN_A_ROW + 1)}
     written = _WORD.findall(body.lower()) if rows else []
     return any(tuple(written[at : at + _IN_A_ROW]) in rows for at in range(len(written) - _IN_A_ROW + 1))

@@ -127,7 +127,8 @@ def refused_outcome(reply: Refusal) -> str:
 def retry_refused(words: str, verdicts: Iterable[Verdict], *, progress: bool) -> TryLater:
     """Return the retry for the recipients that a server refused for now.
 
-    It costs an attempt if any refusal would have cost a mail to one recipient one. All wait as long as the longest
+    It costs an attempt if any of the refusals would cost one for a mail to one recipient. All wait as long as the
+    longest
     wait: the mail is one job. A server that takes fewer recipients at a time (452, RFC 5321, 4.5.3.1.10) gets the
     others at once, as long as each transaction takes some.
     """

@@ -88,8 +88,8 @@ def fence_instant(new: NewSet, last: KnownSet | None, *, database_kept: bool = F
     sees all of the other, Redis's clock decides, unless it was Redis's clock that was set.
 
     Args:
-        database_kept: the database's clock was not set since the new state was taken. Then a set that is stored
-            with an earlier instant is earlier: a later one would have a later instant by the same clock.
+        database_kept: the database's clock has not been set since the new state was taken. Then a set that is
+            stored with an earlier instant is earlier: a later one would have a later instant by the same clock.
     """
     began = new.began or new.as_of
     if last is None or not last.stored or last.offset is None or new.day:

@@ -59,7 +59,7 @@ def day_of(date_: date, zone: ZoneInfo) -> Day:
 
 
 async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) -> int:
-    """Close the days that are due of a board's reports. Returns the number of stored sets.
+    """Close the days that are due for a board's reports. Returns the number of stored sets.
 
     A failure is logged, and retried at the next refresh.
 

@@ -284,7 +284,7 @@ def _reason(decision: Decision, seen: Probe, board: str, heard_ns: int) -> _Reas
 
     Args:
         board: key of the board's marks.
-        heard_ns: this machine's time when the probe was heard; marks have the database's.
+        heard_ns: this machine's time when the probe's reply came; marks have the database's.
     """
     marks = seen.marks.get(board)
     if marks is None:

@@ -87,7 +87,8 @@ async def publish_set(
     """Store a set and return the facts of it.
 
     Args:
-        database_kept: reads the database's clock and returns True if it was not set since the state was taken.
+        database_kept: reads the database's clock and returns True if it has not been set since the state was
+            taken.
 
     Raises:
         TryLater: other workers kept storing sets meanwhile.

@@ -93,13 +93,13 @@ class _Headers:
             self.taken[lower] = value
         elif lower in ("to", "cc", "bcc"):
             raise InvalidPart(
-                f"headers.{name}", f"would name other recipients than {lower}=; use only that argument"
+                f"headers.{name}", f"would name recipients other than {lower}=; use only that argument"
             )
         elif value.lower() != ALWAYS_THERE.get(lower):
             self.left[name] = value
 
     def _one_click(self) -> str:
-        """Return the one-click link (RFC 8058) if both its fields are there; `Mail` writes them itself."""
+        """Return the one-click link (RFC 8058) if both its fields are present; `Mail` writes them itself."""
         names = {name.lower(): name for name in self.left}
         link, click = names.get("list-unsubscribe"), names.get("list-unsubscribe-post")
         if not link or not click or self.left[click].lower() != ONE_CLICK:

@@ -18,7 +18,7 @@ from typing import Final
 _LONGEST: Final = timedelta(minutes=2)
 """More than a minute, so that the breaker does not count such refusals as in a row."""
 _MOST: Final = 1000
-"""Domains that are kept."""
+"""Largest number of domains that are kept."""
 
 
 @dataclass(slots=True)

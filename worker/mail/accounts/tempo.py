@@ -7,7 +7,7 @@ from typing import Final
 _MINUTE: Final = 60.0
 _SHORTEST: Final = 1.0
 _MOST: Final = 1000
-"""Mails that are kept; at a faster pace they cover less than a minute."""
+"""Largest number of mails that are kept; at a faster pace they cover less than a minute."""
 
 
 class Tempo:

@@ -273,7 +273,7 @@ class SMTPConnection:
             return
         self.close()
         if not is_refusal(early):
-            raise ConnectionBroken("data", EOFError(f"{early.code} before the dot"))
+            raise ConnectionBroken("data", EOFError(f"the server replied {early.code} before the dot"))
         raise MailRefused(Refusal("dot", early.code, early.text))
 
     async def _send_dot(self, protocol: SMTPProtocol, rest: bytes, *, held: bool) -> SMTPReply:

@@ -143,4 +143,6 @@ def _check(letter: Letter, limit: str) -> None:
         raise MalformedMail(Refusal("rcpt", 501, "5.1.3 the mail has no recipient; not sent"))
     size = len(letter.content)
     if limit.isdigit() and 0 < int(limit) < size:  # 0: no limit is known (RFC 1870, 4)
-        raise MalformedMail(Refusal("mail", 552, f"5.3.4 {size} bytes, the server accepts {limit}; not sent"))
+        raise MalformedMail(
+            Refusal("mail", 552, f"5.3.4 the mail has {size} bytes, the server accepts {limit}; not sent")
+        )

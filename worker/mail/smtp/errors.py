@@ -112,4 +112,4 @@ class MarkMissing(Exception):
 
 
 class EarlierMark(MarkMissing):
-    """The ledger knows that the dot of this attempt was about to be written before; it was not written again."""
+    """The ledger shows that this attempt may already have written its dot; it was not written again."""

@@ -345,7 +345,7 @@ class SMTPPool:
                 return True
             if self._open == 0 and time.monotonic() > deadline:
                 raise ConnectionsExhausted(
-                    f"no permit for a connection in {self._patience:g} s; other workers hold them all"
+                    f"no permit for a connection within {self._patience:g} s; other workers hold them all"
                 )
             await asyncio.sleep(_PERMIT_INTERVAL)
         return False

@@ -174,7 +174,7 @@ class SMTPProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once and drop unsent bytes."""
-        self._end(ConnectionAbortedError("closed by this client"))
+        self._end(ConnectionAbortedError("this client closed the connection"))
 
     # Called by the event loop
 
@@ -282,7 +282,7 @@ class SMTPProtocol(asyncio.Protocol):
         if group is self._groups[0]:
             self.abort()
         else:
-            self._fail_later_groups(ConnectionAbortedError("closed by this client"))
+            self._fail_later_groups(ConnectionAbortedError("this client closed the connection"))
 
     def _fail_later_groups(self, cause: BaseException) -> None:
         """Fail all groups but the first; the connection ends with the first group's last reply."""
