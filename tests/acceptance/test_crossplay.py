@@ -177,11 +177,20 @@ async def test_jobs_of_our_producer_run_once_each_on_a_stock_worker(
 async def test_a_stock_worker_and_our_stand_in_share_a_queue_and_run_each_job_once(
     valkey_url: str, redis: Redis, count: int
 ) -> None:
-    seen = Counter[int]()
+    seen, workers = Counter[int](), set[str]()
+
+    def taking(name: str) -> Callable[..., Any]:
+        async def take(_: dict[str, Any], number: int) -> None:
+            seen[number] += 1
+            workers.add(name)
+            await eventually(lambda: len(workers) == 2)  # nobody takes all before the other has started
+
+        return take
+
     async with arq_pool(valkey_url, QUEUE.queue) as pool:
         await enqueue(pool, count)
-    stock = worker_of(StockWorker, valkey_url, writing_down(seen))
-    ours = worker_of(StandIn, valkey_url, writing_down(seen))
+    stock = worker_of(StockWorker, valkey_url, taking("stock"))
+    ours = worker_of(StandIn, valkey_url, taking("ours"))
     await asyncio.gather(stock.async_run(), ours.async_run())
     await end(stock, ours)
     assert seen == each_once(count)
