@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 FORM = "a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d"
-"""What is allowed, for messages."""
+"""The allowed form, for messages."""
 LONGEST = timedelta(days=999_999)
 """A duration of at most this can be added to any instant that is used here."""
 

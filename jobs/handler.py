@@ -140,7 +140,7 @@ def _check_options(timeout: object, keep_result: object, upcasters: object) -> N
 
 def _place(function: Callable[..., Any], wanted: RunsIn | None) -> RunsIn:
     if not callable(function):
-        raise InvalidJob("handles", f"marks a function, not {function!r}")
+        raise InvalidJob("handles", f"must mark a function, not {function!r}")
     name = _name_of(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidJob(name, "has a yield; a handler returns its result, and reports progress through its Run")

@@ -16,7 +16,7 @@ from reports.connection_postgres import Connection
 END_STATES = ("done", "suppressed", "dead", "cancelled", "discarded", "expired", "duplicate", "quarantined")
 """How a job may have ended; `duplicate`: its key was in use, `quarantined`: no worker could run it."""
 LIVE_STATES = ("staged", "queued")
-"""Of a live job: Redis has not taken it, or has."""
+"""States of a live job: Redis has not taken it, or has."""
 
 _FOLDER = Path(__file__).parent / "sql"
 _DAYS, _RECORDS, _EFFECTS = (

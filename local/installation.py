@@ -30,7 +30,7 @@ GENERAL_MANAGER = "#/management/1"
 """Place in the managers' page: the management report of the invented organisation's first node."""
 _RUNNING = "running.json"
 _GROUPS = (LaneKeys("mail.normal"), LaneKeys("reports"))
-"""A worker sends heartbeats to the groups of its lanes: one for reports alone only to the second."""
+"""Keys of the groups to which a worker may send heartbeats; one for reports alone sends to the second only."""
 
 
 async def _leave_as_it_is(_dsn: str) -> None:

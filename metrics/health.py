@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 FindReasons = Callable[[], Awaitable[Sequence[str]]]
-"""Returns reasons for operators, without data; none if nothing is wrong."""
+"""Function that returns reasons for operators, without data; none if nothing is wrong."""
 
 
 async def find_nothing() -> Sequence[str]:

@@ -41,7 +41,7 @@ _REASONS: Final = {
 }
 
 Answer = Callable[[str], Awaitable[tuple[str, bytes]]]
-"""Returns the content type and the page for a client's `Accept`."""
+"""Function that returns the content type and the page for a client's `Accept`."""
 
 log = logging.getLogger(__name__)
 

@@ -122,8 +122,9 @@ _PRODUCER = (
     ),
     Grant("%R~momentus:{mail}:taken:*", "hget"),
 )
-"""A backend writes payloads and reads none except those of own jobs and the digests that it adds to. It records
-the refusals that a provider's webhook reports, and adds addresses to the suppression list and removes them."""
+"""Grants of a backend. It writes payloads and reads none except those of own jobs and the digests that it adds to.
+It records the refusals that a provider's webhook reports, and adds addresses to the suppression list and removes
+them."""
 
 _COUNTED = (
     *(
@@ -163,7 +164,8 @@ _READER = (
     Grant("%R~momentus:{s:*}:session:* %R~momentus:{s:*}:epoch:*", "hmget get"),
     Grant("%W~momentus:{s:*}:session:*", "pexpire pexpireat"),
 )
-"""Without scripts. It changes only a session's time to live, so no reader creates one or resets an epoch."""
+"""Grants of a reader, without scripts. It changes only a session's time to live, so it cannot create one or reset
+an epoch."""
 
 _LOG_IN = (
     "evalsha eval get set incr del unlink rename pttl pexpire pexpireat hget hset hmget hincrby hexists "

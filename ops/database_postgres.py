@@ -49,6 +49,6 @@ async def connect_database(dsn: str) -> Connection:
         return await connect(dsn, application="momentus-ops")
     except (*DATABASE_FAULTS, ValueError) as error:
         raise CommandRefused(
-            f"MOMENTUS_POSTGRES_DSN: no connection ({type(error).__name__}); check the address "
-            "and that the database runs"
+            f"MOMENTUS_POSTGRES_DSN: no connection ({type(error).__name__}); check the address, "
+            "and that the database is running"
         ) from None

@@ -379,7 +379,7 @@ OPS: Mapping[str, str] = {
     "MOMENTUS_POSTGRES_DSN: the database does not answer: {0}": (
         "MOMENTUS_POSTGRES_DSN: la base de datos no responde: {0}"
     ),
-    "MOMENTUS_POSTGRES_DSN: no connection ({0}); check the address and that the database runs": (
+    "MOMENTUS_POSTGRES_DSN: no connection ({0}); check the address, and that the database is running": (
         "MOMENTUS_POSTGRES_DSN: sin conexión ({0}); compruebe la dirección y que la base de datos esté en marcha"
     ),
     "MOMENTUS_POSTGRES_DSN: {0}; let the tables' owner run the script of --dry-run": (

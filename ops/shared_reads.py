@@ -19,12 +19,12 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 Commands = Sequence[tuple[Any, Any]]
-"""Arguments and options of each, as redis-py has them."""
+"""Arguments and options of each command, as redis-py has them."""
 
 
 @asynccontextmanager
 async def share_reads(redis: Redis) -> AsyncIterator[Redis]:
-    """Yield a client on the same connections whose concurrent commands share round trips, or a cluster's own.
+    """Yield a client whose concurrent commands share round trips; on a cluster, the client itself.
 
     A call that is under way when the block ends, since its part failed or was cancelled, ends with it.
     """
@@ -51,7 +51,7 @@ async def read_together(*parts: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN40
 
 
 _TURNS: Final = 4
-"""Turns of the event loop until commands leave: parts that begin or go on in tasks of their own add theirs."""
+"""Turns of the event loop until commands leave: parts that begin or continue in tasks of their own add theirs."""
 
 
 class _Question(NamedTuple):

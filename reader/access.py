@@ -19,7 +19,8 @@ from sessions.node_ids import is_id_text
 from sessions.token import place_of
 
 COOKIE = "__Host-momentus"
-"""The prefix makes the browser insist on Secure, Path=/ and no Domain (RFC 6265bis, 4.1.3.2)."""
+"""Name of the cookie; its prefix makes the browser insist on Secure, Path=/ and no Domain (RFC 6265bis,
+4.1.3.2)."""
 
 _BEARER = re.compile(r"bearer +(\S+)", re.ASCII | re.IGNORECASE)
 

@@ -58,7 +58,7 @@ _SCOPES = re.compile(rf"{CHARACTERS}(?:(?:,|%2C){CHARACTERS})*", re.ASCII)
 """Pattern of a list of nodes; browsers and HTTP clients that build a query write its commas as %2C."""
 _DAYS = re.compile(r"[0-9]{1,3}", re.ASCII)
 _AHEAD = timedelta(days=1)
-"""Days of zones east of UTC end before UTC's."""
+"""Time by which days of zones east of UTC may end before UTC's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ TYPE = "urn:momentus:problem:"
 ALLOW = "GET, HEAD, OPTIONS"
 _NO_TOKEN = ("www-authenticate", 'Bearer realm="momentus"')
 INVALID_TOKEN = ("www-authenticate", 'Bearer realm="momentus", error="invalid_token"')
-"""Also sent with a document: other credentials might change the response (RFC 9110, 11.6.1)."""
+"""Challenge for an invalid token, also sent with a document: other credentials might change the response (RFC
+9110, 11.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)

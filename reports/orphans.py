@@ -16,7 +16,7 @@ _DELETED = "which is deleted"
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
-    """Nodes of a tree with their parents, after the rules.
+    """Nodes of a tree with their parents, once the rules are applied.
 
     Attributes:
         parents: parent of each living node; None: a root.

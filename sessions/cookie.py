@@ -35,7 +35,7 @@ class SessionCookie:
 
 SECURE = SessionCookie("__Host-momentus", "Path=/; Secure; HttpOnly; SameSite=Lax")
 INSECURE = SessionCookie("momentus-insecure", "Path=/; HttpOnly; SameSite=Lax")
-"""For tests over http on this machine."""
+"""Cookie for tests over http on this machine."""
 
 
 def choose_cookie(

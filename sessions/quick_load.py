@@ -22,7 +22,7 @@ from .token import SessionPlace, epoch_key
 _FIELDS = ("e", "t", "i", "a", "d")
 _SLIDE_AFTER_MS = 60_000
 _SLIDE_PART = 30
-"""As in load.lua: at most one write per minute, or per thirtieth of the idle limit."""
+"""Parts of the idle limit, as in load.lua: at most one write per minute, or per thirtieth of the limit."""
 
 Record = Sequence[bytes | None]
 """Reply to the first command: epoch at creation, last touch, idle limit, absolute end, data."""

@@ -11,7 +11,7 @@ import re
 from .errors import InvalidPart
 
 METHODS = frozenset({"PUBLISH", "REQUEST", "REPLY", "ADD", "CANCEL", "REFRESH", "COUNTER", "DECLINECOUNTER"})
-"""RFC 5546, 1.4."""
+"""Methods of invitations (RFC 5546, 1.4)."""
 _LINE_BYTES = 75
 _METHOD = re.compile(r"^METHOD:[ \t]*([A-Za-z-]{1,20})[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

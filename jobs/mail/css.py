@@ -25,7 +25,7 @@ _PIECE = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _DOCTYPE = re.compile(r"[ \t\r\n]{0,99}<!doctype[^<>]*>", re.IGNORECASE)
-"""An XHTML doctype selects another mode of layout, and the inliner would shorten it."""
+"""Doctype to keep: an XHTML one selects another mode of layout, and the inliner would shorten it."""
 _MEDIA = re.compile(r"""\bmedia\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _EVERYBODY = frozenset({"", "all", "screen", "only screen"})
 _PLACE = re.compile(r"<!--style-(\d+)-->")

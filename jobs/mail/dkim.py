@@ -32,7 +32,7 @@ _SIGNED = (
     *(b"content-transfer-encoding", b"auto-submitted", b"x-original-to"),
 )
 _ONCE_MORE = (b"from", b"to", b"subject", b"date", b"reply-to", b"content-type")
-"""Signed as absent too, so that a second one added in front breaks the signature."""
+"""Fields that are signed as absent too, so that a second one added in front breaks the signature."""
 _LEAST_BITS = 1024
 _PADDING, _SHA256 = padding.PKCS1v15(), hashes.SHA256()
 _LINE = 72

@@ -23,7 +23,7 @@ _COUNTED = {"1.2", "1.3", "1.351", "2.1", "2.2", "4.1", "4.4", "4.7", "4.300"}
 """No such domain, an address that cannot be read, unknown or unavailable (Microsoft, of another server), disabled,
 full, no answer, no route, given up after days."""
 _MICROSOFT_ROUTE = re.compile(r"4\.31\d\Z")
-"""Exchange Online: the domain's DNS or its server fails."""
+"""Exchange Online's details for a domain whose DNS or server fails."""
 _UNTELLING = {"0.0", "1.0", "1.351"}
 """Details so general that a code in the quoted reply says more."""
 _CLASSES = {"4", "5"}
@@ -59,7 +59,7 @@ _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
         ("too", "many fast much large big"),
     )
 )
-"""The same; a reply must hold a word of each half."""
+"""Pairs of sets of such words; a reply must hold a word of each set."""
 _PASSING = _words(
     "full quota overquota storage space disabled inactive suspended deactivated locked temporary temporarily "
     "timeout unrouteable unroutable"

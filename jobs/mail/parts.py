@@ -11,7 +11,7 @@ from .rendered_parts import RenderedParts
 BODY_LIMIT = 256 * 1024
 """Bytes of subject, text and HTML together, in UTF-8, and of attachments that travel in the job."""
 SUBJECT_LIMIT = 255
-"""Characters. Every mail program cuts longer subjects."""
+"""Largest number of characters of a subject; every mail program cuts longer ones."""
 
 _GROWTH = 1.37
 """Size of base64 with its line ends, per byte encoded."""

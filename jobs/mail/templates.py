@@ -29,7 +29,7 @@ _LANGUAGE = "es"
 _MOST_LOCALES = 1000
 """Spellings of languages that are cached for all templates: callers may pass on any text of a browser."""
 _LONGEST_LOCALE = 64
-"""Characters of the longest of them."""
+"""Largest number of characters of a cached spelling."""
 
 
 class Templates:

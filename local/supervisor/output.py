@@ -12,7 +12,7 @@ from collections.abc import Callable
 import background
 
 Log = Callable[[str, str], None]
-"""Takes a process' name and one line of its output."""
+"""Function that takes a process's name and one line of its output."""
 
 _LINE_LIMIT = 16_384
 _REMEMBERED_LINES = 20

@@ -44,7 +44,7 @@ class Supervisor:
     Raises (on entering):
         ProcessFailed: a process did not start; all are stopped again.
         SupervisorError: the reaper did not start; nothing was started.
-        Exception: any error of a process' `prepare`; likewise.
+        Exception: any error of a process's `prepare`; likewise.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A change by a form: checked, noted in the audit log, carried out, and noted again with its outcome.
 
-The order matters: without the first note nothing is changed, so no change goes unseen. The browser is then sent
-to the page of the note, which a reload does not repeat.
+The order matters: without the first note nothing is changed, so no change goes unseen. The browser is then
+redirected to the note's page, so that a reload does not repeat the change.
 """
 
 from collections.abc import Mapping

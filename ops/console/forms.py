@@ -18,7 +18,7 @@ from sessions.cross_origin import is_cross_origin
 TOKEN = "form"  # noqa: S105  the name of a field
 _MOST_FIELDS = 200
 _KEY = secrets.token_bytes(32)
-"""Forms of an earlier process are refused: their page must be loaded again."""
+"""Key of the forms' tokens. Forms of an earlier process are refused: their page must be loaded again."""
 
 
 def read_fields(text: str) -> dict[str, str]:

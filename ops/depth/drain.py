@@ -7,7 +7,7 @@ Reason = Literal["held", "no_worker", "limits", "slots_busy", "ceiling", "not_cl
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
-"""A due job that finds a free slot is claimed within the workers' safety poll of a second; this is well above."""
+"""Time within which a due job is claimed by a free slot; well above the workers' safety poll of a second."""
 
 
 def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:

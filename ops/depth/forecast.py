@@ -44,15 +44,15 @@ Constraint = Literal["workers", "limit", "hold", "delayed"]
 _STUCK_S: Final = 60.0
 _STUCK_TIMES: Final = 5
 _UNSEEN_S: Final = 120.0
-"""A lane in which no job was seen to finish is stuck after that long: a first batch may take a while. Notes reach
-back for two and a half minutes, so a lane that hangs stays stuck."""
+"""Seconds after which a lane in which no job was seen to finish is stuck: a first batch may take a while. Notes
+reach back for two and a half minutes, so a lane that hangs stays stuck."""
 _LATE_S: Final = 10.0
 _LATE_TIMES: Final = 2
-"""A lane in which nothing has finished for that long, and for that many times as long as usual, has no pace."""
+"""A lane in which nothing finishes for ten seconds, and for twice the usual time of a job, has no pace."""
 _NEARLY: Final = 0.9
 _NEGLIGIBLE: Final = 0.02
 _ROUNDS: Final = 5
-"""Delayed jobs that come due meanwhile make the drain longer, so that more of them come due; it soon converges."""
+"""Rounds of the estimate: jobs that come due meanwhile lengthen the drain, so more come due; it soon converges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

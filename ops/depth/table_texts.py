@@ -51,7 +51,7 @@ STATES: Mapping[Language, Mapping[str, str]] = {
         "unreadable": "ilegible",
     },
 }
-"""The freshness of a report."""
+"""Texts for the freshness of a report."""
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "no_workers": "No worker is alive. Start one: ./run worker",

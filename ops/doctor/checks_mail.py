@@ -15,14 +15,14 @@ from ops.doctor.smtp import LogInReply, ServerFacts
 
 _SOON = timedelta(days=21)
 _LOGGED_IN, _FOR_GOOD, _TOO_WEAK = 235, 500, 534
-"""RFC 4954; Google answers 534 to a password if it requires an app password."""
+"""Reply codes (RFC 4954); Google answers 534 to a password if it requires an app password."""
 _CLIENT_OFF = re.compile(r"SmtpClientAuthentication is disabled", re.IGNORECASE)
 _BASIC_OFF = re.compile(r"basic authentication is (?:disabled|not supported)", re.IGNORECASE)
 """Microsoft's text with 5.7.139, a code that also means a wrong password."""
 _SMALL = 10_000_000
 _EXIM_TAKES = 10
 _MOST_LOOKUPS = 10
-"""RFC 7208, 4.6.4."""
+"""Largest number of DNS lookups of an SPF record (RFC 7208, 4.6.4)."""
 _LOOKUPS = re.compile(
     r"(?:^|\s)[+?~-]?(?:include:|redirect=|exists:|a(?=[\s:/]|$)|mx(?=[\s:/]|$)|ptr(?=[\s:]|$))", re.IGNORECASE
 )

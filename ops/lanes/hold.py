@@ -16,7 +16,7 @@ from producers.keys import LaneKeys
 from producers.limits.hold import Hold as Hold, read_hold as read_hold
 
 REASON_LIMIT = 200
-"""Characters."""
+"""Largest number of characters of a reason."""
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _HOLD = (_SCRIPTS / "hold.lua").read_text(encoding="utf-8")

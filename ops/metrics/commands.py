@@ -1,6 +1,7 @@
 """`ops metrics`: the fleet's metrics, once on standard output or served for Prometheus until a signal.
 
-Once is for a file that another exporter reads (the textfile collector of the node exporter), or for a quick look.
+One-off output is for a file that another exporter reads (the textfile collector of the node exporter), or for a
+quick look.
 """
 
 import argparse

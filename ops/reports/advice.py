@@ -19,7 +19,7 @@ SLOW_MS = 2_000.0
 BUSY_SHARE = 0.05
 """The part of one processor of the database that all views of a report may take together."""
 SIMILAR = 20
-"""More statements of one shape than this for one view mean a query to fix."""
+"""Number of statements of one shape in a view above which the query needs fixing."""
 _MINUTE_MS = 60_000.0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from reports.calls import names_of_calls
 
 _CLOCKS = ["clock_timestamp", "timeofday"]
-"""These have their own findings."""
+"""Functions that have their own findings."""
 _FUNCTIONS = """
 SELECT DISTINCT namespace.nspname || '.' || proname AS name, provolatile = 'v' AS volatile
 FROM pg_proc AS function

@@ -15,7 +15,8 @@ from reports.declarations import Declarations
 from reports.keys import audit, closed, declared, snapshot, withdrawn
 
 STILL = timedelta(seconds=10)
-"""A worker declares its reports about once a second, and later if it waits for the database."""
+"""Time for which a declaration counts: workers repeat it about once a second, later if they wait for the
+database."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 

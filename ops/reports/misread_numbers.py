@@ -11,7 +11,7 @@ from reports.node_ids import NodeId
 from reports.numbers import all_digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
-"""Shorter numbers are always read correctly."""
+"""Sixteen digits or more; shorter numbers are always read correctly."""
 _LONGEST = 40
 """Largest number of digits that a note shows."""
 

@@ -42,7 +42,7 @@ _DELAYS = {
 }
 """Causes of a late refresh, with their remedies."""
 _TOLD = {"report.fails", "report.never", "report.distrusted"}
-"""Findings for which there is a line with more."""
+"""Findings for which there is a more detailed line."""
 _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "PROOF", "DUE", "ERROR"]
 
 

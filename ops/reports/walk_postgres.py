@@ -99,7 +99,7 @@ async def measure_walk(
 
 
 def _spread(nodes: list[NodeId]) -> list[NodeId]:
-    """Order nodes by every fourth, then those between, so that a sample cut short has small and large ones."""
+    """Order nodes in rounds of every fourth one, so that a sample cut short has small and large ones."""
     return [node for first in range(4) for node in nodes[first::4]]
 
 

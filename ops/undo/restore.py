@@ -16,7 +16,7 @@ from ops.mail.undo import removed_key
 from producers.keys import LaneKeys, tag_of
 
 UNDOABLE = frozenset({"discard", "bulk-discard", "unsuppress"})
-"""Actions of the audit log."""
+"""Actions of the audit log that can be undone."""
 
 
 async def find_undoable(redis: Redis, entries: Sequence[AuditEntry]) -> frozenset[str]:

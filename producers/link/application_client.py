@@ -38,7 +38,7 @@ _INTERNAL = ("himport_", "maint_", "maintenance_", "orig_", "oss_cluster_")
 """Prefixes of the options that redis-py (7.0 and later) adds to a pool for its own use."""
 
 _LOOP_OF = WeakKeyDictionary[Redis, AbstractEventLoop]()
-"""By client the event loop of its first call, for all that use the client."""
+"""Event loop of each client's first call, shared by all that use the client."""
 
 
 class ApplicationClient(Caller):

@@ -8,7 +8,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 Words = Callable[[Exception], Exception]
-"""Turns a fault of Redis, of the network or of time into the caller's own error."""
+"""Function that turns a fault of Redis, of the network or of time into the caller's own error."""
 
 
 class DeadlineMissed(TimeoutError):

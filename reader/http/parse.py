@@ -21,7 +21,8 @@ TARGET_LIMIT: Final = 8 * 1024
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of all names and values of a head together."""
 BODY_LIMIT: Final = 64 * 1024
-"""Bytes. No request here needs a body; a small one is read and ignored, so that the connection can stay open."""
+"""Bytes of a body. No request here needs one; a small one is read and ignored, so that the connection can stay
+open."""
 REQUEST_LIMIT: Final = 512 * 1024
 """Bytes of an incomplete request in all, so that what llhttp buffers is limited too."""
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")

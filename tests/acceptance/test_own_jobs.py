@@ -484,7 +484,7 @@ BAD = {
     "no_time": (CLASS + ANY.replace("(A)", "(A, timeout=timedelta(0))"), "timeout: must be more than 0"),
     "kept": (CLASS + ANY.replace("(A)", "(A, keep_result=timedelta(-1))"), "keep_result: must not be negative"),
     "odd_object": (CLASS + "class F:\n    def __call__(self): ...\nhandles(A)(F())", "F: must take the job"),
-    "no_function": (CLASS + "handles(A)(5)", "handles: marks a function, not 5"),
+    "no_function": (CLASS + "handles(A)(5)", "handles: must mark a function, not 5"),
     "odd_schedule": (CLASS + ANY.replace("(A)", '(A, schedule="daily")'), "schedule: must be a Schedule(...)"),
     "odd_upcaster": (CLASS + ANY.replace("(A)", '(A, upcasters={"1": dict})'), "upcasters: must be a dict of"),
     "odd_version": (

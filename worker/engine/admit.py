@@ -34,7 +34,7 @@ _JOB_UNKNOWN_KIND = event("job.unknown_kind")
 _JOB_NEWER_VERSION = event("job.newer_version")
 
 ENVELOPE = "envelope"
-"""Stands in place of a kind for what a job with a newer envelope needs."""
+"""Stands for the kind in the needs of a job with a newer envelope."""
 
 
 @dataclass(slots=True)

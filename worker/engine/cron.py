@@ -27,7 +27,7 @@ _CLOCK_FAILED = event("clock.failed")
 _RETRY = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(minutes=1)
 _AHEAD = timedelta(hours=1)
-"""Same as in tick.lua."""
+"""Furthest ahead of now that a last tick may be; the same as in tick.lua."""
 
 
 class CronClock:

@@ -24,7 +24,7 @@ from worker.engine.lane import Claim
 
 _REPLICA_SECONDS = 1.0
 _ROUNDS = 8
-"""For marks to gather in a busy worker: about a millisecond of other work."""
+"""Rounds of the event loop in which marks gather in a busy worker: about a millisecond of other work."""
 
 Mark = tuple[str, str, str]
 """The mark of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""

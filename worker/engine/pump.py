@@ -55,7 +55,7 @@ _TURNS_AT_ONCE = 2
 _LONGEST_PAUSE = 1.0
 _LANE_REST = 1.0
 _ROUNDS = 32
-"""For jobs to end before the next cycle of a busy worker: some milliseconds of other work."""
+"""Rounds of the event loop before the next cycle of a busy worker, in which jobs may end: some milliseconds."""
 
 Endings = list[tuple[Lane, list[Completion]]]
 ClaimCounts = list[tuple[Lane, int]]

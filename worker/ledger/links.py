@@ -1,4 +1,4 @@
-"""The ledger's ways to Redis: one connection for calls, one for the read that waits for a token.
+"""The ledger's connections to Redis: one for calls, one for the read that waits for a token.
 
 On a cluster each lane group has a primary of its own; there the read waits for tokens of mails only, and jobs of
 other groups are found by a check each second.

@@ -25,7 +25,7 @@ from worker.engine.effect_marks import EarlierEffect, JobHasEnded, LedgerRefusal
 from worker.ledger.tables_postgres import EffectNote, LedgerTables
 
 _ROUNDS = 8
-"""For marks to gather in a busy worker, as those of Redis do."""
+"""Rounds of the event loop in which marks gather in a busy worker, as for those of Redis."""
 _BEGIN_SECONDS = 2.0
 _Answer = Literal["written", "ended", "earlier", "removed", "counted"]
 

@@ -27,7 +27,7 @@ from worker.engine.batch import ANSWER_SECONDS
 from worker.mail.smtp.reply import Refusal, Verdict
 
 _LIFE_MS = 90 * 86_400_000
-"""A dead mail may be revived for that long and still skip the recipients that have it."""
+"""Time for which a dead mail may be revived and still skip the recipients that have it."""
 _SOON = timedelta(seconds=1)
 _CLOSED_MS = 86_400_000
 ACCEPTED = "accepted"

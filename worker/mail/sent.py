@@ -35,7 +35,7 @@ _BATCH = 500
 """Mails per call of the script."""
 _FIELDS = 4
 _ROUNDS = 32
-"""For notes to gather in a busy worker: some milliseconds of other work."""
+"""Rounds of the event loop in which notes gather in a busy worker: some milliseconds of other work."""
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept: 128 bits, enough that no second address with the same digest can be found."""
 

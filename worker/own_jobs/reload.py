@@ -25,7 +25,7 @@ from worker.own_jobs.parent_death import signal_at_parents_death
 
 _LOOK_SECONDS = 0.5
 _GRACE = ("MOMENTUS_WORKER__GRACE", "3s")
-"""The grace of a worker that is restarted often, unless it is set."""
+"""Setting and value of the grace of a worker that is restarted often, if it is not set."""
 _PASSED_BY = {"node_modules", "__pycache__"}
 
 

@@ -36,7 +36,7 @@ _set_up()
 
 
 LANES = {TaskJob.kind: {lane for one in task_backends.all() if isinstance(one, TaskBackend) for lane in one.lanes}}
-"""A worker warns of those that it does not serve."""
+"""Lanes of the tasks; a worker warns of those that it does not serve."""
 
 
 @handles(TaskJob)

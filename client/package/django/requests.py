@@ -23,7 +23,7 @@ SEND_OPTIONS = frozenset({"key", "delay", "at", "expires", "limit"})
 MAIL_OPTIONS = frozenset({"urgency", "stream", "account", "thread", "unsubscribe"})
 OPTIONS = SEND_OPTIONS | MAIL_OPTIONS
 IN_HEADERS = OPTIONS - {"delay", "at", "expires"}
-"""Those whose value is a text."""
+"""Options whose value is a text, which header fields may give."""
 PREFIX = "x-momentus-"
 UNSET_SENDERS = ("webmaster@localhost", "root@localhost")
 """Django's DEFAULT_FROM_EMAIL and SERVER_EMAIL where no project set them: the worker's sender is used."""

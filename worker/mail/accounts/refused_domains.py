@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 _LONGEST: Final = timedelta(minutes=2)
-"""More than a minute, so that the breaker does not count such refusals as in a row."""
+"""Longest time aside: over a minute, so that the breaker does not count such refusals as in a row."""
 _MOST: Final = 1000
 """Largest number of domains that are kept."""
 

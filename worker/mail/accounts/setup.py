@@ -29,7 +29,8 @@ from worker.mail.smtp.token import Tokens, TokenSource
 
 _PERCENT = 100
 _IDLE, _LONGEST_IDLE = 30.0, 240.0
-"""Seconds; servers wait for the next command for at least 300 (RFC 5321, 4.5.3.2.7)."""
+"""Seconds for which an idle connection is kept; servers wait for the next command for at least 300 (RFC 5321,
+4.5.3.2.7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

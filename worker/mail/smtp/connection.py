@@ -45,7 +45,7 @@ from worker.mail.smtp.transport import open_connection
 from worker.tracing import Attributes, stage_span
 
 _SECONDS: Final[dict[Stage, float]] = {"mail": 300, "rcpt": 300, "data": 120, "dot": 600}
-"""RFC 5321, 4.5.3.2."""
+"""Timeout of each stage (RFC 5321, 4.5.3.2)."""
 _CHUNK_SECONDS: Final = 180.0
 _CHUNK: Final = 64 * 1024
 _ONE_FLIGHT: Final = 14_600

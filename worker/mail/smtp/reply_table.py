@@ -23,7 +23,7 @@ _RELAY_DETAILS = {"7.51", "7.54", "7.64", "7.68"}
 _BLOCKED_DETAILS = {"7.501", "7.502", "7.503", "7.705", "7.750"}
 _CLIENT_DETAILS = {"7.25", "7.506", "7.511", "7.708"}
 _BANNED_ADDRESSES = range(606, 650)
-"""Microsoft's 5.7.606 to 5.7.649."""
+"""Microsoft's codes for banned addresses: 5.7.606 to 5.7.649."""
 _RECIPIENT_POLICY = {"7.2", "7.13", *(f"7.{detail}" for detail in (*range(120, 137), 193, 504, 505, 507))}
 _RECIPIENT_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.4"}
 _SIZE_DETAILS = {"2.3", "3.4"}

@@ -216,7 +216,7 @@ PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
     "sender": ("sender address rejected", "send as", "not owned by", "sendasdenied"),
     "asks": (_UNITS, "retry-after"),
 }
-"""By topic; ``tests/unit/test_reply_words.py`` has a reply for each."""
+"""Phrases by topic; ``tests/unit/test_reply_words.py`` has a reply for each."""
 
 
 def _pattern(phrases: Iterable[str]) -> str:

@@ -12,9 +12,9 @@ _BOUNDS: Final = (*QUICK, 30.0, 120.0, 600.0)
 STAGE_TIMES: Final[Mapping[str, Histogram]] = {
     stage: Histogram(_BOUNDS) for stage in ("open", "envelope", "mark", "dot")
 }
-"""By stage; only those that succeeded, except for the dot, which counts any reply."""
+"""Durations by stage; only of stages that succeeded, except for the dot, which counts any reply."""
 REFUSALS: Final = Counter[tuple[str, int]]()
-"""By stage and reply code."""
+"""Refusals by stage and reply code."""
 
 
 def count_refusal(refusal: Refusal) -> None:

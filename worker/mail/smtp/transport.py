@@ -27,7 +27,7 @@ from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 
 _REACH_SECONDS: Final = 30.0
 _GREETING_SECONDS: Final = 300.0
-"""RFC 5321, 4.5.3.2.1; also for EHLO and TLS."""
+"""Timeout of the greeting (RFC 5321, 4.5.3.2.1); also for EHLO and TLS."""
 _LOGIN_SECONDS: Final = 60.0
 _NO_MECHANISM, _LOGIN_FAILED = 504, 535
 _LOWEST_CODE: Final = 200

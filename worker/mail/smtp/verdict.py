@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 Stage = Literal["connect", "login", "mail", "rcpt", "data", "dot"]
-"""``connect`` is the greeting, EHLO and STARTTLS."""
+"""Stage of a connection; ``connect`` is the greeting, EHLO and STARTTLS."""
 Scope = Literal["connection", "account", "sender", "recipient", "message"]
 Decision = Literal["again", "wait", "dead"]
 Trouble = Literal[
