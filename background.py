@@ -63,7 +63,8 @@ async def stop_tasks(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks until each has ended; a fault with which one ends is not raised.
 
     A cancellation may be lost: ``asyncio.wait_for`` of Python 3.11, by which redis-py writes its commands,
-    returns the result of work that ends in the same round of the loop, and the task goes on (CPython issue 86296).
+    returns the result of work that ends in the same round of the loop, and the task continues (CPython issue
+    86296).
     """
     running = set(tasks)
     while running:

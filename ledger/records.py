@@ -81,7 +81,7 @@ class RecordFilter:
     states: Sequence[str] = field(default=())
 
     def admits_day(self, day: date) -> bool:
-        """Return True if the day may have such records; the clock of a stager may be a day off."""
+        """Return True if the day may have matching records; the clock of a stager may be a day off."""
         first = None if self.since is None else self.since.astimezone(UTC).date() - timedelta(days=1)
         last = None if self.until is None else self.until.astimezone(UTC).date() + timedelta(days=1)
         return (first is None or day >= first) and (last is None or day <= last)

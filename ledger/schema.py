@@ -1,6 +1,6 @@
 """The ledger's schema in Postgres: its numbered migrations, and who may use it.
 
-``sql/NNN_*.sql`` are the migrations, run in order of their numbers and never changed once they were released.
+``sql/NNN_*.sql`` are the migrations, run in order of their numbers and never changed once released.
 ``momentus_ledger.version`` holds the latest that was run. A schema whose number is higher than the code's latest
 was made by a newer deployment: this code refuses it, because it does not know what the newer one needs.
 

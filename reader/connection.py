@@ -173,7 +173,7 @@ class Connection:
     async def _open(self) -> Wire:
         loop = asyncio.get_running_loop()
         if loop.time() < self._rest_until:
-            raise StoreUnavailable("Redis: no reply a moment ago; the reader tries again shortly")
+            raise StoreUnavailable("Redis: did not reply a moment ago; the reader tries again shortly")
         try:
             async with asyncio.timeout(self._deadline):
                 wire = await self._link.wire()

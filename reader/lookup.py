@@ -149,7 +149,7 @@ class Lookups:
         return None if roots is None else LookupResult(roots, snapshot, "copy", began)
 
     def send_lookup(self, request: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
-        """Send the lookup of a known token and variant; `tell` is called when `read_result` may be.
+        """Send the lookup of a known token and variant; `tell` is called once the replies can be read.
 
         Returns:
             False if the lookup takes more than that; then nothing was sent.

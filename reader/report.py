@@ -367,7 +367,7 @@ def refuse_unseen(snapshot: StoredScope, scope: str, roots: AbstractSet[str] | N
 
 
 def too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -> Response:
-    """Return the refusal of a report for its age, with its times and Retry-After."""
+    """Return the refusal of a report because of its age, with its times and Retry-After."""
     kind, detail, status = _reason(freshness, bounds)
     meta, failure = _meta(snapshot), snapshot.failure
     return problem.refuse(

@@ -42,7 +42,7 @@ def weighted_values(
 
 
 def _product(average: Any, weight: Any) -> Any:  # noqa: ANN401  numbers of the database
-    """Multiply exactly, unless one of both is a binary float."""
+    """Multiply exactly, unless either is a binary float."""
     if isinstance(average, float) or isinstance(weight, float):
         return float(average) * float(weight)
     return average * weight if isinstance(average, int) else average * Decimal(weight)

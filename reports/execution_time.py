@@ -38,9 +38,9 @@ expects one turn, so that a plan's cost, on which JIT depends, is not doubled.
 
 
 def with_execution_time(sql: str) -> str:
-    """Return a query with one row more, which `take_execution_time` removes; its other rows stay in their order.
+    """Return a query with one more row, which `take_execution_time` removes; its other rows stay in their order.
 
-    A query whose end is not known is returned as it is.
+    A query whose end is not known is returned unchanged.
     """
     query = as_subquery(sql)
     return sql if query is None else _TIMED.format(query=query)

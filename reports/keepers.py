@@ -1,9 +1,9 @@
 """Leases of boards: the worker that keeps the last sets of each, to which its next refresh goes.
 
 A worker that refreshed a board keeps what it stored (`reports.last_set`) and queries only changed nodes; any other
-would compute the whole, and then so would this one. So each board has one worker in Redis, by a lease that the
-worker renews each second. When it dies the lease lapses, and the next worker that claims a refresh of the board
-computes the whole once.
+would compute the whole, and this one would do so the next time. So each board has one worker in Redis, by a lease
+that the worker renews each second. When it dies the lease lapses, and the next worker that claims a refresh of the
+board computes the whole once.
 """
 
 import secrets

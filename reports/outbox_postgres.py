@@ -36,9 +36,9 @@ LOOK_AGAIN = 30.0
 REFUSED_FOR = 900.0
 """Seconds for which marks are not taken up after the database refused, whatever its catalogue says."""
 _ASK_SHARE = 0.01
-"""Part of the time spent on catalogue queries; boards without a current answer are not proved."""
+"""Largest part of the time for catalogue queries; boards without a current answer are not proved."""
 _ASK_AHEAD = 0.5
-"""Seconds of such queries that may be used ahead."""
+"""Seconds of catalogue queries that may be used ahead."""
 _TIMEOUT = 5.0
 _NOW = f"""{REPLAYED},
     now() AS at, pg_current_snapshot()::text AS visible, greatest(

@@ -37,7 +37,7 @@ _ASKED = "write = ANY(:nodes) wherever rows are selected; see ./run ops reports 
 
 
 class UnaskedNode(InvalidRows):
-    """A query for some nodes returned another one."""
+    """A query for some nodes returned a node that was not requested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ _EVENTS = {
     ),
     "ledger.unusable": ("error", "the database has a ledger that this build cannot use; see ./run ops db check"),
     "ledger.away": ("warning", "a part of the ledger waits for Redis or Postgres and retries; nothing is lost"),
-    "ledger.back": ("info", "the ledger goes on: Redis and Postgres respond again"),
+    "ledger.back": ("info", "the ledger continues: Redis and Postgres respond again"),
     "ledger.quarantined": (
         "error",
         "rows of the ledger cannot become jobs; they are set aside with their reasons (./run ops ledger list)",

@@ -104,7 +104,7 @@ class Momentus:
 
         Args:
             url: address of Redis, as in `Producer.connect`.
-            sessions_url: another one for the sessions; by default the same.
+            sessions_url: address for the sessions; by default the same.
             tenant, budget: as in `Producer.connect`.
             deadline, epochs: as in `Sessions.connect`.
             insecure_cookie, trusted_origins: as above.

@@ -78,7 +78,7 @@ class Momentus:
     Args:
         app: application to initialise at once; otherwise call :meth:`init_app`.
         url: address of Redis, as in `SyncProducer.connect`; by default ``app.config["MOMENTUS_REDIS_URL"]``.
-        sessions_url: another one for the sessions; by default the same.
+        sessions_url: address for the sessions; by default the same.
         tenant, budget: as in `SyncProducer.connect`.
         epochs: as in `SyncSessions.connect`.
         insecure_cookie, trusted_origins: as in `MomentusState`.

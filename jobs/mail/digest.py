@@ -55,7 +55,7 @@ class Digest:
         return self.mail.lane
 
     def fingerprint(self) -> str:
-        """Return a hash by which two requests are the same item."""
+        """Return a hash that is equal for requests with the same item."""
         return _digest(self.collapse_key(), self.mail.fingerprint())
 
     def collapse_key(self) -> str:

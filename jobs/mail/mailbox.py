@@ -59,7 +59,7 @@ _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
         ("too", "many fast much large big"),
     )
 )
-"""Pairs of sets of such words; a reply must hold a word of each set."""
+"""Pairs of word sets with the same meaning; a reply must hold a word of both."""
 _PASSING = _words(
     "full quota overquota storage space disabled inactive suspended deactivated locked temporary temporarily "
     "timeout unrouteable unroutable"

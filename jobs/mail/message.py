@@ -164,7 +164,7 @@ class Mail:
         return stream_of(self.stream).expires
 
     def fingerprint(self) -> str:
-        """Return a hash of all given fields, without clock or id, by which two requests are the same mail."""
+        """Return a hash of all given fields, without clock or id, which is equal for requests of the same mail."""
         asked = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         given = {name: value for name, value in asked.items() if value is not None}
         given["values"] = dict(self.values)
@@ -193,7 +193,7 @@ class Mail:
             check_inline(parts.html, attachments)
         if self.unsubscribe is not None and has_several(addressed):
             raise InvalidPart(
-                "unsubscribe", "belongs to one recipient, but the mail goes to several; send each their own mail"
+                "unsubscribe", "belongs to one recipient, but the mail goes to several; send a mail to each"
             )
         return {
             "message_id": _NOT_OF_AN_ID.sub("", job_id),

@@ -23,7 +23,7 @@ REMOTE_SHARE = 0.3
 
 
 def checkins(random: Random, people: list[Person], *, count: int, nodes: int, now: datetime) -> Iterator[Row]:
-    """Yield exactly `count` rows in order of time, none after `now`; `people` may be empty only if it is 0."""
+    """Yield exactly `count` rows in order of time, none after `now`; `people` may be empty if `count` is 0."""
     checkin_id = 0
     for day, of_the_day in zip(_days(now), _split(count, now), strict=True):
         start = _midnight(day, now)

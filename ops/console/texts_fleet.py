@@ -59,7 +59,7 @@ WORDS: dict[Language, dict[str, str]] = {
     "en": {
         "schedules": "Schedules",
         "schedules_how": "Those of the live workers. Run now queues the job once, as its tick would; the "
-        "schedule goes on as before.",
+        "schedule continues as before.",
         "no_schedules": "No live worker has a schedule.",
         "name": "Name",
         "schedule": "Schedule",

@@ -1,4 +1,4 @@
-"""`ops ledger list`, `show` and `export`: what was sent to whom, when, by which account, and the final reply.
+"""`ops ledger list`, `show` and `export`: what was sent to whom, when, through which account, and the final reply.
 
 Recipients are stored as digests only; `--to` finds those of an address. A server's reply may quote an address,
 which everyone who may read the ledger can see.

@@ -174,7 +174,7 @@ def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[
 
 
 def _quoted(parts: Iterable[Message]) -> Iterator[tuple[str, str]]:
-    """Yield address and reply of lines like ``ana@example.com: 550 5.1.1 no such user``, as OpenSMTPD writes."""
+    """Yield address and reply of lines like ``ana@example.com: 550 5.1.1 no such user``; OpenSMTPD writes them."""
     for part in parts:
         payload = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
         if isinstance(payload, bytes):

@@ -88,7 +88,7 @@ async def _waiting_unlisted(redis: Redis) -> list[str]:
 
 
 async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
-    """Decide about a mail; return its lane, "" if it does not wait for such a decision.
+    """Decide about a mail; return its lane, "" if it does not wait for a decision about its delivery.
 
     Raises:
         RedisError, OSError: Redis did not answer; a second call is harmless.

@@ -52,7 +52,7 @@ def _read(stored: bytes | None) -> dict[str, Any]:
 
 
 async def restore_reasons(redis: Redis, number: str, *, by: str) -> tuple[int, int]:
-    """Put back the reasons that a change removed; return those put back, and those on the list or expired by now.
+    """Put back the reasons that a change removed; return those restored, and those listed again or expired by now.
 
     Raises:
         RedisError, OSError: Redis did not answer; a second call is harmless.

@@ -17,7 +17,7 @@ _LONGEST = 40
 
 
 def misread_numbers(report: Report, documents: Mapping[NodeId, Document]) -> Iterator[str]:
-    """Yield one line for each measure with such a number, with the remedy."""
+    """Yield one line for each measure with a misread number, with the remedy."""
     seen = set()
     for node, document in documents.items():
         if not _LONG.search(document.body):

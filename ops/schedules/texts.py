@@ -14,7 +14,7 @@ RUNS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "none": "No live worker has a schedule, and none has ticked yet.",
         "unserved": "no live worker has it",
-        "queued": "{name} is queued once, as by a tick; its schedule goes on as before.",
+        "queued": "{name} is queued once, as by a tick; its schedule continues as before.",
         "known": "{name} was queued within this minute already; nothing was done.",
         "unfinished": "The job of the last tick of {name} has not ended; nothing was done.",
     },

@@ -45,7 +45,7 @@ class CancellableConnection:
     """Connection on which a cancellation takes effect at any moment. Mixin for one of redis-py's classes.
 
     redis-py writes under ``asyncio.wait_for`` if there is a ``socket_timeout``. In Python 3.11 that returns the
-    result if the write ends in the loop iteration in which it is cancelled, and the task goes on (CPython issue
+    result if the write ends in the loop iteration in which it is cancelled, and the task continues (CPython issue
     86296).
     """
 

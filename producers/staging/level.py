@@ -13,7 +13,7 @@ def check_level(level: object, connection: object) -> None:
     """Check that a call has the connection that its level needs.
 
     Raises:
-        InvalidRequest: an unknown level, or a connection at level ``redis``, or none at another one.
+        InvalidRequest: an unknown level, a connection at level ``redis``, or no connection at another level.
     """
     if level not in _LEVELS:
         raise InvalidRequest(f"level: must be 'redis', 'ledger' or 'fallback', not {level!r}")

@@ -16,7 +16,7 @@ from reader.memo import memo
 from reader.message import Request
 
 _LARGEST: Final = 4 * 1024
-"""Bytes of the largest such request; below all limits of the parser."""
+"""Bytes of the largest request of this form; below all limits of the parser."""
 _REQUEST_LINE = re.compile(rb"GET (/[A-Za-z0-9/_.~?&=,:%+-]*) HTTP/1\.1")
 _NAME = re.compile(rb"[A-Za-z0-9_-]+")
 _NO_CONTROLS: Final = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), ord("\t")})

@@ -28,7 +28,7 @@ REQUEST_LIMIT: Final = 512 * 1024
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
 """Matches a request line with a method that llhttp does not know."""
 _LINE_SO_FAR = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ?")
-"""Matches what has arrived of such a line, up to its target."""
+"""Matches an incomplete request line with such a method, up to its target."""
 
 
 class ParseResult:

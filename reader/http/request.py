@@ -114,7 +114,7 @@ class ParsedRequests:
         self._requests[data] = request
 
     def _note_seen(self, mark: int) -> None:
-        """Note a request by its hash; forget all of them when there are too many."""
+        """Note a request by its hash; forget all hashes when there are too many."""
         if len(self._seen) >= _SEEN:
             self._seen.clear()
         self._seen.add(mark)

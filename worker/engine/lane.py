@@ -101,7 +101,7 @@ class Lane:
     rest_until: float = -math.inf
     """The end of its rest, after one of its keys was found to hold a wrong type of data."""
     broken: bool = False
-    """True if its last cycle failed because of such a key."""
+    """True if its last cycle failed because of a key with a wrong type of data."""
     reserved: int = 0
     """Slots for which a claim is under way."""
     stands: bool = False

@@ -253,7 +253,7 @@ class Pump:
             emit(refusal, job_id=completion.claim.id, lane=completion.claim.lane)
 
     def _start_claims(self, cycle: CycleResult) -> None:
-        """Start the claimed jobs, and first the cycle on which Redis works meanwhile."""
+        """Start the next cycle, on which Redis works meanwhile, and then the claimed jobs."""
         for claim in cycle.claims:
             self._by_name[claim.lane].running.add(claim)
         if cycle.claims and not self._can_gather():

@@ -159,7 +159,7 @@ class JobStore:
         return number, [self._claim.command(keys, arguments) for keys, arguments in calls]
 
     def read_claim(self, number: int, lanes: Sequence[Lane], replies: Sequence[Any]) -> CycleResult:
-        """Return the result of such a claim; a lane with a fault is claimed again, which reports the fault."""
+        """Return the result of a claim behind the read; a lane with a fault is claimed again, which reports it."""
         cycle = _read_replies([], [(lane, 1) for lane in lanes], [], list(replies), self._claimant(number))
         self._must_declare |= cycle.is_other_data
         faulty = [lane for lane, reply in zip(lanes, replies, strict=True) if isinstance(reply, Exception)]

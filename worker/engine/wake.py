@@ -6,7 +6,7 @@ watchdog ends a read that exceeds its own time limit: after a reconnect the serv
 (taskforcesh/bullmq 6.0.7 was released for that fault), and a worker that was paused meanwhile must not start a job
 whose lease may have lapsed.
 
-Behind the read stands a claim, so that the job comes with the token (:mod:`worker.engine.standing_claim`).
+A claim is sent behind the read, so that the job comes with the token (:mod:`worker.engine.standing_claim`).
 
 A user without the right to CLIENT ID or CLIENT UNBLOCK reads for a second at a time instead. Without BLPOP the
 wake-up is missing, and the pump's safety poll finds due jobs. Both are logged, without a reconnect.

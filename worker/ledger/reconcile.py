@@ -52,7 +52,7 @@ _LOOK_SECONDS = 1.0
 Replicas = frozenset[tuple[str, str]]
 """Replicas of the groups' servers: group and place."""
 _STAGED_LATE = timedelta(days=9)
-"""Time before the last partition, which is a week ahead, in which a transaction may still stage jobs."""
+"""Time before the last partition's day, a week ahead, within which a transaction may still stage jobs."""
 
 
 class Reconciler:

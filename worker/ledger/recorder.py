@@ -121,7 +121,7 @@ def read_end(job_id: bytes, text: bytes) -> JobEnd:
     if not is_job_id(known) or "\0" in known:
         raise ValueError("id: is not a job id")
     if content["state"] not in _STATES or not 0 <= day <= LAST_DAY or not 0 <= at_ms < 1 << 47:
-        raise ValueError("day, at_ms and state: must be those of the end of a job")
+        raise ValueError("day, at_ms and state: must describe the end of a job")
     return JobEnd(
         day,
         known,

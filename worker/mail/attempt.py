@@ -1,4 +1,4 @@
-"""One attempt to deliver a mail by one account; turns the server's replies into the job's outcome and journal.
+"""One attempt to deliver a mail through an account; turns the server's replies into an outcome and a journal.
 
 A mail to one recipient ends with the reply to it. A mail to several ends when none is left, done if at least one
 of them has it; :mod:`worker.mail.recipients` says what is kept between attempts.
@@ -39,7 +39,7 @@ _Result = TypeVar("_Result")
 
 
 class DeliveryAttempt:
-    """One attempt by one account; turns its end into the job's outcome."""
+    """One attempt through one account; turns its end into the job's outcome."""
 
     def __init__(
         self,

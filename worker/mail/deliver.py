@@ -2,7 +2,7 @@
 
     open       open the mail if it is sealed
     account    choose the account whose limit the claim took, unless the mail names or needs another
-    earlier    after an attempt that may have delivered the mail: resend by the same account, or hold the mail
+    earlier    after an attempt that may have delivered the mail: resend through the same one, or hold the mail
     address    apply the safety mode and the suppression list
     letter     write the frozen mail as bytes, the same at every attempt
     hand over  send it to the server, with a durable mark before the final dot
@@ -61,7 +61,7 @@ class Mailer:
     """Dependencies of the delivery; handlers find them in the context as ``mailer``.
 
     Attributes:
-        accounts: the accounts by which mails go.
+        accounts: the accounts through which mails go.
         sender: the default sender.
         streams: the streams by name.
         policies: seal, safety mode, suppression and signature.
@@ -162,13 +162,13 @@ async def _find_recipients(
 async def _choose_account(
     accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: EarlierDelivery | None, domain: str
 ) -> AccountSender:
-    """Return the account that the claim chose, if the mail may go by it.
+    """Return the account that the claim chose, if the mail may go through it.
 
     Args:
         domain: the sender's domain, for which only some accounts may send.
 
     Raises:
-        TryLater: the mail must go by another account; it is bound to that one and goes back.
+        TryLater: the mail must go through another account; it is bound to that one and goes back.
         Park: the mail names an account that is not configured.
         GiveUp: no account may send for the domain.
     """

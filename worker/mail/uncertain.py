@@ -2,7 +2,7 @@
 
 RFC 1047 describes the case: the final dot was sent, and the worker did not get a reply. SMTP has no command to ask
 for the outcome. Three facts limit the damage: every attempt sends the same bytes; a mail that one account may have
-delivered is never sent by another account, which would make a second copy certain; and a provider with an
+delivered is never sent through another account, which would make a second copy certain; and a provider with an
 idempotency header drops the second copy for as long as it remembers the first.
 """
 
@@ -35,7 +35,7 @@ class UnknownDelivery:
 
 
 def decide_after_unknown(unknown: UnknownDelivery, stream: Stream) -> Literal["resend", "hold"]:
-    """Decide whether to send the mail again by the same account or to hold it for an operator.
+    """Decide whether to send the mail again through the same account or to hold it for an operator.
 
     >>> decide_after_unknown(UnknownDelivery(timedelta(0), idempotent=True), Stream(name="code", uncertain="hold"))
     'resend'

@@ -37,7 +37,7 @@ _KEYS = LaneKeys("mail.normal")
 
 
 class AccountSender:
-    """Sender of mails by one account.
+    """Sender of mails through one account.
 
     Args:
         provider: name of its preset.

@@ -113,7 +113,7 @@ class AccountClosed(Exception):
     Attributes:
         after: delay until the mail may be claimed again. It is short: a closed account is held, so the claim gives
             the mail to another account, or leaves it until the pause ends or an operator opens the account.
-        bounded: True if other mails go out by the account, so that this one waits no longer than its horizon.
+        bounded: True if other mails go out through the account, so that this one waits no longer than its horizon.
     """
 
     def __init__(self, account: str, after: timedelta, reason: str, *, bounded: bool = False) -> None:

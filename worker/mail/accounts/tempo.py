@@ -1,4 +1,4 @@
-"""Rate at which this worker lately sent mails by one account, from which a learned pace starts."""
+"""Rate at which this worker lately sent mails through one account, from which a learned pace starts."""
 
 import time
 from collections import deque

@@ -6,7 +6,7 @@ from typing import Final
 from worker.mail.smtp.verdict import Refusal, Trouble
 
 _MOST_WORDS: Final = 250
-"""Characters of the server's reply, so that the remedy after it is not cut off."""
+"""Largest number of characters of the server's reply, so that the remedy after it is not cut off."""
 _LOGIN_FOR_NOW: Final = (
     "the server cannot check the login at the moment: {words}. The password may be right; if this persists, ask "
     "the provider"

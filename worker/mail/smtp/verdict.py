@@ -71,5 +71,5 @@ class Verdict:
 
     @property
     def session_over(self) -> bool:
-        """True if only this connection accepts no more, so that the mail may go by another one at once."""
+        """True if only this connection accepts no more, so that the mail may go through another one at once."""
         return self.scope == "connection" and not self.trouble
