@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from redis.asyncio import Redis
 
 from producers import Producer
@@ -14,8 +15,14 @@ from tests.doctoring import cause, depth_code, findings
 from tests.provider import Provider
 from tests.support import eventually
 from worker.mail.accounts.gate import PAUSES, Pause
+from worker.mail.smtp import pool
 
 LONG = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, 4 * AN_HOUR)})
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_FIRST_REST", 0.01)
 
 
 async def says(code: str, severity: str | None, url: str) -> bool:
