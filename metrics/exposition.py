@@ -1,7 +1,7 @@
 """The page of metrics, by prometheus_client: OpenMetrics 1.0 if the client prefers it, else Prometheus text 0.0.4.
 
-The page lists every metric of its process with type and meaning, also those without a value yet. Only OpenMetrics
-has examples (exemplars): the id of a job in each bucket.
+The page lists every metric of its process with type and meaning, even those without a value yet. Only OpenMetrics
+has exemplars: the id of a job in each bucket.
 """
 
 from __future__ import annotations

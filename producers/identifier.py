@@ -1,6 +1,6 @@
 """Job ids: a ULID (https://github.com/ulid/spec) in lower case behind the lane group's hash tag.
 
-They sort by creation time, also within one millisecond of one process, so that jobs with the same due time run
+They sort by creation time, even within one millisecond of one process, so that jobs with the same due time run
 in the order in which they were sent. The increment within a millisecond is random (RFC 9562, 6.2, method 2):
 processes forked from one parent, or with a clock that was set back, must not produce the same sequence.
 """

@@ -109,7 +109,7 @@ class ClusterGuard(Guard):
                     if isinstance(reply, ResponseError):
                         raise reply
         except (RedisError, OSError) as error:
-            log.warning("Redis refused a use of a session: %s", error)
+            log.warning("Redis refused to note a use of a session: %s", error)
 
 
 def _retrieve_error(loaded: asyncio.Future[LiveRecord | None]) -> None:

@@ -81,7 +81,7 @@ class HeadTable:
         return self
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Return a string. Raises ReportError, also if the key is missing and has no default."""
+        """Return a string. Raises ReportError, as for a missing key without a default."""
         value = self.values.get(key, default)
         if value is None:
             raise self.error_at(key, "is missing")

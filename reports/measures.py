@@ -31,7 +31,7 @@ _IN_ROWS = frozenset({int, str, bool, type(None)})
 """Types that the fast JSON parser reads exactly."""
 INFINITE = datetime.max  # noqa: DTZ901  without zone, as the driver gives it
 """Value that the driver returns for an infinite timestamptz."""
-BEYOND = "is beyond 1.8e308, the largest number of JSON parsers; use another unit"
+BEYOND = "is beyond 1.8e308, the largest number that JSON parsers can hold; use another unit"
 _NO_KEY = "__proto__"
 """Key that JavaScript takes for the object's prototype, so that the member is lost."""
 _PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}

@@ -1,4 +1,4 @@
-"""Instant before a database state, by the clock that the instant after it was read from.
+"""Instant before a database state, by the same clock as the instant after it.
 
 The server gives both: ``now()``, then its clock once the state was taken. If its clock was set in between, for
 example while the worker stood still, they are instants of two clocks, and nothing may be compared with the first.

@@ -156,7 +156,7 @@ async def unreadable_value(
 ) -> InvalidRows:
     """Return an error that names the value that the driver could not read, with its column and node.
 
-    It runs the query once more, for texts.
+    It runs the query once more, with all values as texts.
 
     Args:
         scope: column with the node's id; empty: the query has none.

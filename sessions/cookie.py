@@ -25,7 +25,7 @@ class SessionCookie:
     attributes: str
 
     def holding(self, token: str, seconds: int) -> str:
-        """Return the value of Set-Cookie that gives the browser a token for so many seconds."""
+        """Return the value of Set-Cookie that gives the browser a token for this number of seconds."""
         return f"{self.name}={token}; Max-Age={seconds}; {self.attributes}"
 
     def deleted(self) -> str:

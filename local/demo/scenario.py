@@ -112,7 +112,7 @@ async def _lane(context: DemoContext) -> Any:  # noqa: ANN401  a line of the dep
 
 
 async def _watch(context: DemoContext, target: int) -> int:
-    """Print each second how the lane drains, until as many mails are done; return that number."""
+    """Print each second how the lane drains, until `target` mails are done; return the number done."""
     began = printed = time.perf_counter()
     while (lane := await _lane(context)).done < target:
         now = time.perf_counter()

@@ -8,7 +8,7 @@ def http_ok(port: int, path: str = "/healthz", *, host: str = "127.0.0.1") -> Ca
     """Return a check that GET `path` on this port of this machine answers 200.
 
     Args:
-        host: the address that the server listens on, also every address (``0.0.0.0``, ``::``).
+        host: the address that the server listens on, which may be every address (``0.0.0.0``, ``::``).
 
     Example:
         Process(name="reader", argv=[...], ready=http_ok(8080, "/readyz"))

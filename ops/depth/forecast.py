@@ -10,7 +10,7 @@
     level      as much arrives as leaves, as far as can be told
     unknown    jobs wait, and there is no pace yet: nothing has finished, and no limit sets one
 
-The pace is measured (`ops.depth.flow`), never guessed. Limits count too: their budgets allow so many jobs per
+The pace is measured (`ops.depth.flow`), never guessed. Limits count too: their budgets allow a number of jobs per
 period, whatever the pace of the last minute was, since a full bucket is used up at once and refills slowly. If
 there are several limits, the last one to finish decides. Jobs that are retried end after the others, midway
 between two bounds: that none fails again, and that the last one does and then waits as long as those waiting now.

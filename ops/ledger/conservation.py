@@ -17,7 +17,7 @@ from ops.ledger.words import CONSERVATION
 from ops.table import printable
 
 _SHOWN = 50
-"""Disagreements in a text; ``--json`` has all."""
+"""Largest number of disagreements in a text; ``--json`` has all."""
 
 
 async def _check(tools: Tools, args: argparse.Namespace) -> CommandResult:

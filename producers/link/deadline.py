@@ -13,7 +13,7 @@ _LEAST = 0.001
 
 
 class deadline:  # noqa: N801  used like a function, and for every call: a generator would cost twice as much
-    """Limit the body to so many seconds; inside another deadline, the earlier one applies."""
+    """Limit the body to this number of seconds; inside another deadline, the earlier one applies."""
 
     __slots__ = ("_seconds", "_token")
 

@@ -64,7 +64,7 @@ class Wire(asyncio.Protocol):
         self._waiting.extend((waiting,) * replies)
 
     def silent_for(self, seconds: float) -> bool:
-        """Return True if the server has sent nothing for so many seconds."""
+        """Return True if the server has sent nothing for this number of seconds."""
         return self._loop.time() - self._heard_at > seconds
 
     def abort(self) -> None:

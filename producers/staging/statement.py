@@ -2,8 +2,8 @@
 
 It reads and returns nothing, so that the right to insert is enough. A single row is inserted by values, which is
 cheaper; many by lists, so that drivers prepare one statement for any number of them. The lists are of texts, since
-asyncpg first queries the server for other types, once per connection. A value that all rows share, as most are,
-stands alone in its list.
+asyncpg first queries the server for other types, once per connection. A value that all rows share, as most do, is
+alone in its list.
 """
 
 from collections.abc import Mapping, Sequence

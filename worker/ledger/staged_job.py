@@ -86,7 +86,7 @@ def _check_names(job_id: str, row: Mapping[str, Any]) -> None:
     if row["key"] and not (_DIGEST.fullmatch(row["key"]) and _DIGEST.fullmatch(row["fingerprint"])):
         raise UnusableRow("key and fingerprint: must be digests in lower-case hexadecimal")
     if len(row["limit_key"]) > _LONGEST_LIMIT or not row["limit_key"].isprintable():
-        raise UnusableRow("limit_key: must be at most 128 printable characters")
+        raise UnusableRow("limit_key: must have at most 128 printable characters")
 
 
 def complete_payload(

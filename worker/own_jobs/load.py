@@ -1,7 +1,7 @@
 """The job modules of a backend: imported at the worker's start, and searched for handlers.
 
 A module is named by `MOMENTUS_WORKER__JOBS`, or by an entry point of the group `momentus.jobs` of an installed
-package. Every function in its namespace that is marked with `jobs.handles` counts, also one that it imports; so a
+package. Every function in its namespace that is marked with `jobs.handles` counts, even one that it imports; so a
 package's `__init__` may gather those of its modules. A value `LIMITS` defines limits for the whole fleet; `LANES`
 names the lanes of a kind whose jobs have several.
 """

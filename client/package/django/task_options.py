@@ -106,7 +106,7 @@ def _lane_named(queue: str) -> str:
         return own_lane(queue)
     except JobError:
         raise InvalidTask(
-            f"lanes: the queue {queue!r} cannot give its name to a lane; name one for it in OPTIONS['lanes']"
+            f"lanes: the name of queue {queue!r} is not valid for a lane; name a lane in OPTIONS['lanes']"
         ) from None
 
 
