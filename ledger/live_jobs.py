@@ -30,7 +30,7 @@ async def read_facts(connection: Connection, day: date, ids: Sequence[str]) -> S
     """Return id, state of the end ("" without one) and is_pending for those of the jobs that belong to a day.
 
     Raises:
-        DATABASE_FAULTS: as above.
+        DATABASE_FAULTS: the database did not answer, or refused.
     """
     rows: Sequence[Any] = await connection.fetch(_FACTS, day, list(ids))
     return rows
@@ -40,7 +40,7 @@ async def make_pending(connection: Connection, day: date, ids: Sequence[str]) ->
     """Have a relay hand over jobs of a day, except those that have ended; return those that were not pending.
 
     Raises:
-        DATABASE_FAULTS: as above.
+        DATABASE_FAULTS: the database did not answer, or refused.
     """
     return [row["id"] for row in await connection.fetch(_MAKE_PENDING, day, list(ids))]
 

@@ -107,7 +107,7 @@ class SyncLevelSender:
         Raises:
             InvalidRequest: the connection cannot be used.
             LedgerUnavailable: there is no ledger, or the connection may not write to it.
-            Exception: any other error of the driver, as it raises it.
+            Exception: any other error of the driver, unchanged.
         """
         try:
             writer.insert([row_of(one) for one in entries], alone=alone)

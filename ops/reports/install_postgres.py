@@ -42,8 +42,7 @@ async def install_triggers(tools: Tools, args: argparse.Namespace) -> CommandRes
 
 
 async def _own_role(tools: Tools, args: argparse.Namespace) -> str:
-    """Return the database's name for the user, which a pooler may change; for a script, the name in the
-    address."""
+    """Return the database's name for the user, which a pooler may change; for a script, that in the address."""
     if args.dry_run:
         return unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     connection = await connect_database(tools.postgres_dsn)

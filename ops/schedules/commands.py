@@ -65,7 +65,7 @@ async def _run(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _find_cron(tools: Tools, args: argparse.Namespace) -> tuple[str, Cron]:
-    """Return the group and the cron of a schedule. Raises CommandRefused: none has the name, or several groups."""
+    """Return the group and the cron of a schedule. Raises CommandRefused: no group has it, or several do."""
     found = [
         (one.group, one.cron)
         for one in await list_schedules(tools.redis)
