@@ -115,8 +115,7 @@ class _Heartbeat(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _read_heartbeat(facts: bytes) -> _Heartbeat | None:
-    """Read a heartbeat; None without readable slots. Cached, as a console looks more often than a worker
-    reports."""
+    """Read a heartbeat; None without readable slots. Cached: a console looks more often than a worker reports."""
     try:
         report = orjson.loads(facts)
         lanes = {str(lane): _slots(one) for lane, one in report["lanes"].items()}
