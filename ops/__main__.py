@@ -14,7 +14,7 @@ Results go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL, com
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # until the command is loaded: to scan what is being loaded is a tenth of the start
+    gc.disable()  # until the command is loaded: scanning what is being loaded takes a tenth of the start
 
 import argparse
 import asyncio

@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # until all is loaded and frozen: to scan what is being loaded is a tenth of the start
+    gc.disable()  # until all is loaded and frozen: scanning what is being loaded takes a tenth of the start
 
 import asyncio
 import resource

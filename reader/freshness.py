@@ -75,7 +75,7 @@ def judge_freshness(meta: Meta, now_us: int, bounds: CacheBounds, doubt: str = "
     age = max(0, now_us - meta.verified_us)
     fresh_for, usable_for = meta.soft_ms * 1000 - age, meta.hard_ms * 1000 - age
     if meta.valid_until_us is not None:
-        valid_for = meta.valid_until_us - 1 - now_us  # at that instant it is not valid any more
+        valid_for = meta.valid_until_us - 1 - now_us  # at that instant it is no longer valid
         fresh_for = min(fresh_for, valid_for)
         usable_for = min(usable_for, valid_for + GRACE // timedelta(microseconds=1))
     if doubt:

@@ -341,7 +341,7 @@ class ReportStore:
             return None
         holder, *theirs = (await self._redis.get(key) or b"").decode().split(" ")
         if holder != worker:
-            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was set back since
+            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock has been set back since
                 await self._redis.pexpire(key, milliseconds(lasting))
             return frozenset(theirs) or reports  # an earlier build stores none
         await self._redis.set(key, value, px=milliseconds(lasting))

@@ -66,7 +66,7 @@ def use_provider(provider: "TracerProvider | None") -> None:
     if provider is None:
         _recorder = None
         return
-    from worker.span_recorder import SpanRecorder  # noqa: PLC0415  with OpenTelemetry, for who traces alone
+    from worker.span_recorder import SpanRecorder  # noqa: PLC0415  with OpenTelemetry, only for those who trace
 
     _recorder = SpanRecorder(provider)
 

@@ -137,7 +137,7 @@ def _is_inline(part: Message) -> bool:
 
 
 def _check_fields(part: Message, field: str) -> None:
-    for name in part.keys():  # noqa: SIM118  a message is no mapping
+    for name in part.keys():  # noqa: SIM118  a message is not a mapping
         if name.lower() not in _FIELDS:
             raise InvalidPart(f"{field}.headers.{name}", "cannot be sent with a part; remove it")
 

@@ -79,7 +79,7 @@ class Mailbox:
         self._arrival = asyncio.Event()
         return mail
 
-    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[CaughtMail]:  # noqa: ASYNC109  a test reads well so
+    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[CaughtMail]:  # noqa: ASYNC109  tests read well this way
         """Wait until `count` mails arrived since the start; return those still kept.
 
         Raises:

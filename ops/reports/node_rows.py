@@ -55,7 +55,7 @@ def draw_sets(nodes: Collection[NodeId], with_rows: Collection[NodeId]) -> list[
     >>> draw_sets([1, 2], [1])
     [[1], [2], [1, 2]]
     """
-    random = Random(_SEED)  # noqa: S311  a sample, no secret
+    random = Random(_SEED)  # noqa: S311  a sample, not a secret
     every = sorted(nodes, key=str)
     having = [node for node in every if node in with_rows]
     lacking = [node for node in every if node not in with_rows]

@@ -76,7 +76,7 @@ class SyncWire:
             return time.monotonic() - self._heard_at < _IDLE_SECONDS or self._replies()
         except OSError:
             return False
-        return False  # it said something without a command, or good-bye
+        return False  # it sent something without a command, or closed
 
     def close(self) -> None:
         """Close the connection at once."""

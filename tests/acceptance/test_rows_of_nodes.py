@@ -90,7 +90,7 @@ async def test_shipped_reports_return_some_nodes_as_among_all_of_an_invented_org
     await load_rows(connection, generate_organisation(SIZE, seed=seed, now=NOW))
     for statement in TO_COME.split(";"):
         await connection.execute(statement, NOW)
-    random = Random(seed)  # noqa: S311  a sample, no secret
+    random = Random(seed)  # noqa: S311  a sample, not a secret
     for report in load_reports().values():
         every = await nodes_of(connection, report)
         for now in (NOW, NOW + timedelta(hours=random.randrange(48))):
@@ -237,7 +237,7 @@ async def fill(connection: Any, random: Random, of_type: str, ids: Sequence[Any]
 async def test_reports_of_all_documented_shapes_return_some_nodes_as_among_all(
     connection: Any, of_type: str
 ) -> None:
-    random, compared = Random(of_type), 0  # noqa: S311  a sample, no secret
+    random, compared = Random(of_type), 0  # noqa: S311  a sample, not a secret
     for _ in range(3):
         every = [IDS[of_type](number) for number in range(1, 41)]
         await fill(connection, random, of_type, every)

@@ -288,7 +288,9 @@ async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
 
 async def run_traced_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     """Run a claimed job as :func:`run_attempt` does, in a span."""
-    admitted = admit_claim(attempt.claim, handlers.functions)  # twice: so the other way costs nothing
+    admitted = admit_claim(
+        attempt.claim, handlers.functions
+    )  # twice, so that an attempt without a span pays nothing
     with attempt_span(attempt.claim, admitted.envelope) as stage:
         attempt.trace = attempt_trace(admitted.envelope)
         bind_fields(trace_id=current_trace_id())

@@ -36,7 +36,7 @@ def error_json(raised: BaseException) -> dict[str, Any]:
 
 
 def _message(raised: BaseException, text: str) -> dict[str, Any]:
-    writable = text[:_LONGEST].encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no UTF-8
+    writable = text[:_LONGEST].encode("utf-8", "backslashreplace").decode()  # a lone surrogate is not UTF-8
     return {"raised": type(raised).__name__, "text": writable, "arguments": {}}
 
 

@@ -95,7 +95,7 @@ class Threads:
         self._refuse_when_full()
         ending = self._begin(partial(copy_context().run, work), attempt)
         while not ending.done():
-            with suppress(asyncio.CancelledError):  # each one only tells the function
+            with suppress(asyncio.CancelledError):  # a cancellation only tells the function
                 await asyncio.wait([ending])
         ended = ending.result()
         if ended.error is not None and attempt.stopped:
