@@ -218,7 +218,7 @@ async def test_a_renewal_tells_a_lost_lease_from_a_live_one_of_the_same_job(valk
         return (await shard.store.run_cycle([], [(lane, 1)])).claims
 
     (old,) = await eventually(claimed)
-    shard.store._lease_ms = 30_000
+    shard.store._lease_ms = shard.renewal._lease_ms = 30_000
     (new,) = await eventually(claimed)
     shard.renewal._on_lost = lost.extend
     with deadline(5):

@@ -231,7 +231,7 @@ class TaskPromises(SimpleTestCase):
             with with_backend(**options), self.assertRaisesMessage(InvalidTaskBackend, text):
                 _ = task_backends["default"]
         named = {"default": {"BACKEND": TASK_BACKEND, "QUEUES": ["Big Data"]}}
-        with override_settings(TASKS=named), self.assertRaisesMessage(InvalidTaskBackend, "the queue 'Big Data'"):
+        with override_settings(TASKS=named), self.assertRaisesMessage(InvalidTaskBackend, "of queue 'Big Data'"):
             _ = task_backends["default"]
 
     def test_times_are_naive_in_a_project_without_time_zones(self) -> None:
