@@ -108,7 +108,7 @@ def id_of(message_bytes: bytes) -> str:
 def _report(message: Message) -> BounceReport:
     found = _find_status(message)
     if found is None:
-        raise NotAReport("the message has no part message/delivery-status")
+        raise NotAReport("the message has no message/delivery-status part")
     status, around = found
     beside = [one for one in _parts(around.get_payload()) if one is not status]
     blocks = _blocks(status)
