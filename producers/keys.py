@@ -211,25 +211,6 @@ MAIL_DOUBTS = "momentus:{mail}:doubts"
 """HASH of domains and accounts with mass refusals of recipients, name to JSON."""
 
 
-def mail_taken(hour: int) -> str:
-    """Return the key of a HASH: recipients accepted per minute of an hour since 1970, by domain and account."""
-    return f"momentus:{{mail}}:taken:{hour}"
-
-
-def mail_refused(name: str) -> str:
-    """Return the key of a ZSET: digests of refused recipients of a domain or account, by the time (ms).
-
-    Args:
-        name: ``domain:<domain>`` or ``account:<account>``.
-    """
-    return f"momentus:{{mail}}:refused:{name}"
-
-
-def mail_believed(name: str) -> str:
-    """Return the key of a ZSET: those refused recipients whose refusal counted against the address."""
-    return f"momentus:{{mail}}:believed:{name}"
-
-
 MAIL_BOUNCES_SEEN = "momentus:{mail}:bounces:seen"
 """ZSET of processed bounces, digest by time (ms)."""
 MAIL_BOUNCES_UNKNOWN = "momentus:{mail}:bounces:unknown"

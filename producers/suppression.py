@@ -129,20 +129,6 @@ def addition(
     return _operation("add", digest_of(address), words, bool)
 
 
-async def count_failure(call: Call, address: str, *, by: str, evidence: str = "") -> bool:
-    """Count a temporary failure of an address. Returns True if that added it to the list, as ``soft_bounce``.
-
-    Days are counted, not failures: an outage of an hour that stops fifty mails counts once.
-
-    Raises:
-        RedisError, OSError: Redis did not reply; repeat the call.
-    """
-    digest, life = digest_of(address), LIVES["soft_bounce"]
-    words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
-    days = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]
-    return await _operation("count", digest, words, bool, days).run(call)
-
-
 async def weigh_refusal(
     call: Call,
     address: str,

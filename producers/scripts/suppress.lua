@@ -3,8 +3,8 @@
 -- KEYS[1]  momentus:{mail}:suppression      HASH  digest of an address -> JSON, see below
 -- KEYS[2]  momentus:{mail}:suppression:log  LIST  JSON, newest last: who changed what
 -- KEYS[3]  momentus:{mail}:failures:<digest> ZSET  day since 1970 -> the last failure of that day (ms)
--- ARGV[1]  "add"; "remove"; "count": add if the address failed on so many days; or a refusal, unless many are refused
---          at once: "hard" adds, "counted" counts, "none" does neither
+-- ARGV[1]  "add"; "remove"; or a refusal, unless many are refused at once: "hard" adds, "counted" adds if the address
+--          failed on so many days, "none" does neither
 -- ARGV[2]  digest: SHA-256 in hex of the address in lower case
 -- ARGV[3]  reason; "" with "remove": all of them
 -- ARGV[4]  scope: "all" or "stream:<name>"; "" with "remove": all of them
@@ -13,8 +13,8 @@
 -- ARGV[7]  evidence: a job's id or a report's; may be ""
 -- ARGV[8]  the address's domain, for operators
 -- ARGV[9]  how many lines of the log are kept
--- ARGV[10] with "count" and refusals: on how many days
--- ARGV[11] with "count" and refusals: within how many ms
+-- ARGV[10] with refusals: on how many days
+-- ARGV[11] with refusals: within how many ms
 -- ARGV[12] with refusals: the account by which it was written to, "" if that is not known
 -- ARGV[13] with refusals: when its mail was handed over (ms), "" for now
 --
@@ -148,7 +148,5 @@ if REFUSALS[action] then
   return weigh()
 elseif action == 'remove' then
   return remove(digest, reason, scope, 0)
-elseif action == 'add' or failed_too_often() then
-  return add()
 end
-return 0
+return add()

@@ -29,12 +29,12 @@ from producers.keys import MAIL_BOUNCES_UNKNOWN, MAIL_SUPPRESSION, LaneKeys, mai
 from producers.link import Link
 from producers.suppression import (
     blocking_reason,
-    count_failure,
     digest_of,
     read_reasons,
     reasons_of,
     suppress,
     unsuppress,
+    weigh_refusal,
 )
 from tests.bounces import bounce, opensmtpd_bounce
 from tests.support import eventually
@@ -111,14 +111,15 @@ async def test_a_wish_holds_for_its_stream_and_not_for_what_must_arrive(link: Li
 
 async def test_what_may_pass_suppresses_only_after_three_days_of_it(redis: Redis, link: Link) -> None:
     for _ in range(50):
-        assert not await count_failure(link.call, ANA, by="worker")
+        assert await weigh_refusal(link.call, ANA, "counted", by="worker") == "counted"
     today = int(datetime.now(UTC).timestamp()) // 86_400
     now_ms = datetime.now(UTC).timestamp() * 1000
     key = mail_failures(digest_of(ANA))
     await redis.zadd(key, {str(today - 40): now_ms - 40 * 86_400_000, str(today - 2): now_ms - 2 * 86_400_000})
-    assert not await count_failure(link.call, ANA, by="worker"), "the old one is out of the window"
+    counted = await weigh_refusal(link.call, ANA, "counted", by="worker")
+    assert counted == "counted", "the old one is out of the window"
     await redis.zadd(key, {str(today - 1): now_ms - 86_400_000})
-    assert await count_failure(link.call, ANA, by="worker", evidence=JOB)
+    assert await weigh_refusal(link.call, ANA, "counted", by="worker", evidence=JOB) == "suppressed"
     (reason,) = await reasons_of(link.call, digest_of(ANA))
     assert (reason.reason, reason.evidence) == ("soft_bounce", JOB)
 
@@ -418,7 +419,7 @@ async def test_a_sealed_mail_cannot_be_edited_and_the_answer_says_so(redis: Redi
 async def test_nothing_of_a_person_stays(redis: Redis, link: Link, valkey_url: str) -> None:
     await redis.set(f"arq:result:{JOB}", b'{"r": {"reply": "250 ok ana@example.com"}}', px=100_000)
     await dead_mail(redis, "{mail}dead", days_ago=1)
-    await count_failure(link.call, ANA, by="worker")
+    await weigh_refusal(link.call, ANA, "counted", by="worker")
     await suppress(link.call, ANA, "hard_bounce", by="worker")
     async with Producer.connect(valkey_url, budget=5) as producer:
         await producer.send_many([Mail(to=ANA, subject=f"n{number}", text="x") for number in range(700)])

@@ -48,7 +48,7 @@ from producers import Producer
 from producers.keys import LaneKeys, group_of
 from producers.link import Link
 from producers.staging.token import wake_relay
-from producers.suppression import count_failure, digest_of, suppress, weigh_refusal
+from producers.suppression import digest_of, suppress, weigh_refusal
 from reports.document import Document
 from reports.keys import audit, declared, snapshot, wanted
 from reports.node_ids import NodeId
@@ -389,7 +389,7 @@ async def minutes_of_a_promise_are_judged(it: System, url: str) -> None:
 async def addresses_fail_and_bounces_come(it: System) -> None:
     call = it.redis.execute_command
     await suppress(call, "uma@example.com", "manual", by="test")
-    await count_failure(call, "uma@example.com", by="test")
+    await weigh_refusal(call, "uma@example.com", "counted", by="test")
     for number in range(6):
         await weigh_refusal(call, f"u{number}@example.org", by="test")
     assert await process_bounce(it.redis, b"Subject: no report", by="test") == "unknown"
