@@ -151,11 +151,6 @@ def judge_standing(meta: Meta, now_us: int, doubt: str = "") -> Standing:
     return Standing(meta, found.verdict, of_report(found, meta), now_us, now_us + steady_for)
 
 
-def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
-    """Return the headers that state the identity and the age of a document."""
-    return of_document(head.etag, head.as_of_us, is_dated(head, meta)) + of_report(freshness, meta)
-
-
 def is_dated(head: Head, meta: Meta) -> bool:
     """Return True if the second of the data's last change has passed, so that no other version has its date."""
     return meta.verified_us // SECOND_US > head.as_of_us // SECOND_US

@@ -90,7 +90,7 @@ SELECT CASE WHEN pg_is_in_recovery()
 END AS replayed
 """
 """Query for the time of the last commit that a standby shows, or of its checkpoint. Null on a primary."""
-_BEGIN = f"""{REPLAYED},
+BEGIN = f"""{REPLAYED},
     now() AS began,
     clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
@@ -98,6 +98,7 @@ _BEGIN = f"""{REPLAYED},
     set_config('idle_in_transaction_session_timeout', $1, true),
     set_config('lock_timeout', $2, true)
 """
+"""First query of a transaction that reads: how long a statement or a pause in it may take, and how long a lock."""
 _TAKE_UP = """
 WITH former AS (SELECT xmin::text::bigint AS xid FROM momentus.boards WHERE board = $1)
 INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
@@ -512,7 +513,7 @@ class Source:
             if not readonly:  # a role or a database may have default_transaction_read_only
                 await connection.execute("SET TRANSACTION READ WRITE")
             asked_us = running_us()
-            first = await connection.fetchrow(_BEGIN, *self._timeouts)
+            first = await connection.fetchrow(BEGIN, *self._timeouts)
             heard_us = running_us()
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")

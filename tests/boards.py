@@ -20,7 +20,9 @@ from reports.pace import Decision
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from reports.triggers import install_script
+from worker.engine import TryLater
 from worker.reports.prober import Prober
+from worker.reports.refresh import refresh_board
 from worker.reports.refresh_context import RefreshContext
 
 SCHEMA = """
@@ -133,3 +135,17 @@ async def shop(
         await connection.close()
         await source.close()
         await outbox.close()
+
+
+async def refresh_own_board(refresher: RefreshContext, report: Report) -> dict[str, object]:
+    """Refresh a report's board and return the facts of that report.
+
+    Raises:
+        TryLater: the report failed, or is in its pause after a failure.
+    """
+    outcome = await refresh_board(refresher, refresher.board_of(report))
+    if report.name not in outcome.reports:
+        raise TryLater(
+            outcome.failed.get(report.name, "the report is paused after a failure; see ./run ops reports status")
+        )
+    return outcome.reports[report.name]

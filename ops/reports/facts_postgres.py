@@ -29,7 +29,7 @@ from reports.deadlines import is_never
 from reports.document import Document, write_documents
 from reports.node_ids import NodeId
 from reports.rollup import InvalidRows, roll_up
-from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, snapshot_of, undo_at_end
+from reports.source_postgres import BEGIN, DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
 from reports.tree_rows import missing_column
 from reports.values_postgres import (
@@ -40,14 +40,6 @@ from reports.values_postgres import (
     read_exactly,
 )
 
-_BEGIN = f"""{REPLAYED},
-    now() AS began,
-    clock_timestamp() AS as_of,
-    pg_current_snapshot()::text AS visible,
-    set_config('statement_timeout', $1, true),
-    set_config('idle_in_transaction_session_timeout', $1, true),
-    set_config('lock_timeout', $1, true)
-"""
 _TABLES = """
 SELECT DISTINCT namespace.nspname || '.' || relation.relname AS source
 FROM unnest($1::text[]) AS named (source)
@@ -144,7 +136,7 @@ async def open_probe(
         await read_exactly(connection)
         replayed = await connection.fetchval(REPLAYED)
         async with undo_at_end(connection, isolation="repeatable_read", readonly=True):
-            first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
+            first = await connection.fetchrow(BEGIN, *[f"{longest // timedelta(milliseconds=1)}ms"] * 2)
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
             snapshot = snapshot_of(connection, first, replayed)

@@ -20,11 +20,10 @@ from reports import Report, load_reports
 from reports.keys import changed, closed, snapshot
 from sessions import Sessions
 from tests import oracle, oracle_reports
-from tests.boards import Shop, report, shop
+from tests.boards import Shop, refresh_own_board, report, shop
 from tests.chromium import Chromium, Tab, chromium, tab as open_tab
 from tests.managers_page import NO_NUMBERS, Shown, assert_shown, every_day, instant, number_in, shown_by
 from tests.reader_process import LastingReaders, reader_process
-from worker.reports.refresh import refresh_own_board
 
 SQL = """
 WITH RECURSIVE below AS (

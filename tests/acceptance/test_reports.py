@@ -21,8 +21,9 @@ from reports.keys import snapshot
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from tests import oracle
+from tests.boards import refresh_own_board
 from worker.engine import TryLater
-from worker.reports.refresh import refresh_own_board, refresh_report
+from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext, compute_documents
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"

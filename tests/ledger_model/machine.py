@@ -299,7 +299,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def _note_begin(self, job: HeldJob, stores: Stores) -> None:
         claim = job.claim
         if job.state == "begun":
-            job.begun = self.oracle.begin(claim.id, claim.attempt, stores, is_marked=job.effect.is_of_ledger)
+            has_row = job.effect._day is not None
+            job.begun = self.oracle.begin(claim.id, claim.attempt, stores, is_marked=has_row)
         elif job.state == "earlier":
             self.oracle.see_all(claim.id)
 

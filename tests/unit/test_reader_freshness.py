@@ -12,8 +12,10 @@ from reader.freshness import (
     as_of,
     cache_control,
     etag_matches,
-    headers_of,
+    is_dated,
     judge_freshness,
+    of_document,
+    of_report,
     retry_after_s,
 )
 from reader.snapshot import Head, Meta
@@ -131,7 +133,9 @@ def test_data_nobody_refreshes_only_ever_gets_worse(first: int, later: int) -> N
 
 def test_a_served_document_says_all_that_is_known_of_its_age() -> None:
     head = Head(etag="0123456789abcdef", path=("1",), as_of_us=NOW - 3600 * SECOND)
-    headers = dict(headers_of(judge_freshness(aged(12.4), NOW, NONE), aged(12.4), head))
+    meta = aged(12.4)
+    headers = dict(of_document(head.etag, head.as_of_us, is_dated(head, meta)))
+    headers |= dict(of_report(judge_freshness(meta, NOW, NONE), meta))
     assert headers == {
         "etag": 'W/"0123456789abcdef"',
         "as-of": "2027-01-15T07:59:47.600Z",

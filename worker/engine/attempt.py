@@ -124,11 +124,6 @@ class Effect:
         """
         self._day, self._marks = day, marks
 
-    @property
-    def is_of_ledger(self) -> bool:
-        """True if the job is known to have a row."""
-        return self._day is not None
-
     async def begin(self, note: str = "") -> bool:
         """Store the mark. After False or an exception the effect must not happen.
 

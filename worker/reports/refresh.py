@@ -193,20 +193,6 @@ async def _elsewhere(refresher: RefreshContext, report: str, wait: timedelta) ->
     raise GiveUp(f"report: {report!r} is not declared by any worker; check its name and MOMENTUS_REPORTS__PATH")
 
 
-async def refresh_own_board(refresher: RefreshContext, report: Report) -> dict[str, object]:
-    """Refresh a report's board and return the facts of that report.
-
-    Raises:
-        TryLater: the report failed, or is in its pause after a failure.
-    """
-    outcome = await refresh_board(refresher, refresher.board_of(report))
-    if report.name not in outcome.reports:
-        raise TryLater(
-            outcome.failed.get(report.name, "the report is paused after a failure; see ./run ops reports status")
-        )
-    return outcome.reports[report.name]
-
-
 async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeId | None = None) -> BoardOutcome:
     """Recompute a board's reports and store what changed. A report's own failure is recorded, not raised.
 
