@@ -65,7 +65,6 @@ def django_variables(site: Path, path: Path = APPLICATION) -> dict[str, str]:
     return {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": f"{site}:{path}",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "DJANGO_SETTINGS_MODULE": "shop.settings",
     }
 

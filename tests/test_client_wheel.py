@@ -164,7 +164,7 @@ def test_a_backend_with_the_same_names_enqueues_one_mail(installed: Path, valkey
     done = subprocess.run(
         [sys.executable, "assign_task.py", valkey_url],
         cwd=BACKEND,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
         check=False,

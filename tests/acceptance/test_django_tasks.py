@@ -50,7 +50,6 @@ def worker(version: str, url: str, database: str) -> Process:
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "SHOP_REDIS": url,
             "SHOP_DATABASE": database,
-            "PYTHONDONTWRITEBYTECODE": "1",
             **modules,
         },
         restart=RestartPolicy.ALWAYS,

@@ -302,7 +302,7 @@ def test_in_a_worker_the_wheels_names_are_the_workers_own_modules() -> None:
 def python(code: str, *, path: list[Path]) -> Any:
     """What a Python process with this module path says, as JSON."""
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    environment = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, path))}
     folder = path[-1]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -42,7 +42,7 @@ def run(site: Path, library: str, *arguments: str, name: str = "by") -> list[str
     """Run an application; its lines of output."""
     done = subprocess.run(
         [application_python(), "-W", "error", PLACE / f"{name}_{library}.py", *arguments],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=False,

@@ -41,7 +41,7 @@ def variables(site: Path, **more: str) -> dict[str, str]:
     """Environment variables for a process that sees the wheel and the applications."""
     path = os.pathsep.join([str(site), str(APPLICATIONS)])
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
+    return kept | {"PYTHONPATH": path} | more
 
 
 def run(site: Path, *arguments: str, cwd: Path = APPLICATIONS, **more: str) -> subprocess.CompletedProcess[str]:
