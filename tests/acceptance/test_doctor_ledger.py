@@ -102,21 +102,21 @@ async def test_a_part_of_a_worker_that_reaches_no_ledger_is_told_until_it_does(
     try:
         async with working(valkey_url, done), run_ledger(database, valkey_url):
             await ledger.stage()
-            await eventually(lambda: says("workers.none", None, valkey_url, database))
+            await eventually(lambda: says("workers.none", None, valkey_url, database), every=0.1)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
 
             async def stands() -> bool:
                 return (await findings(REDIS_URL=valkey_url)).get("worker.ledger_stands") == "warning"
 
-            await eventually(stands)
+            await eventually(stands, every=0.25)
             assert "its ledger re" in await cause("worker.ledger_stands", REDIS_URL=valkey_url)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
 
             async def works() -> bool:
                 return "worker.ledger_stands" not in await findings(REDIS_URL=valkey_url)
 
-            await eventually(works)
+            await eventually(works, every=0.25)
     finally:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await admin.close()

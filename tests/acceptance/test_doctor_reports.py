@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import orjson
+import pytest
 from redis.asyncio import Redis
 
 from local.supervisor.supervisor import Supervisor
+from ops.doctor import checks_workers
 from reports.keys import SINCE, snapshot
 from reports.triggers import uninstall_script
 from tests.boards import SCHEMA, Shop, shop
@@ -182,7 +185,7 @@ async def test_on_a_fresh_database_reports_wait_for_their_tables_and_are_compute
         async def waits() -> bool:
             return (await findings(**settings)).get("report.waits") == "warning"
 
-        await eventually(waits)
+        await eventually(waits, every=0.1)
         assert "shop.nodes, shop.orders" in await cause("report.waits", **settings)
         assert await exit_codes(settings) == (0, 0)
         assert " waiting " in (await run_ops("depth", **settings))[1]
@@ -216,32 +219,33 @@ async def test_reports_that_have_waited_for_an_hour_are_wrong(
         async def is_wrong() -> bool:
             return (await findings(**settings)).get("report.waits") == "wrong"
 
-        await eventually(is_wrong)
+        await eventually(is_wrong, every=0.1)
         assert await exit_codes(settings) == (1, 1)
 
 
 async def test_a_worker_without_its_database_is_told_and_is_well_again_with_it(
-    database: str, postgres_dsn: str, valkey_url: str, tmp_path: Path
+    database: str, postgres_dsn: str, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The quarter of a minute after which it is wrong is held by tests/unit/test_doctor_judges.py."""
+    monkeypatch.setattr(checks_workers, "_LASTS", timedelta(seconds=1))
     name = database.rpartition("/")[2]
-    process = sales_worker(valkey_url, database, tmp_path)
     asking = {"REDIS_URL": valkey_url}
-    async with shop(database, valkey_url) as it, Supervisor([process]):
-        await eventually(lambda: shows(it, 0))
-        assert "worker.no_database" not in await findings(**asking)
     admin = await asyncpg.connect(postgres_dsn)
     try:
-        async with Supervisor([process]):
+        async with Supervisor([sales_worker(valkey_url, database, tmp_path)]):
+            async with shop(database, valkey_url) as it:
+                await eventually(lambda: shows(it, 0))
+                assert "worker.no_database" not in await findings(**asking)
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
 
             async def stands(severity: str | None) -> bool:
                 return (await findings(**asking)).get("worker.no_database") == severity
 
-            await eventually(lambda: stands("wrong"), timeout=60)
+            await eventually(lambda: stands("wrong"), timeout=60, every=0.25)
             assert await depth_code(**asking) == 1
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            await eventually(lambda: stands(None), timeout=60)
+            await eventually(lambda: stands(None), timeout=60, every=0.25)
     finally:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await admin.close()

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from jobs.mail.account import Account
+from ops.depth.live_workers import LiveWorker, WorkerTrouble
 from ops.depth.read import Depth
 from ops.doctor import texts as words
 from ops.doctor.checks_mail import judge_domain, judge_host, judge_server
 from ops.doctor.checks_redis import judge_redis
+from ops.doctor.checks_workers import judge_worker
 from ops.doctor.dns import DomainFacts, HostFacts
 from ops.doctor.examine import accounts_of
 from ops.doctor.finding import DoctorFinding, wrong
@@ -270,3 +272,25 @@ def test_a_finding_is_told_in_the_language_asked_for_without_control_characters(
 def test_the_account_of_the_settings_has_the_name_that_all_other_commands_give_it() -> None:
     (account,) = accounts_of({"host": "mail.example.com", "port": 587, "tls": "required"})
     assert account.name == "default"
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [("reports", "worker.no_database"), ("ledger relay", "worker.ledger_stands"), ("rights", "worker.no_right")],
+)
+def test_a_part_of_a_worker_that_stands_is_wrong_after_a_quarter_of_a_minute(part: str, code: str) -> None:
+    found = [
+        (one.code, one.severity)
+        for for_s in (0, 14, 15)
+        for one in judge_worker(
+            LiveWorker(
+                id="w",
+                host="h",
+                pid=1,
+                seen_ms=0,
+                lanes={},
+                troubles=(WorkerTrouble(part=part, error="it is away", for_s=for_s),),
+            )
+        )
+    ]
+    assert found == [(code, "warning"), (code, "warning"), (code, "wrong")]
