@@ -5,11 +5,14 @@ repository, and over samples that break it, so that a rule which has stopped see
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
+
+from tests.sources import nodes, parsed
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -148,12 +151,6 @@ Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
 
 
 @cache
-def nodes(tree: ast.Module) -> list[ast.AST]:
-    """All nodes of a file."""
-    return list(ast.walk(tree))
-
-
-@cache
 def imports(tree: ast.Module) -> list[tuple[str, int]]:
     """Every imported module, wherever in the file it stands, with its level: 0 is absolute, 1 is `from .`."""
     found = list[tuple[str, int]]()
@@ -208,7 +205,9 @@ def postgres_is_connected_to_in_one_way(path: PurePosixPath, tree: ast.Module) -
     if path.parts[0] in {"bench", "docs", "local"} or str(path) == "reports/connection_postgres.py":
         return  # what is local connects to its own servers
     for node in nodes(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"asyncpg.connect", "asyncpg.create_pool"}:
+        if not (isinstance(node, ast.Attribute) and node.attr in {"connect", "create_pool"}):
+            continue
+        if ast.unparse(node) in {"asyncpg.connect", "asyncpg.create_pool"}:
             yield f"line {node.lineno} connects by itself; a pooler would go unnoticed"
 
 
@@ -231,7 +230,7 @@ def a_background_task_is_kept(path: PurePosixPath, tree: ast.Module) -> Iterator
     if path.parts[0] in {"bench", "docs"}:
         return
     begins = {"create_task", "ensure_future", "Thread", "start_new_thread", "run_in_executor", "Timer"}
-    for function in nodes(tree):
+    for function in nodes(tree) if called(tree) & begins else ():
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
             if calls & begins and function.name not in OWNED_TASKS.get(str(path), set()):
@@ -243,6 +242,12 @@ def _called(call: ast.Call) -> str:
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
+@cache
+def called(tree: ast.Module) -> set[str]:
+    """The last names of all that is called anywhere in a file."""
+    return {_called(node) for node in nodes(tree) if isinstance(node, ast.Call)}
+
+
 def an_event_is_bound_when_its_module_is_loaded(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
     if path.parts[0] != "worker":
         return
@@ -250,7 +255,7 @@ def an_event_is_bound_when_its_module_is_loaded(path: PurePosixPath, tree: ast.M
         if isinstance(node, ast.Call) and _called(node) == "emit":
             if isinstance(node.args[0], ast.Constant | ast.JoinedStr):
                 yield f"line {node.lineno} says a text; bind it with event() at the head of the module"
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        elif "event" in called(tree) and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             calls = (_called(one) for one in ast.walk(node) if isinstance(one, ast.Call))
             yield from (
                 f"{node.name} binds an event; bind it at the head of the module" for one in calls if one == "event"
@@ -287,10 +292,7 @@ def sources() -> dict[PurePosixPath, ast.Module]:
     """The syntax tree of every source file outside tests; measurements are held to the same rules."""
     places = [ROOT / name for name in (*MAY_IMPORT, "bench", "docs")]
     files = [*ROOT.glob("*.py"), *(file for place in places for file in place.rglob("*.py"))]
-    return {
-        PurePosixPath(file.relative_to(ROOT).as_posix()): ast.parse(file.read_text(encoding="utf-8"))
-        for file in files
-    }
+    return {PurePosixPath(file.relative_to(ROOT).as_posix()): parsed(file) for file in files}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -439,9 +441,9 @@ def test_the_rules_allow_what_the_design_allows(path: str, source: str) -> None:
 
 def written_again(path: Path) -> list[str]:
     """Fixtures of a test file that only open what conftest's `redis` or `producer` opens."""
-    functions = [
-        node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.AsyncFunctionDef)
-    ]
+    if not re.search(r"^async def (redis|producer)\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+        return []
+    functions = [node for node in parsed(path).body if isinstance(node, ast.AsyncFunctionDef)]
     plain = [one for one in functions if isinstance(one.body[0], ast.AsyncWith) and len(one.body[0].body) == 1]
     return [one.name for one in plain if one.decorator_list and one.name in {"redis", "producer"}]
 

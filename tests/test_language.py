@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import nodes, parsed
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "jobs",
@@ -54,13 +56,13 @@ Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @cache
-def nodes() -> list[tuple[str, Documented]]:
+def documented() -> list[tuple[str, Documented]]:
     """Each module, class and function of the product, with its file."""
     files = [*ROOT.glob("*.py"), *(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))]
     return [
         (str(file.relative_to(ROOT)), node)
         for file in files
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes(parsed(file))
         if isinstance(node, Documented)
     ]
 
@@ -69,7 +71,7 @@ def docstrings() -> list[tuple[str, str]]:
     """Each docstring of the product, with its place."""
     return [
         (f"{file}:{getattr(node, 'lineno', 1)}", text)
-        for file, node in nodes()
+        for file, node in documented()
         if (text := ast.get_docstring(node))
     ]
 
@@ -97,7 +99,7 @@ def test_what_breaks_the_rule_is_seen(text: str) -> None:
 def test_what_is_done_says_to_what() -> None:
     bare = [
         f"{file}:{node.lineno} {node.name}: name its object"
-        for file, node in nodes()
+        for file, node in documented()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and WITHOUT_OBJECT.fullmatch(node.name)
     ]
     assert not bare, "\n".join(bare)
@@ -106,12 +108,12 @@ def test_what_is_done_says_to_what() -> None:
 def test_a_class_has_a_noun_for_its_name() -> None:
     adjectives = [
         f"{file}:{node.name}"
-        for file, node in nodes()
+        for file, node in documented()
         if isinstance(node, ast.ClassDef) and NO_NOUNS.fullmatch(node.name.lstrip("_"))
     ]
     assert set(adjectives) == OF_BACKENDS
 
 
 def test_a_name_of_a_class_means_one_thing() -> None:
-    count = Counter(node.name for _, node in nodes() if isinstance(node, ast.ClassDef))
+    count = Counter(node.name for _, node in documented() if isinstance(node, ast.ClassDef))
     assert {name for name, times in count.items() if times > 1} == TWO_MEANINGS.keys()

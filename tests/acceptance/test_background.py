@@ -33,6 +33,7 @@ from reader.http.socket import bind_socket
 from settings import MailSettings as MailSettings, ReaderSettings, Settings, WorkerSettings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request
+from tests.sources import nodes, parsed
 from tests.support import OwnValkey, eventually
 from worker import __main__ as worker_process
 from worker.engine import Cron, LaneSlots, Schedule, Worker
@@ -58,7 +59,8 @@ def call_sites(*names: str) -> set[tuple[str, str]]:
     found = set()
     for room in ("worker", "reader", "metrics", "ops", "producers", "sessions"):
         for file in (ROOT / room).rglob("*.py"):
-            for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            source = file.read_text(encoding="utf-8")
+            for function in nodes(parsed(file)) if any(name in source for name in names) else ():
                 if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                     found |= {(str(file.relative_to(ROOT)), function.name) for _ in _calls(function, names)}
     return found

@@ -11,8 +11,9 @@ from reports.tree import Node, grow_tree
 
 SECOND = timedelta(seconds=1)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
-END = BEGIN + timedelta(hours=2)
-"""Of a short day."""
+HOURS = BEGIN + timedelta(hours=2)
+END = BEGIN + timedelta(minutes=20)
+"""Ends of a day: of one in which something takes an hour, and of all others, whose looks cost the less."""
 SOON = BEGIN + timedelta(minutes=1)
 REPORT = replace(
     load_reports()["management"],
@@ -29,14 +30,16 @@ CHEAP = {"sales": ReportCosts([1.0], [5.0])}
 TREE = grow_tree([Node(1, None, "all", "all"), *(Node(one, 1, "one", "team") for one in range(2, 301))])
 
 
-def day(*changes: datetime, table: str = "shop.orders", flips: tuple[datetime, ...] = ()) -> WorkingDay:
+def day(
+    *changes: datetime, table: str = "shop.orders", flips: tuple[datetime, ...] = (), end: datetime = END
+) -> WorkingDay:
     """A day in which all that happens is of one node."""
     written, reached = ([Touch(at, 7) for at in instants] for instants in (changes, flips))
-    return WorkingDay(BEGIN, END, TREE, {table: written}, {"sales": reached})
+    return WorkingDay(BEGIN, end, TREE, {table: written}, {"sales": reached})
 
 
 def test_a_day_without_changes_has_looks_and_no_refresh() -> None:
-    told = replay(BOARDS, day(), CHEAP)
+    told = replay(BOARDS, day(end=HOURS), CHEAP)
     assert (told.looks, told.reasons) == (7_200, {})
 
 
@@ -53,7 +56,7 @@ def test_changes_that_keep_coming_are_computed_each_time_the_ceiling_is_reached(
 
 def test_a_dear_report_is_refreshed_no_oftener_than_its_budget_allows() -> None:
     lasting = [SOON + number * SECOND for number in range(3600)]
-    told = replay(BOARDS, day(*lasting), {"sales": ReportCosts([100.0], [100.0])})
+    told = replay(BOARDS, day(*lasting, end=HOURS), {"sales": ReportCosts([100.0], [100.0])})
     allowed = 3600 * REPORT.max_db_share / 0.1
     assert allowed * 0.9 < told.refreshes["sales"] < allowed + 4
 
@@ -64,7 +67,7 @@ def test_time_alone_makes_a_refresh_where_it_changes_the_numbers() -> None:
 
 def test_what_other_tables_do_leads_to_a_refresh_in_a_quarter_of_an_hour_at_most() -> None:
     elsewhere = [SOON + number * SECOND for number in range(3600)]
-    told = replay(BOARDS, day(*elsewhere, table="shop.visits"), CHEAP)
+    told = replay(BOARDS, day(*elsewhere, table="shop.visits", end=HOURS), CHEAP)
     assert told.reasons.keys() == {("sales", "unverified")}
     assert told.refreshes["sales"] in {4, 5}
 
@@ -74,13 +77,13 @@ def test_a_burst_after_a_long_rest_is_one_refresh_and_what_was_refreshed_rests_a
     burst = [late + number * SECOND / 4 for number in range(5)]
     other = replace(REPORT, name="stock", board="stock", sources=("shop.orders", "shop.stock"))
     boards = {**BOARDS, "stock": Board("stock", (other,))}
-    told = replay(boards, day(*burst), {**CHEAP, "stock": CHEAP["sales"]})
+    told = replay(boards, day(*burst, end=HOURS), {**CHEAP, "stock": CHEAP["sales"]})
     assert told.reasons == {("sales", "changed"): 1, ("stock", "changed"): 1}
 
 
 def test_a_refresh_asks_for_the_nodes_that_were_written_to_and_each_hour_for_the_whole_beside_them() -> None:
     apart = [SOON + number * timedelta(minutes=1) for number in range(110)]
-    told = replay(BOARDS, day(*apart), CHEAP)
+    told = replay(BOARDS, day(*apart, end=HOURS), CHEAP)
     assert told.computed == {("sales", Computed.NODES): 109, ("sales", Computed.COMPARED): 1}
     assert told.whole == {("sales", Why.COMPARED): 1}
     assert told.nodes == {"sales": 109}

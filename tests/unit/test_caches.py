@@ -17,6 +17,7 @@ from reader.memo import MEMOS, RecentNotes
 from reader.store import StoredReports
 from sessions.quick_load import QuickLoad
 from sessions.token import new_token, place_of
+from tests.sources import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("reader", "producers", "sessions", "reports", "ledger", "worker", "jobs")
@@ -222,8 +223,8 @@ def _assigned(nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[str]:
             yield f"self.{name_of(target)}" if mine else name_of(target)
 
 
-def found_in(source: str) -> list[str]:
-    return [name.replace(".self.", ".") for name in growing(ast.parse(source).body)]
+def found_in(tree: ast.Module) -> list[str]:
+    return [name.replace(".self.", ".") for name in growing(tree.body)]
 
 
 def test_every_cache_and_growing_table_of_the_source_is_known_with_what_bounds_it() -> None:
@@ -231,7 +232,7 @@ def test_every_cache_and_growing_table_of_the_source_is_known_with_what_bounds_i
         f"{room} {name}"
         for room in ROOMS
         for path in (ROOT / room).rglob("*.py")
-        for name in found_in(path.read_text(encoding="utf-8"))
+        for name in found_in(parsed(path))
     }
     assert found - KNOWN.keys() == set(), "keep it in a Memo or a Latest, or name here what bounds its bytes"
     assert KNOWN.keys() - found == set(), "is no longer there"
@@ -249,11 +250,12 @@ def test_every_cache_and_growing_table_of_the_source_is_known_with_what_bounds_i
     ],
 )
 def test_the_walk_sees_each_kind_of_cache(source: str, name: str) -> None:
-    assert found_in(source) == [name]
+    assert found_in(ast.parse(source)) == [name]
 
 
 def test_what_a_function_fills_and_returns_is_no_cache() -> None:
-    assert found_in("def f():\n found = {}\n return found\nclass A:\n def g(self):\n  seen = set()") == []
+    source = "def f():\n found = {}\n return found\nclass A:\n def g(self):\n  seen = set()"
+    assert found_in(ast.parse(source)) == []
 
 
 def test_all_memos_of_a_reader_together_are_bounded() -> None:

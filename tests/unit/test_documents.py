@@ -6,6 +6,7 @@ held by tests/test_architecture.py, the page of settings by tests/unit/test_sett
 
 import argparse
 import fnmatch
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -53,10 +54,21 @@ EXAMPLES = {
 @cache
 def repository() -> list[PurePosixPath]:
     """Every file and folder of the project."""
-    found = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
-    return [PurePosixPath(path.as_posix()) for path in found if not HIDDEN & set(path.parts)]
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in HIDDEN]  # nobody walks through the others
+        place = Path(folder).relative_to(ROOT)
+        found += [PurePosixPath(place / name) for name in (*folders, *files) if name not in HIDDEN]
+    return found
 
 
+@cache
+def endings() -> frozenset[str]:
+    """Every path of the project, and each of its ends that begins with a whole name."""
+    return frozenset("/".join(path.parts[at:]) for path in repository() for at in range(len(path.parts)))
+
+
+@cache
 def text_of(document: Path) -> str:
     return document.read_text(encoding="utf-8")
 
@@ -74,6 +86,8 @@ def named_files(text: str) -> list[str]:
 def exists(name: str) -> bool:
     """Whether a file has that name, or a path that ends so; `*` and `{a,b}` stand for anything."""
     pattern = re.sub(r"\{[^}]*\}", "*", name)
+    if "*" not in pattern:
+        return pattern in endings()
     return any(fnmatch.fnmatch(f"/{path}", f"*/{pattern}") for path in repository())
 
 
@@ -137,9 +151,15 @@ def test_the_map_has_every_room_and_every_folder_of_code() -> None:
 # ---- commands
 
 
+@cache
+def parser() -> argparse.ArgumentParser:
+    return ops._parser()
+
+
+@cache
 def commands() -> dict[str, argparse.ArgumentParser]:
     """Every command line of `./run ops` that does something, without its arguments."""
-    return dict(_commands(ops._parser(), ""))
+    return dict(_commands(parser(), ""))
 
 
 def _commands(parser: argparse.ArgumentParser, words: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -155,7 +175,7 @@ def _commands(parser: argparse.ArgumentParser, words: str) -> Iterator[tuple[str
 def test_the_example_of_a_command_is_a_command_line_of_it(words: str) -> None:
     example = str(commands()[words].epilog).partition("./run ops ")[2]
     assert f"{example} ".startswith(f"{words} ")
-    ops._parser().parse_args(shlex.split(re.split(r" [>|] ", example)[0]))
+    parser().parse_args(shlex.split(re.split(r" [>|] ", example)[0]))
 
 
 def command_table(does: str, translator: Translator) -> str:
@@ -207,6 +227,7 @@ def test_every_setting_that_a_document_names_exists(document: Path) -> None:
     assert not sorted(named - known - sections)
 
 
+@cache
 def events() -> set[str]:
     """The dotted names that our code says: events of the log, kinds of jobs, lanes."""
     sources = (path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))

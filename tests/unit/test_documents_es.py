@@ -19,6 +19,7 @@ from ops.depth.drain import Reason
 from ops.depth.table_texts import LANE_HEADS
 from ops.depth.texts import reason_text
 from ops.workers.texts import HEADS as WORKER_HEADS
+from tests.sources import nodes, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
@@ -147,7 +148,7 @@ def test_each_metric_has_its_type_and_its_labels_in_both_languages() -> None:
 def spanish_texts() -> Iterator[str]:
     """Every text of the commands and the console in Spanish: of a file of its own, or under its language."""
     for file in (ROOT / "ops").rglob("*.py"):
-        for table in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for table in nodes(parsed(file)):
             if isinstance(table, ast.Dict):
                 rows = zip(table.keys, table.values, strict=True)
                 yield from (text for key, row in rows if _is_spanish(file, key) for text in _texts(row))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import nodes, parsed
 from worker import events
 
 WORKER = Path(events.__file__).parent
@@ -14,7 +15,7 @@ def bound() -> set[str]:
     """The names that modules of the worker bind."""
     found = set()
     for file in WORKER.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes(parsed(file)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "event":
                 name = node.args[0]
                 found |= {str(name.value)} if isinstance(name, ast.Constant) else set()

@@ -7,7 +7,8 @@ without anybody's doing; one that the walk cannot read fails it.
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from lupa.lua51 import LuaRuntime
 
 from ops.mail import bounces
 from tests.growth import MOST, growth, hostile_texts, texts_of
+from tests.sources import nodes, parsed
 from worker.mail.policies import OpenedMail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,13 +70,13 @@ def with_patterns() -> list[str]:
 
 @cache
 def patterns_of(where: str) -> list[Found]:
-    return list(_patterns(where, ast.parse((ROOT / where).read_text(encoding="utf-8"))))
+    return list(_patterns(where, parsed(ROOT / where)))
 
 
 def _patterns(where: str, tree: ast.Module) -> Iterator[Found]:
     module = importlib.import_module(where.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-    uses = uses_of(tree)
-    for node in ast.walk(tree):
+    uses = uses_of(nodes(tree))
+    for node in nodes(tree):
         if not (isinstance(node, ast.Call) and is_of_re(node.func)):
             continue
         call = node.func.attr  # type: ignore[attr-defined]  # is_of_re has looked
@@ -104,22 +106,17 @@ def name_of(tree: ast.Module, call: ast.Call) -> str:
     raise AssertionError(f"line {call.lineno}: bind a pattern to a name at the head of its module")
 
 
-def uses_of(tree: ast.Module) -> dict[str, frozenset[str]]:
+def uses_of(every: Iterable[ast.AST]) -> dict[str, frozenset[str]]:
     """Which of a pattern's methods are used, by its name; a name that goes elsewhere as a whole is not listed."""
-    found: dict[str, set[str]] = {}
-    whole = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    seen: dict[str, int] = {}
-    for node in ast.walk(tree):
+    uses: dict[str, set[str]] = {}
+    seen, by_method = Counter[str](), Counter[str]()
+    for node in every:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            seen[node.id] = seen.get(node.id, 0) + 1
-    by_method: dict[str, int] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in CALLS:
-            found.setdefault(node.value.id, set()).add(node.attr)
-            by_method[node.value.id] = by_method.get(node.value.id, 0) + 1
-    return {
-        name: frozenset(uses) for name, uses in found.items() if name in whole and seen[name] == by_method[name]
-    }
+            seen[node.id] += 1
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in CALLS:
+            uses.setdefault(node.value.id, set()).add(node.attr)
+            by_method[node.value.id] += 1
+    return {name: frozenset(used) for name, used in uses.items() if 0 < seen[name] == by_method[name]}
 
 
 def written(where: str, call: ast.Call) -> list[re.Pattern[Any]]:
@@ -174,6 +171,7 @@ def encoded(make: Callable[[int], str]) -> Callable[[int], bytes]:
     return lambda size: make(size).encode("latin-1", "replace")
 
 
+@cache
 def lua_patterns() -> list[tuple[str, str, str]]:
     found = []
     for path in scripts():

@@ -10,7 +10,6 @@ import doctest
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from string import Formatter
@@ -40,6 +39,7 @@ from ops.reports import remedies
 from ops.translator import Translator
 from reports import catalogue_postgres
 from settings import allowed_values, each_field, load_or_exit
+from tests.sources import nodes as nodes_of, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
@@ -94,12 +94,7 @@ def sentence(node: ast.expr) -> str | None:
 
 
 def nodes(*files: Path) -> Iterator[ast.AST]:
-    return chain.from_iterable(map(nodes_of, files))
-
-
-@cache
-def nodes_of(file: Path) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return chain.from_iterable(nodes_of(parsed(file)) for file in files)
 
 
 def raised(*files: Path, names: set[str]) -> set[str]:
