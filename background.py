@@ -97,7 +97,7 @@ def note_fault(name: str, error: BaseException) -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """Return file and line of the project's own frame nearest to the raise, or ``?``."""
+    """Return the file and line of the project's own frame nearest to the raise, or ``?``."""
     frames = [frame for frame in extract_tb(error.__traceback__) if PurePath(frame.filename).is_relative_to(_HERE)]
     own = [frame for frame in frames if ".venv" not in frame.filename and frame.filename != __file__]
     if not own:

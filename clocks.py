@@ -91,7 +91,7 @@ class ServerClock:
         return 0 if self._best is None else self._best.error_us
 
     def now_us(self) -> int | None:
-        """Return the time of that clock now; None before the first reading."""
+        """Return the current time of that clock; None before the first reading."""
         return None if self._best is None else running_us() + self._best.ahead_us
 
     def add_reading(self, reading: ClockReading) -> int:

@@ -51,7 +51,7 @@ _BARE = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 
 
 class SettingsError(Exception):
-    """The environment is invalid. ``problems``: a line per mistake with its variable, the fault, the remedy."""
+    """The environment is invalid. ``problems``: a line per mistake with its variable, the fault and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

@@ -41,6 +41,6 @@ def own_lane(name: str) -> str:
         return OWN
     if not _OWN_NAME.match(short):
         raise JobError(
-            "lane", f"{name!r} must start with a letter and have at most 32 lower-case letters, digits and _"
+            "lane", f"{name!r} must be a lower-case letter and up to 31 lower-case letters, digits or _"
         )
     return f"{OWN}.{short}"

@@ -1,7 +1,7 @@
-"""Health of a process, with the reasons against it, for probes and for the service manager.
+"""Health of a process, with what is wrong with it, for probes and for the service manager.
 
     live     its event loop answers, and it found nothing that only a restart would fix
-    ready    it can do its work now; what it needs, like Redis, answers
+    ready    it can do its work now; the servers it needs, like Redis, answer
 
 A server that is down makes a process unready and leaves it live: a restart would not bring that server back.
 """

@@ -17,7 +17,7 @@ _EXIT_CONFIGURATION = 2
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `argparse.ArgumentParser` for a terminal of either language; line breaks of descriptions are kept."""
+    """An `argparse.ArgumentParser` in the terminal's language; it keeps the line breaks of descriptions."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  those of argparse
         formatter = _SpanishHelp if _speaks_spanish() else argparse.RawDescriptionHelpFormatter

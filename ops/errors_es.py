@@ -418,8 +418,8 @@ CLIENT: Mapping[str, str] = {
     "reserve: must be at least 0 and below 1, not {0}": "reserve: debe ser de 0 a menos de 1, no {0}",
     "per: must be a timedelta from 1 ms to {0} days, not {1}": "per: debe ser de 1 ms a {0} días, no {1}",
     "{0}: must be a whole number from 1 to {1}, not {2}": "{0}: debe ser un número entero de 1 a {1}, no {2}",
-    "lane: {0} must start with a letter and have at most 32 lower-case letters, digits and _": (
-        "lane: {0} debe empezar por una letra y tener 32 letras minúsculas, cifras y _ como máximo"
+    "lane: {0} must be a lower-case letter and up to 31 lower-case letters, digits or _": (
+        "lane: {0} debe ser una letra minúscula y hasta 31 letras minúsculas, cifras o _"
     ),
     "{0}: is not a mail address: {1}": "{0}: no es una dirección de correo: {1}",
     "scope: must be all or stream:<name>, not {0}": "scope: debe ser all o stream:<name>, no {0}",

@@ -60,7 +60,7 @@ class Envelope:
     """Day of the row of a job of the ledger, in days since 1970."""
     traceparent: object = field(default=None, repr=False)
     tracestate: object = field(default=None, repr=False)
-    """The span that sent it, unchecked."""
+    """The W3C trace context of the sender, unchecked."""
 
 
 def write_envelope(

@@ -276,7 +276,7 @@ def _latest(days: Mapping[str, StoredScope]) -> dict[str, StoredScope]:
 
 
 def _named(body: bytes | None) -> dict[str, Any]:
-    """Return id, names and kind of a document's node. Raises SnapshotUnreadable."""
+    """Return the id, names and kind of a document's node. Raises SnapshotUnreadable."""
     try:
         node = orjson.loads(body or b"")["data"]["node"]
         names = {"names": node["names"]} if "names" in node else {}

@@ -1,10 +1,10 @@
-"""List of the reports that a client may read, and of the nodes at which it begins.
+"""List of the reports that a client may read, and of the nodes at which the client's view begins.
 
     GET /v1/reports    {"reports": [{"name", "title", ...}], "roots": ["17"]}
 
-An entry has what the workers declare of a report (`docs/wire.md`): titles, the roll-up of each measure, the number
-of days for which closed ones are kept, and the JSON Schema of its data. The roots are those of the session; a
-reader without sessions names the tops of the trees.
+An entry has what the workers declare about a report (`docs/wire.md`): titles, the roll-up of each measure, the
+number of days for which closed ones are kept, and the JSON Schema of its data. The roots are those of the session;
+a reader without sessions names the tops of the trees.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class StoredReports:
         return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
 
     def read_snapshot(self, pending: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
-        """Return the stored data of the scope as of one instant, or None if the variant is absent: read it again.
+        """Return the stored data of the scope as of one instant; None if the variant is absent: look up again.
 
         Raises:
             SnapshotUnreadable: the stored data is not in the agreed format.

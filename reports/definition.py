@@ -243,7 +243,9 @@ def _keep(history: HeadTable) -> timedelta:
 def _name(head: HeadTable, key: str, default: str | None = None) -> str:
     name = head.text(key, default)
     if not _NAME.match(name):
-        raise head.error_at(key, f"{name!r} must have at most 64 lower-case letters, digits and _")
+        raise head.error_at(
+            key, f"{name!r} must be a lower-case letter and up to 63 lower-case letters, digits or _"
+        )
     return name
 
 

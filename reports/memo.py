@@ -98,7 +98,7 @@ class RefreshMemo:
         self._columns.clear()
 
     def forget_results(self) -> None:
-        """Remove all trees and ETags: with other types of columns, equal rows may be shown differently."""
+        """Remove all trees and ETags: once column types change, equal rows may look different."""
         self._trees.clear()
         self._etags.clear()
 

@@ -106,7 +106,7 @@ def _fault(how: str, words: Mapping[str, str]) -> str:  # noqa: PLR0911  one per
         wrong = [name for name in ratio if words.get(name) not in _COUNTABLE]
         return f"{wrong[0]!r} must be a measure with sum or distinct" if wrong else ""
     if weight := weight_of(how):
-        return "" if words.get(weight) == "sum" else f"{weight!r} must be a measure with sum, the average's weight"
+        return "" if words.get(weight) == "sum" else f"the average's weight {weight!r} must be a measure with sum"
     if how == "avg":
         return "an average needs its weight, the measure with the number of rows: 'avg by employees'"
     allowed = ", ".join(sorted(PLAIN))

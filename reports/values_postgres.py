@@ -3,7 +3,7 @@
 The driver cannot read every value that the server can send: it returns one date for 9999-12-31 and for infinity,
 returns a ``float4`` with more digits than it has, and raises plain Python errors for years before 1 and after
 9999, for 24:00 and for texts that are not UTF-8. ``read_exactly`` corrects the first two. For the others
-``unreadable_value`` finds the column, the node and the value, by querying the values as texts.
+``unreadable_value`` finds the column, the node and the value, by querying the values as text.
 
 A value without a form fails its report; nothing is guessed.
 """
@@ -156,7 +156,7 @@ async def unreadable_value(
 ) -> InvalidRows:
     """Return an error that names the value that the driver could not read, with its column and node.
 
-    It runs the query once more, with all values as texts.
+    The query runs once more, with every value as text.
 
     Args:
         scope: column with the node's id; empty: the query has none.

@@ -22,7 +22,7 @@ _EVENTS = {
         "warning",
         "kinds of the job modules name a lane without slots here: their jobs wait for a worker that serves it",
     ),
-    "worker.metrics": ("info", "metrics are served, see docs/metrics.md"),
+    "worker.metrics": ("info", "metrics are served; see docs/metrics.md"),
     "worker.quiet": (
         "info",
         "an operator quieted this worker: it claims no new jobs and finishes the running ones",
@@ -72,7 +72,7 @@ _EVENTS = {
     "job.unreadable": ("error", "the job's payload cannot be read; it is dead"),
     "job.not_upcast": (
         "error",
-        "the job's payload cannot be upcast to the handler's version; it is dead, see the reason in its history",
+        "the job's payload cannot be upcast to the handler's version; it is dead; its history has the reason",
     ),
     "job.unknown_kind": ("warning", "no handler for this kind here; the job is parked for a worker that has one"),
     "job.newer_version": (

@@ -4,7 +4,7 @@ from producers.keys import LaneKeys
 
 
 def schedules_key(keys: LaneKeys, worker_id: str) -> str:
-    """Return the key of a STRING, JSON: the crons of a worker in this lane group (`worker.crons`)."""
+    """Return the key of a STRING: a worker's crons in this lane group, as JSON (`worker.crons`)."""
     return f"{keys.worker(worker_id)}:schedules"
 
 

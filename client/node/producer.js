@@ -138,7 +138,7 @@ function jobOf(job) {
   }
   const short = typeof lane === 'string' ? lane.replace(/^jobs\./, '') : ''
   if (lane !== '' && lane !== 'jobs' && !OWN_LANE.test(short)) {
-    throw new InvalidRequest('lane', 'must start with a letter and have at most 32 lower-case letters, digits and _')
+    throw new InvalidRequest('lane', 'must be a lower-case letter and up to 31 lower-case letters, digits or _')
   }
   if (!isObject(payload)) throw new InvalidRequest('payload', 'must be an object of fields')
   const plain = plainJson('payload', payload)
@@ -164,7 +164,7 @@ function mailOf(mail) {
   if (!lane) throw new InvalidRequest('urgency', 'must be urgent, normal or bulk')
   for (const name of ['stream', 'account']) {
     if (mail[name] !== undefined && !/^[a-z][a-z0-9-]{0,31}$/.test(mail[name])) {
-      throw new InvalidRequest(name, 'must start with a letter and have at most 32 lower-case letters, digits and hyphens')
+      throw new InvalidRequest(name, 'must be a lower-case letter and up to 31 lower-case letters, digits or hyphens')
     }
   }
   if (mail.unsubscribe !== undefined && !/^https:\/\/[^\s<>]+$/.test(mail.unsubscribe)) {

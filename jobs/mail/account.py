@@ -53,7 +53,7 @@ _ONE_OF = {
 
 
 class AccountsError(ValueError):
-    """The accounts file is wrong. ``problems``: a line per mistake with the table, the fault, the remedy."""
+    """The accounts file is wrong. ``problems``: a line per mistake with the table, the fault and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -183,7 +183,7 @@ def _account_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: unknown key{_nearest(key, known)}"
     preset = PRESETS.get(str(table.get("preset", "generic")))
     if preset is None:
-        yield f"preset: unknown preset; allowed: {', '.join(PRESETS)}"
+        yield f"preset: {table['preset']!r} is unknown; allowed: {', '.join(PRESETS)}"
         return
     wrong = list(_value_problems(table))
     yield from wrong

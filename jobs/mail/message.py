@@ -290,9 +290,7 @@ def _further_texts(more: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _named(field: str, value: object) -> str:
     if not isinstance(value, str) or not is_stream_name(value):
-        raise InvalidPart(
-            field, "must start with a letter and have at most 32 lower-case letters, digits and hyphens"
-        )
+        raise InvalidPart(field, "must be a lower-case letter and up to 31 lower-case letters, digits or hyphens")
     return value
 
 

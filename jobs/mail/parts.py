@@ -9,7 +9,7 @@ from .header import refuse_unsafe
 from .rendered_parts import RenderedParts
 
 BODY_LIMIT = 256 * 1024
-"""Bytes of subject, text and HTML together, in UTF-8, and of attachments that travel in the job."""
+"""Limit in bytes on subject, text and HTML together, in UTF-8, with attachments that travel in the job."""
 SUBJECT_LIMIT = 255
 """Largest number of characters of a subject; every mail program cuts longer ones."""
 
@@ -63,7 +63,7 @@ def check_size(
     if written > BODY_LIMIT:
         raise BodyTooLarge(
             largest,
-            f"is too large ({written} bytes); at most {BODY_LIMIT} are allowed, so link to it",
+            f"is too large ({written} bytes); at most {BODY_LIMIT} are allowed; link to it instead",
         )
     inline = sum(len(one.get("content", "")) for one in attachments)
     if written + inline > BODY_LIMIT:

@@ -21,7 +21,7 @@ from ops.depth.read import Depth, read_depth
 from producers import Producer, Receipt
 
 MAILS = 100
-"""One assignment to a hundred employees, the case in which a request would wait for minutes."""
+"""Mails of one assignment to a hundred employees, for which a request would wait minutes."""
 _READS = 500
 _PATIENCE = 120.0
 _LANE = "mail.normal"

@@ -51,7 +51,7 @@ class OrganisationSize:
             raise SizeError(
                 "memberships",
                 self.memberships,
-                f"give at most {seats}, one for each employee and node besides the home",
+                f"give at most {seats}, one for each pair of an employee and a node other than the home",
             )
 
     def _require_count(self, field: str) -> None:

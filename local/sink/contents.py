@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 _BODIES = ("plain", "html")
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""Kinds that an HTML body may show; a picture in SVG is a document with rules of its own."""
+"""Types of image that an HTML body may show; SVG is not one, since it is a document that can run scripts."""
 _CID = re.compile(r"cid:([^\s\"'<>()]{1,200})")
 _TAG = re.compile(r"<[^<>]*>")
 

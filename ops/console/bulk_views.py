@@ -52,7 +52,7 @@ def _shown_error(visit: ConsoleVisit, cluster: FailureCluster) -> str:
 
 
 async def show_confirmation(visit: ConsoleVisit, tools: Tools, _match: re.Match[str]) -> PageResponse:
-    """Return the number of jobs that a bulk change would affect, with its form."""
+    """Return the page that asks for confirmation, with the number of jobs that a bulk change would affect."""
     return await _confirmation(visit, tools, visit.query)
 
 

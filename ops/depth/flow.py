@@ -21,9 +21,9 @@ from statistics import median_low
 from typing import Final, NamedTuple
 
 LONGEST_S: Final = 60.0
-"""Length of the past from which a pace is measured."""
+"""Longest period over which a pace is measured."""
 _ENOUGH_S: Final = 10.0
-"""Length of the stretch that is always measured, whatever its pace."""
+"""Period that is always measured, whatever the pace."""
 _SHORTEST_S: Final = 2.0
 _PAUSE_S: Final = 5.0
 """Arrivals that pause for less have not stopped."""

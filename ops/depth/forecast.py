@@ -222,7 +222,7 @@ def _too_much(facts: DrainFacts, arriving: FlowRate) -> Drain:
 
 
 def _named_limit(facts: DrainFacts, limit: LimitFacts, leaving: FlowRate | None) -> Drain | None:
-    """Return when all jobs that name a limit have begun; with places, by the limit's share of the pace."""
+    """Return when all jobs that name a limit have begun; a concurrency limit gets its share of the pace."""
     opens = limit.budget.opens_in
     if not limit.blocked:
         return None

@@ -71,7 +71,7 @@ _HELD: dict[Language, tuple[str, str]] = {
 }
 
 _LOSS: dict[Language, str] = {
-    "en": "DATA LOST: Redis lost its data of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
+    "en": "DATA LOST: Redis lost the data of {group}, noticed at {at} UTC{more}; about {jobs} unfinished jobs "
     "are lost. See docs/operations.md; then: ./run ops acknowledge-loss",
     "es": "DATOS PERDIDOS: Redis perdió sus datos de {group}, visto {at} UTC{more}; faltan unos {jobs} "
     "trabajos sin terminar. Véase docs/es/operations.md; después: ./run ops acknowledge-loss",

@@ -230,7 +230,7 @@ def _dmarc(facts: DomainFacts) -> Iterator[DoctorFinding]:
 
 
 def judge_host(facts: HostFacts) -> Iterator[DoctorFinding]:
-    """Judge a mail server of your own: each address needs a name that leads back (Gmail's sender guidelines)."""
+    """Judge your own mail server: each address needs a name that resolves to it (Gmail's sender guidelines)."""
     if not facts.names:
         yield wrong("ptr.no_address", facts.host)
     for address, names in facts.names.items():

@@ -46,7 +46,7 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """Addresses of a mail server, with the names that each leads back to."""
+    """Addresses of a mail server, with the names that the PTR records of each give."""
 
     host: str
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Resolver:
         )
 
     async def host(self, host: str) -> HostFacts:
-        """Look up a server's addresses, and the names that lead back to them."""
+        """Look up a server's addresses, and the names in the PTR records of these."""
         names: dict[str, tuple[str, ...]] = {}
         confirmed: set[str] = set()
         for address in [*await self._records(host, "A"), *await self._records(host, "AAAA")]:

@@ -83,7 +83,7 @@ ENGLISH: FindingTexts = {
         "set a password (ACL) and put it in MOMENTUS_REDIS_URL",
     ),
     "redis.data_lost": (
-        "Redis lost its data of {group}, noticed {at} UTC: about {jobs} unfinished jobs are lost",
+        "Redis lost the data of {group} (noticed at {at} UTC): about {jobs} unfinished jobs are lost",
         "find the cause (FLUSHALL, a lost disk, another server; docs/operations.md); ./run ops acknowledge-loss",
     ),
     "postgres.right": ("version {version} answers", ""),
@@ -105,7 +105,7 @@ ENGLISH: FindingTexts = {
         "SELECT pg_wal_replay_resume(), or name the primary in MOMENTUS_POSTGRES_DSN",
     ),
     "postgres.subscription": (
-        "subscription {name} does not run: reports miss the publisher's changes since then",
+        "subscription {name} is not running: reports miss the publisher's changes since then",
         "ALTER SUBSCRIPTION {name} ENABLE; if it is enabled, check the server's log",
     ),
     "postgres.role": ("{role} reads reports and may only read and consume marks", ""),
@@ -143,9 +143,9 @@ ENGLISH: FindingTexts = {
         "cannot be reached: {fault}",
         "check its name, that its port is open from here, and that it runs",
     ),
-    "smtp.ehlo": ("is greeted as {name}", ""),
+    "smtp.ehlo": ("EHLO gives this machine's name as {name}", ""),
     "smtp.ehlo_address": (
-        "is greeted as {name}, since this machine has no full name; allowed, but some servers refuse it",
+        "EHLO gives {name}, since this machine has no full name; allowed, but some servers refuse it",
         "set MOMENTUS_MAIL__EHLO_NAME (or ehlo_name of the account) to a name that resolves to this machine",
     ),
     "smtp.ehlo_refused": (
@@ -234,11 +234,11 @@ ENGLISH: FindingTexts = {
     "dmarc.unreadable": ("its DMARC record has no known policy", "publish v=DMARC1; p=none, quarantine or reject"),
     "domain.no_mx": (
         "accepts no mail: bounces and replies are lost",
-        "publish MX, or use a sender in a domain that has one",
+        "publish an MX record, or use a sender in a domain that has one",
     ),
     "ptr.right": ("{address} is {name} in both directions", ""),
     "ptr.none": ("{address} has no name (PTR)", "ask the network's operator to set one"),
-    "ptr.unconfirmed": ("{address} has the name {name}, which does not lead back to it", "make both agree"),
+    "ptr.unconfirmed": ("{address} has the name {name}, which does not resolve to it", "make both agree"),
     "ptr.no_address": ("its name has no address", "fix the name, or the DNS"),
 }
 LANGUAGES: Mapping[Language, FindingTexts] = {"en": ENGLISH, "es": SPANISH}

@@ -65,7 +65,7 @@ class UnmatchedBounce:
 
 
 async def process_bounce(redis: Redis, message: bytes, *, by: str) -> BounceOutcome:
-    """Process one message; return the outcome, the most decisive first if it names several recipients.
+    """Process one message; return its outcome; of several recipients, the most decisive one counts.
 
     Args:
         by: the source of the message, for the audit log.

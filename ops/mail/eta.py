@@ -74,7 +74,7 @@ async def read_eta(redis: Redis, *, lane: str | None) -> list[Eta]:
 
 
 def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
-    """Estimate one lane; the lanes before it in order of urgency go first."""
+    """Estimate the time for one lane; more urgent lanes go first."""
     before = MAIL_LANES[: MAIL_LANES.index(lane) + 1]
     lanes = [one for one in depth.lanes if one.lane in before]
     here = next((one for one in lanes if one.lane == lane), None)

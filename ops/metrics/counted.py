@@ -92,7 +92,7 @@ class SlowCounts:
 
 
 async def count_keys(redis: Redis, pattern: str) -> int:
-    """Count the keys of a pattern, a page at a time. Raises RedisError, OSError."""
+    """Count the keys that match a pattern, one page at a time. Raises RedisError, OSError."""
     found = 0
     async for _ in redis.scan_iter(match=pattern, count=_PAGE):  # a key may come twice while Redis grows its table
         found += 1

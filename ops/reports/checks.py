@@ -229,7 +229,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def key_of(report: Report, key: str) -> str:
-    """Return file, line and key of a declaration."""
+    """Return the file, line and key of a declaration."""
     return f"{report.place.locate(key)}: {key}"
 
 

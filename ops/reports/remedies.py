@@ -34,7 +34,7 @@ def remedy_of(error: str, *, usual: str = _USUAL) -> str:
     """Return the remedy for an error.
 
     Args:
-        error: as it is stored, the error's name in front; or the name alone.
+        error: the stored text, which begins with the error's name, or that name alone.
         usual: the remedy for other errors.
 
     >>> remedy_of("InvalidPasswordError: password authentication failed")

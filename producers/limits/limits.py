@@ -102,7 +102,7 @@ class Limits:
             factor: the share, above 0 and at most 1. It replaces an earlier factor; factors do not multiply.
 
         Raises:
-            LimitError: another factor, or an invalid key.
+            LimitError: the factor is out of range, or the key is invalid.
         """
         if not 0 < factor <= 1:
             raise LimitError(f"factor: must be above 0 and at most 1, not {factor!r}")

@@ -74,10 +74,10 @@ _FITTING = {
 
 
 def row_writer(connection: object) -> RowWriter:
-    """Return the writer of rows for a connection of asyncio.
+    """Return the row writer for an asyncio connection.
 
     Raises:
-        InvalidRequest: it is for threads, or not a known connection.
+        InvalidRequest: it is for threads, or its type is unknown.
     """
     for one in _classes(connection):
         if one in _WITH_ASYNCIO:
@@ -86,10 +86,10 @@ def row_writer(connection: object) -> RowWriter:
 
 
 def sync_row_writer(connection: object) -> SyncRowWriter:
-    """Return the writer of rows for a connection of threads.
+    """Return the row writer for a connection used by threads.
 
     Raises:
-        InvalidRequest: it is for asyncio, not a known connection, or for a database that cannot be used.
+        InvalidRequest: it is for asyncio, its type is unknown, or its database cannot be used.
     """
     for one in _classes(connection):
         if one in _FOR_THREADS:
@@ -98,7 +98,7 @@ def sync_row_writer(connection: object) -> SyncRowWriter:
 
 
 def _classes(connection: object) -> Iterator[_Class]:
-    """Yield library and name of a value's class and of the classes that it extends."""
+    """Yield the library and the name of a value's class and of the classes that it extends."""
     for one in type(connection).__mro__:
         yield one.__module__.partition(".")[0], one.__name__
 

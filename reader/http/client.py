@@ -41,7 +41,7 @@ _PARSED_BYTES: Final = 1024
 _SMALL: Final = 16 * 1024
 """Bytes up to which a connection is not counted in the backlog."""
 _JOINED: Final = 16 * 1024
-"""Bytes up to which a body is copied behind its head, because one write costs less than two."""
+"""Bytes of the largest body that is joined to its head, because one write costs less than two."""
 
 
 class HTTPExchange:

@@ -76,7 +76,7 @@ class PageFiles:
     """The files of a folder.
 
     Attributes:
-        version: 16 hex digits over all of them.
+        version: digest of all of them, 16 hex digits.
     """
 
     def __init__(self, folder: Path = _FOLDER) -> None:

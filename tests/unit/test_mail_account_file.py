@@ -59,7 +59,7 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         (MAIN + 'password = "secret"', "[accounts.main] password: unknown key; did you mean password_file?"),
         (
             '[accounts.main]\npreset = "gmial"',
-            "[accounts.main] preset: unknown preset; allowed: generic, exim, gmail",
+            "[accounts.main] preset: 'gmial' is unknown; allowed: generic, exim, gmail",
         ),
         ('[accounts.main]\npreset = "gmail"', "[accounts.main] username: is missing"),
         ('[accounts.main]\npreset = "ses"\nusername = "me"', "[accounts.main] host: is missing"),

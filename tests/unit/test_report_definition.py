@@ -96,7 +96,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(rollup="{}"), ": rollup", "must be a table"),
         (source(name='"Sales"'), ": name", "lower-case"),
         (source(name='"a:b"'), ": name", "lower-case"),
-        (source(name=f'"{"a" * 65}"'), ": name", "at most 64"),
+        (source(name=f'"{"a" * 65}"'), ": name", "up to 63"),
         (source(tree='"orgnisation"'), ": tree", "allowed: organisation"),
         (source(tree="[1]"), ": tree", "allowed: organisation"),
         (source(every='"soon"'), ": every", "like 250ms, 90s"),

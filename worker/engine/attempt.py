@@ -248,14 +248,14 @@ class Attempt:
         return not self.over and await self.effect.begin(note) and not self.over
 
     def begin_time(self) -> None:
-        """Begin its time limit, or begin it again."""
+        """Start or restart the attempt's time limit."""
         self.hold_time()
         if self.limit is not None:
             loop = asyncio.get_running_loop()
             self.timer = loop.call_later(self.limit.total_seconds(), self.stop, self, "time")
 
     def hold_time(self) -> None:
-        """End its time limit; a handler that must wait for a place to run in begins it later."""
+        """Stop the attempt's time limit; a handler that must wait for a place to run starts it later."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

@@ -130,7 +130,7 @@ class Reconciler:
             await self._links.call(group, take_out(LaneKeys(group), job_id, "cancelled").run)
 
     async def _ended(self, live: Sequence[tuple[str, int]]) -> list[str]:
-        """Return those of some jobs that have ended for good; a dead one may have been revived."""
+        """Return the jobs among these that have ended for good; a dead one may have been revived."""
         by_day = defaultdict[int, list[str]](list)
         for job_id, day in live:
             by_day[day].append(job_id)

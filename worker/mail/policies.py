@@ -193,7 +193,7 @@ class MailPolicies:
     ) -> Weighed:
         """Weigh a refusal for the suppression list.
 
-        An error of Redis is only logged, so that it does not change the mail's own outcome.
+        A Redis error is only logged, so that it does not change the mail's own outcome.
         """
         if self.suppression is None or ORIGINAL in mail.fields:
             return "noted"

@@ -55,7 +55,7 @@ class SentRegister:
         self._writing: asyncio.Task[None] | None = None
 
     def note_mail(self, message_id: str, recipient: str, account: str) -> None:
-        """Queue a note of one mail. An error of Redis is only logged, so that it does not stop the mail."""
+        """Queue a note of one mail. A Redis error is only logged, so that it does not stop the mail."""
         self._queue(message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account)
 
     def note_several(

@@ -124,4 +124,4 @@ def _check_text(field: str, value: object) -> None:
 
 def _type_error(field: str, value: object, wanted: str) -> GiveUp:
     found = "is missing" if value is _ABSENT else f"is {_KINDS.get(type(value), type(value).__name__)}"
-    return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail again, see docs/wire.md")
+    return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail again; see docs/wire.md")

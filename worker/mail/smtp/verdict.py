@@ -1,4 +1,4 @@
-"""Values of a server's refusal and of the verdict on it."""
+"""Value classes for a server's refusal and the verdict on it."""
 
 import re
 from dataclasses import dataclass, field
