@@ -1,4 +1,4 @@
-"""`./run ops` inside the tests' own process: the same entry, settings and exit codes, without Python's start.
+"""`./run ops` and `./run up` inside the tests' own process: the same entry, settings and exit codes, without Python's start.
 
 What only a process can show (signals, a pipe that closes, what the exit code becomes) is tested with a process.
 """
@@ -8,13 +8,15 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 from unittest.mock import patch
 
+from local.__main__ import main as local_main
 from ops.__main__ import main
 
+_Entry = Callable[[Sequence[str]], int]
 _ONE_AT_A_TIME = threading.Lock()
 """The environment belongs to the whole process."""
 
@@ -29,21 +31,31 @@ async def run_ops(*words: str, **variables: str) -> tuple[int, str, str]:
     Example:
         code, out, err = await run_ops("depth", "--json", REDIS_URL=valkey_url)
     """
+    return await asyncio.to_thread(_run, main, words, variables)  # it brings its own event loop
+
+
+async def refused_installation(*words: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of `up` or `demo` that ends before it starts anything.
+
+    Args:
+        words: as for `run_ops`.
+        variables: as for `run_ops`.
+    """
+    return await asyncio.to_thread(_run, local_main, words, variables)
+
+
+def _run(entry: _Entry, words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[int, str, str]:
     settings = {f"MOMENTUS_{name}": value for name, value in variables.items()}
-    return await asyncio.to_thread(_run, words, settings)  # it brings its own event loop
-
-
-def _run(words: tuple[str, ...], settings: Mapping[str, str]) -> tuple[int, str, str]:
     with _ONE_AT_A_TIME, patch.dict(os.environ, settings):
         out, err = _OfThisThread(sys.stdout), _OfThisThread(sys.stderr)
         with redirect_stdout(out), redirect_stderr(err):
-            code = _code(words)
+            code = _code(entry, words)
     return code, out.written(), err.written()
 
 
-def _code(words: tuple[str, ...]) -> int:
+def _code(entry: _Entry, words: tuple[str, ...]) -> int:
     try:
-        return main(words)
+        return entry(words)
     except SystemExit as ended:
         return int(ended.code or 0)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.command_line import run_ops
+from tests.command_line import refused_installation, run_ops
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -43,12 +43,17 @@ async def started(folder: Path, *words: str, **settings: str) -> AsyncIterator[a
 
 
 async def answer(folder: Path, *words: str, **settings: str) -> tuple[int, str, str]:
-    if words[0] not in _LOCAL:
-        named = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
-        return await run_ops(*words, DATA_DIR=str(folder), **named)
+    """Exit code, stdout, stderr of a process."""
     async with started(folder, *words, **settings) as process:
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
+
+
+async def refusal(folder: Path, *words: str, **settings: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of a command that is refused before it starts a process, in this one."""
+    run = refused_installation if words[0] in _LOCAL else run_ops
+    named = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
+    return await run(*words, DATA_DIR=str(folder), **named)
 
 
 @pytest.fixture
@@ -146,7 +151,8 @@ async def test_a_port_in_use_is_told_with_its_setting_before_anything_starts(fol
 async def test_a_data_directory_that_cannot_be_used_is_told_with_its_setting(tmp_path: Path, word: str) -> None:
     file = tmp_path / "a file"
     file.write_text("not a directory")
-    code, _, told = await answer(file, word, **(FREE_PORTS if word == "up" else {}))
+    tried = refusal(file, "up", **FREE_PORTS) if word == "up" else answer(file, "demo")
+    code, _, told = await tried  # the demo has begun its work by then, which asks for a process
     assert code == 2
     assert "MOMENTUS_DATA_DIR" in told
     assert "Traceback" not in told
@@ -157,7 +163,7 @@ async def test_a_data_directory_that_cannot_be_used_is_told_with_its_setting(tmp
 async def test_a_misspelt_setting_stops_every_command_and_suggests_the_right_name(
     tmp_path: Path, word: str
 ) -> None:
-    code, _, told = await answer(tmp_path, word, MOMENTUS_REDIS_ULR="redis://127.0.0.1:1/0")
+    code, _, told = await refusal(tmp_path, word, MOMENTUS_REDIS_ULR="redis://127.0.0.1:1/0")
     assert code == 2
     assert "MOMENTUS_REDIS_ULR" in told
     assert "MOMENTUS_REDIS_URL" in told
@@ -166,7 +172,7 @@ async def test_a_misspelt_setting_stops_every_command_and_suggests_the_right_nam
 
 @pytest.mark.parametrize("words", [("demo", "--scale", "99"), ("demo", "--provider-seconds", "0"), ("build",)])
 async def test_a_wrong_word_ends_with_code_2_and_the_usage(tmp_path: Path, words: tuple[str, ...]) -> None:
-    code, _, told = await answer(tmp_path, *words)
+    code, _, told = await refusal(tmp_path, *words)
     assert code == 2
     assert "usage:" in told
 
