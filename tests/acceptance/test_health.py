@@ -50,6 +50,7 @@ async def wait(job):
     while not Path({ends!r}).exists():
         await asyncio.sleep(0.01)
 """
+UNREADY = "Redis does not answer"
 Valkeys = Callable[..., Awaitable[OwnValkey]]
 
 
@@ -139,7 +140,7 @@ class Manager:
         self._socket.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture(params=["path", pytest.param("abstract", marks=pytest.mark.long)])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
     manager = Manager(str(tmp_path / "notify") if request.param == "path" else f"@{tmp_path}/notify")
     yield manager
@@ -149,41 +150,64 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 # ---- probes
 
 
-async def test_a_worker_is_unready_with_the_reason_while_redis_is_frozen_and_lives_on(own_valkey: Valkeys) -> None:
-    valkey, port = await own_valkey(), free_port()
-    async with started("worker", mailing(valkey.url, METRICS__WORKER=str(port))):
-        await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
-        valkey.pause()
-        await eventually(answers(port, "/readyz", 503, "Redis does not answer"), timeout=30)
-        assert await probe(port, "/livez") == (200, "live\n")
-        valkey.resume()
-        await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
-
-
 @pytest.mark.parametrize(
-    ("words", "place"),
-    [("reader", "METRICS__READER"), ("ops console", "CONSOLE__PORT"), ("ops metrics --listen", "")],
+    ("words", "place", "status", "manager"),
+    [
+        ("worker", "METRICS__WORKER", UNREADY, "abstract"),
+        ("reader", "METRICS__READER", UNREADY, "path"),
+        ("ops console", "CONSOLE__PORT", "STATUS=ready", "path"),
+        pytest.param("worker", "METRICS__WORKER", UNREADY, "path", marks=pytest.mark.long),
+        pytest.param("reader", "METRICS__READER", UNREADY, "abstract", marks=pytest.mark.long),
+        pytest.param("ops console", "CONSOLE__PORT", "STATUS=ready", "abstract", marks=pytest.mark.long),
+    ],
+    indirect=["manager"],
 )
-async def test_reader_console_and_metrics_are_unready_with_the_reason_while_redis_is_frozen_and_live_on(
-    own_valkey: Valkeys, words: str, place: str
+async def test_probes_and_service_manager_hear_of_a_start_a_frozen_redis_on_which_it_lives_on_and_a_stop(
+    own_valkey: Valkeys, manager: Manager, words: str, place: str, status: str
 ) -> None:
     valkey, port = await own_valkey(), free_port()
-    setting, words = ({place: str(port)}, words) if place else ({}, f"{words} {port}")
-    async with started(words, {"REDIS_URL": valkey.url, "READER__PORT": "0", **setting}):
+    settings = mailing(valkey.url, READER__PORT="0", **{place: str(port)})
+    async with started(words, settings, manager.environment(watchdog_ms=100)) as supervisor:
+        await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
+        await manager.hears("WATCHDOG=1")
+        assert manager.heard()[0] == "READY=1"
+        await manager.hears("STATUS=ready")
+        valkey.pause()
+        await eventually(answers(port, "/readyz", 503, UNREADY), timeout=30)
+        assert await probe(port, "/livez") == (200, "live\n")
+        await manager.hears(status)
+        manager.forget()
+        await manager.hears("WATCHDOG=1")
+        valkey.resume()
+        await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
+        await manager.hears("STATUS=ready" if status == UNREADY else "WATCHDOG=1")
+        supervisor.send_signal("it", signal.SIGTERM)
+        await manager.hears("STOPPING=1")
+        assert await supervisor.wait_exit("it") == 0
+
+
+async def test_the_page_of_metrics_is_unready_with_the_reason_while_redis_is_frozen_and_lives_on(
+    own_valkey: Valkeys,
+) -> None:
+    valkey, port = await own_valkey(), free_port()
+    async with started(f"ops metrics --listen {port}", {"REDIS_URL": valkey.url}):
         await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
         valkey.pause()
-        await eventually(answers(port, "/readyz", 503, "Redis does not answer"), timeout=30)
+        await eventually(answers(port, "/readyz", 503, UNREADY), timeout=30)
         assert await probe(port, "/livez") == (200, "live\n")
         valkey.resume()
         await eventually(answers(port, "/readyz", 200, "ready"), timeout=30)
 
 
-async def test_a_worker_for_reports_without_its_database_is_unready_and_says_so(valkey_url: str) -> None:
+async def test_a_worker_for_reports_without_its_database_is_unready_and_says_so_but_at_no_other_path(
+    valkey_url: str,
+) -> None:
     port, nowhere = free_port(), free_port()
     dsn = f"postgresql://momentus@127.0.0.1:{nowhere}/momentus"
     async with started("worker", {"REDIS_URL": valkey_url, "POSTGRES_DSN": dsn, "METRICS__WORKER": str(port)}):
         await eventually(answers(port, "/readyz", 503, "reports: "), timeout=30)
         assert await probe(port, "/livez") == (200, "live\n")
+        assert await probe(port, "/livez/x") == (404, "Only /metrics, /livez, /readyz are here.\n")
 
 
 async def test_a_worker_that_stops_is_unready_until_its_jobs_have_ended(
@@ -235,44 +259,7 @@ async def test_a_worker_whose_leases_are_no_longer_being_renewed_is_to_be_starte
     await worker.close()
 
 
-async def test_other_paths_and_methods_are_refused_beside_the_probes(valkey_url: str) -> None:
-    port = free_port()
-    async with started("worker", mailing(valkey_url, METRICS__WORKER=str(port))):
-        await eventually(answers(port, "/livez", 200, "live"), timeout=30)
-        assert await probe(port, "/livez/x") == (404, "Only /metrics, /livez, /readyz are here.\n")
-
-
 # ---- the service manager
-
-
-@pytest.mark.parametrize("words", ["worker", "reader", "ops console"])
-async def test_each_process_tells_its_service_manager_that_it_runs_lives_and_stops(
-    own_valkey: Valkeys, manager: Manager, words: str
-) -> None:
-    valkey = await own_valkey()
-    settings = mailing(valkey.url, READER__PORT="0", CONSOLE__PORT="0")
-    async with started(words, settings, manager.environment(watchdog_ms=100)) as supervisor:
-        await manager.hears("WATCHDOG=1")
-        assert manager.heard()[0] == "READY=1"
-        await manager.hears("STATUS=ready")
-        supervisor.send_signal("it", signal.SIGTERM)
-        await manager.hears("STOPPING=1")
-        assert await supervisor.wait_exit("it") == 0
-
-
-async def test_the_status_of_a_worker_says_that_redis_does_not_answer_and_it_stays_alive(
-    own_valkey: Valkeys, manager: Manager
-) -> None:
-    valkey = await own_valkey()
-    settings = mailing(valkey.url)
-    async with started("worker", settings, manager.environment(watchdog_ms=100)):
-        await manager.hears("STATUS=ready")
-        valkey.pause()
-        await manager.hears("Redis does not answer")
-        manager.forget()
-        await manager.hears("WATCHDOG=1")
-        valkey.resume()
-        await manager.hears("STATUS=ready")
 
 
 async def test_a_worker_that_finds_no_redis_at_its_start_runs_for_its_service_manager(manager: Manager) -> None:
@@ -282,6 +269,7 @@ async def test_a_worker_that_finds_no_redis_at_its_start_runs_for_its_service_ma
         assert not any("WATCHDOG" in line for line in manager.heard()), "nothing asked for signs of life"
 
 
+@pytest.mark.parametrize("manager", ["path", "abstract"], indirect=True)
 def test_a_service_manager_that_is_gone_or_deaf_stops_no_work(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
