@@ -1,4 +1,6 @@
-"""`./run ops` and `./run up` inside the tests' own process: the same entry, settings and exit codes, without Python's start.
+"""`./run ops` and `./run up` inside the tests' own process: the same entry, settings and exit codes.
+
+It saves Python's start.
 
 What only a process can show (signals, a pipe that closes, what the exit code becomes) is tested with a process.
 """

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
+import pytest
 from redis.asyncio import Redis
 
 from local.installation import worker_ready
@@ -117,13 +118,14 @@ def worker(url: str, dsn: str, sink: MailSink) -> Process:
 
 
 @asynccontextmanager
-async def scene(url: str, dsn: str, sink: MailSink) -> AsyncIterator[Scene]:
+async def scene(url: str, dsn: str, sink: MailSink, *, before: str = "") -> AsyncIterator[Scene]:
+    """A worker on a new ledger; `before` is a statement that was carried out on it first."""
     log: list[str] = []
-    async with (
-        ledger_of(dsn) as connection,
-        Supervisor([worker(url, dsn, sink)], log=lambda _, line: log.append(line)) as running,
-    ):
-        yield Scene(connection, sink, running, url, log)
+    async with ledger_of(dsn) as connection:
+        if before:
+            await connection.execute(before)
+        async with Supervisor([worker(url, dsn, sink)], log=lambda _, line: log.append(line)) as running:
+            yield Scene(connection, sink, running, url, log)
 
 
 @asynccontextmanager
@@ -155,7 +157,7 @@ def names(number: int) -> list[str]:
     return [f"Tarea {one}" for one in range(number)]
 
 
-async def test_a_committed_mail_arrives_once_and_one_that_was_rolled_back_never(
+async def test_a_committed_mail_arrives_once_and_one_that_was_rolled_back_never_of_one_worker_and_of_two(
     valkey_url: str, database: str, smtp_sink: MailSink
 ) -> None:
     async with scene(valkey_url, database, smtp_sink) as it:
@@ -166,8 +168,13 @@ async def test_a_committed_mail_arrives_once_and_one_that_was_rolled_back_never(
         await it.stage(*names(20))
         await it.wait_for_ends(20)
         records = await it.connection.fetch("SELECT account, attempt FROM momentus_ledger.ends")
-    assert it.arrived() == Counter(names(20))
-    assert {tuple(one) for one in records} == {("default", 1)}
+        assert {tuple(one) for one in records} == {("default", 1)}
+        more = [f"Otra {number}" for number in range(50)]
+        async with Supervisor([worker(valkey_url, database, smtp_sink)]):
+            for name in more:
+                await it.stage(name)
+            await it.wait_for_ends(70)
+    assert it.arrived() == Counter([*names(20), *more])
 
 
 async def test_a_worker_killed_between_push_and_commit_of_its_relay_sends_each_mail_once(
@@ -258,6 +265,7 @@ async def test_a_redis_that_goes_back_to_an_earlier_state_sends_no_mail_twice_in
     assert it.lost_or_doubled(uncertain) == set()
 
 
+@pytest.mark.long
 async def test_a_killed_worker_and_an_emptied_redis_together_lose_no_mail(
     valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
 ) -> None:
@@ -285,14 +293,6 @@ async def test_while_postgres_takes_no_mark_no_mail_goes_out_and_then_each_once(
     assert it.arrived() == Counter({"Una": 1})
 
 
-async def test_two_workers_serve_one_ledger(valkey_url: str, database: str, smtp_sink: MailSink) -> None:
-    async with scene(valkey_url, database, smtp_sink) as it, Supervisor([worker(valkey_url, database, smtp_sink)]):
-        for name in names(50):
-            await it.stage(name)
-        await it.wait_for_ends(50)
-    assert it.arrived() == Counter(names(50))
-
-
 # What the log tells
 
 LATER = (
@@ -300,68 +300,63 @@ LATER = (
 )
 
 
-async def test_the_log_tells_once_that_a_ledger_was_found_and_of_jobs_that_redis_lost(
-    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
-) -> None:
-    async with scene(valkey_url, database, smtp_sink) as it:
-        await it.connection.execute(LATER)
-        await eventually(it.handed_over)
-        await redis.flushall()
-        await eventually(lambda: it.told("ledger.jobs_lost"))
-        await eventually(lambda: redis.zcard(KEYS.queue))
-        await it.stage("Una")
-        await it.wait_for_ends(1)
-        told = it.told("ledger.found", "ledger.jobs_lost", "ledger.away")
-    assert told == {"ledger.found": 1, "ledger.jobs_lost": 1}
-
-
-async def test_the_log_tells_once_of_rows_that_were_set_aside_and_of_a_lane_that_rests(
-    valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
-) -> None:
-    async with scene(valkey_url, database, smtp_sink) as it:
-        await it.connection.execute(
-            "WITH job AS (INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) "
-            "VALUES (current_date, '{mail}bad', 'mail.normal', 'mail.send', 'no envelope')) "
-            "INSERT INTO momentus_ledger.pending (id, day) VALUES ('{mail}bad', current_date)"
-        )
-        await eventually(lambda: it.told("ledger.quarantined"))
-        await redis.delete(KEYS.queue)
-        await redis.set(KEYS.queue, "not a queue")
-        await it.stage("Una")
-        await eventually(lambda: it.told("ledger.lane_rests"))
-        await redis.delete(KEYS.queue)
-        await it.wait_for_ends(1)
-        told = it.told("ledger.quarantined", "ledger.lane_rests")
-    assert told == {"ledger.quarantined": 1, "ledger.lane_rests mail.normal": 1}
-
-
-async def test_the_log_tells_once_of_each_part_that_waits_for_redis_and_that_it_goes_on(
+async def test_the_log_tells_once_of_what_was_found_lost_and_set_aside_of_a_lane_that_rests_and_of_each_wait(
     own_valkey: Callable[..., Awaitable[OwnValkey]], database: str, smtp_sink: MailSink
 ) -> None:
     valkey = await own_valkey()
+    async with scene(valkey.url, database, smtp_sink) as it, Redis.from_url(valkey.url) as redis:
+        await a_lost_job_is_told_once(it, redis)
+        await a_row_set_aside_and_a_resting_lane_are_told_once(it, redis)
+        await each_part_that_waits_for_redis_is_told_once_and_that_it_goes_on(it, valkey)
+
+
+async def a_lost_job_is_told_once(it: Scene, redis: Redis) -> None:
+    await it.connection.execute(LATER)
+    await eventually(it.handed_over)
+    await redis.flushall()
+    await eventually(lambda: it.told("ledger.jobs_lost"))
+    await eventually(lambda: redis.zcard(KEYS.queue))
+    await it.stage("Una")
+    await it.wait_for_ends(1)
+    told = it.told("ledger.found", "ledger.jobs_lost", "ledger.away")
+    assert told == {"ledger.found": 1, "ledger.jobs_lost": 1}
+
+
+async def a_row_set_aside_and_a_resting_lane_are_told_once(it: Scene, redis: Redis) -> None:
+    await it.connection.execute(
+        "WITH job AS (INSERT INTO momentus_ledger.jobs (day, id, lane, kind, payload) "
+        "VALUES (current_date, '{mail}bad', 'mail.normal', 'mail.send', 'no envelope')) "
+        "INSERT INTO momentus_ledger.pending (id, day) VALUES ('{mail}bad', current_date)"
+    )
+    await eventually(lambda: it.told("ledger.quarantined"))
+    await redis.delete(KEYS.queue)
+    await redis.set(KEYS.queue, "not a queue")
+    await it.stage("Otra")
+    await eventually(lambda: it.told("ledger.lane_rests"))
+    await redis.delete(KEYS.queue)
+    await it.wait_for_ends(2)
+    told = it.told("ledger.quarantined", "ledger.lane_rests")
+    assert told == {"ledger.quarantined": 1, "ledger.lane_rests mail.normal": 1}
+
+
+async def each_part_that_waits_for_redis_is_told_once_and_that_it_goes_on(it: Scene, valkey: OwnValkey) -> None:
     parts = ("recorder", "reconcile", "relay")
-    async with scene(valkey.url, database, smtp_sink) as it:
-        await it.stage("Una")
-        await it.wait_for_ends(1)
-        await valkey.kill()
-        await it.stage("Otra")
-        await eventually(lambda: len(it.told("ledger.away")) == len(parts))
-        await valkey.start()
-        await it.wait_for_ends(2)
-        await eventually(lambda: len(it.told("ledger.back")) == len(parts))
-        told = it.told("ledger.away", "ledger.back")
+    it.log.clear()
+    await valkey.kill()
+    await it.stage("Otra más")
+    await eventually(lambda: len(it.told("ledger.away")) == len(parts))
+    await valkey.start()
+    await it.wait_for_ends(3)
+    await eventually(lambda: len(it.told("ledger.back")) == len(parts))
+    told = it.told("ledger.away", "ledger.back")
     assert told == {f"{event} {part}": 1 for event in ("ledger.away", "ledger.back") for part in parts}
 
 
 async def test_the_log_tells_once_of_a_ledger_of_another_build_of_which_no_job_is_taken(
     valkey_url: str, redis: Redis, database: str, smtp_sink: MailSink
 ) -> None:
-    async with scene(valkey_url, database, smtp_sink) as it:
-        await eventually(lambda: it.told("ledger.found"))
-        await it.kill_worker()
-        await it.connection.execute("UPDATE momentus_ledger.version SET number = number + 1")
-        it.log.clear()
-        await it.running.start("worker")
+    newer = "UPDATE momentus_ledger.version SET number = number + 1"
+    async with scene(valkey_url, database, smtp_sink, before=newer) as it:
         await it.stage("Una")
         await eventually(lambda: it.told("ledger.unusable"))
         await redis.lpush(KEYS.staged, "1")
