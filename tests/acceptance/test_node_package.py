@@ -11,7 +11,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -71,19 +71,56 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def node(folder: Path, *words: str, given: Sequence[Any] = ()) -> Any:
+async def node(folder: Path, *words: str) -> Any:
     pipe = asyncio.subprocess.PIPE
-    running = await asyncio.create_subprocess_exec(
-        "node", *words, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe
-    )
-    said, wrong = await running.communicate(json.dumps(given).encode())
+    running = await asyncio.create_subprocess_exec("node", *words, cwd=folder, stdout=pipe, stderr=pipe)
+    said, wrong = await running.communicate()
     assert running.returncode == 0, wrong.decode()
     return json.loads(said)
 
 
-async def call(folder: Path, url: str, name: str, *arguments: Any) -> Any:
+class Backend:
+    """A backend's process that makes calls of the package one after the other, each with a client of its own.
+
+    Args:
+        folder: with the package and the scripts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        command, pipe = ["node", "calls.mjs"], subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    async def answer(self, url: str, name: str, *arguments: Any) -> Any:
+        """What one call gives: its value or its error."""
+        return await asyncio.to_thread(self._ask, {"url": url, "call": name, "words": arguments})
+
+    def _ask(self, question: dict[str, Any]) -> Any:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        said = process.stdout.readline()
+        assert said, process.stderr.read()
+        return json.loads(said)
+
+    def end(self) -> None:
+        """Close its input; it ends by itself, and well."""
+        _, wrong = self._process.communicate(timeout=30)
+        assert (self._process.returncode, wrong) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def calls(application: Path) -> Iterator[Backend]:
+    running = Backend(application)
+    yield running
+    running.end()
+
+
+async def call(calls: Backend, url: str, name: str, *arguments: Any) -> Any:
     """The value of one call; its error is raised as a text."""
-    told = await node(folder, "calls.mjs", url, name, given=arguments)
+    told = await calls.answer(url, name, *arguments)
     if "error" in told:
         raise AssertionError(f"{told['error']['name']}: {told['error']['message']}")
     return told["value"]
@@ -97,11 +134,11 @@ async def stored(redis: Redis, job_id: str) -> dict[str, Any]:
 
 
 async def test_a_job_of_node_is_stored_as_one_of_python_and_has_its_key(
-    application: Path, valkey_url: str, redis: Redis, producer: Producer
+    calls: Backend, valkey_url: str, redis: Redis, producer: Producer
 ) -> None:
     payload = {"order": 7, "of": "José \U0001f600", "parts": [1, 2.5, None, True]}
     job = {"kind": "invoice.send", "payload": payload, "lane": "invoices", "version": 2}
-    theirs = await call(application, valkey_url, "producer.send", job, {"key": "order:7", "limit": "bank"})
+    theirs = await call(calls, valkey_url, "producer.send", job, {"key": "order:7", "limit": "bank"})
     same = NamedJob("invoice.send", payload, lane="invoices", version=2)
     again = await producer.send(same, key="order:7", limit="bank")
     assert (again.id, again.state) == (theirs["id"], "duplicate")
@@ -124,17 +161,17 @@ async def test_a_job_of_node_is_stored_as_one_of_python_and_has_its_key(
     ],
 )
 async def test_a_job_of_node_has_the_context_of_the_span_that_it_was_sent_in(
-    application: Path, valkey_url: str, redis: Redis, options: dict[str, Any], context: dict[str, Any]
+    calls: Backend, valkey_url: str, redis: Redis, options: dict[str, Any], context: dict[str, Any]
 ) -> None:
     for name, job in (("send", {"kind": "invoice.send"}), ("refresh", "sales")):
-        receipt = await call(application, valkey_url, f"producer.{name}", job, options)
+        receipt = await call(calls, valkey_url, f"producer.{name}", job, options)
         found = await stored(redis, receipt["id"])
         assert {field: found[field] for field in ("tp", "ts") if field in found} == context
         assert found["et"]
 
 
 async def test_a_mail_of_node_has_the_fields_of_one_of_python(
-    application: Path, valkey_url: str, redis: Redis, producer: Producer
+    calls: Backend, valkey_url: str, redis: Redis, producer: Producer
 ) -> None:
     mail = {
         "to": "ana@example.com",
@@ -143,7 +180,7 @@ async def test_a_mail_of_node_has_the_fields_of_one_of_python(
         "senderName": "Tareas",
         "stream": "notice",
     }
-    theirs = await call(application, valkey_url, "producer.sendMail", mail, {"delayMs": 60_000})
+    theirs = await call(calls, valkey_url, "producer.sendMail", mail, {"delayMs": 60_000})
     ours = await producer.send(
         Mail(to="ana@example.com", subject="Añadido", text="Hola", sender_name="Tareas", stream="notice"),
         delay=timedelta(minutes=1),
@@ -155,19 +192,19 @@ async def test_a_mail_of_node_has_the_fields_of_one_of_python(
 
 
 async def test_a_mail_of_node_is_delivered(
-    application: Path, valkey_url: str, smtp_sink: MailSink, redis: Redis
+    calls: Backend, valkey_url: str, smtp_sink: MailSink, redis: Redis
 ) -> None:
     from tests.acceptance.test_worker_process import worker  # noqa: PLC0415  a worker with a sink
 
     del redis
     async with Supervisor([worker(valkey_url, smtp_sink)]):
         mail = {"to": "ana@example.com", "subject": "De Node", "text": "Hola"}
-        receipt = await call(application, valkey_url, "producer.sendMail", mail, {"key": "k"})
+        receipt = await call(calls, valkey_url, "producer.sendMail", mail, {"key": "k"})
         (delivered,) = await smtp_sink.mailbox.wait_for(1, timeout=30)
         assert delivered.subject == "De Node"
 
         async def done() -> bool:
-            return bool((await call(application, valkey_url, "producer.result", receipt["id"]))["state"] == "done")
+            return bool((await call(calls, valkey_url, "producer.result", receipt["id"]))["state"] == "done")
 
         await eventually(done, timeout=30)
 
@@ -195,21 +232,19 @@ async def test_a_mail_of_node_is_delivered(
     ],
 )
 async def test_what_cannot_be_sent_is_refused_by_its_field(
-    application: Path, valkey_url: str, redis: Redis, name: str, arguments: list[Any], told: str
+    calls: Backend, valkey_url: str, redis: Redis, name: str, arguments: list[Any], told: str
 ) -> None:
     with pytest.raises(AssertionError, match="InvalidRequest") as refusal:
-        await call(application, valkey_url, f"producer.{name}", *arguments)
+        await call(calls, valkey_url, f"producer.{name}", *arguments)
     assert told in str(refusal.value)
     assert not await redis.keys("arq:*")
 
 
-async def test_a_report_that_no_worker_declares_is_refused(
-    application: Path, valkey_url: str, redis: Redis
-) -> None:
+async def test_a_report_that_no_worker_declares_is_refused(calls: Backend, valkey_url: str, redis: Redis) -> None:
     await redis.hset("momentus:{reports}:catalogue:default", "sales", '{"debounce_ms": 0}')
     with pytest.raises(AssertionError, match='report: "sale" is not declared by any worker; check its name'):
-        await call(application, valkey_url, "producer.refresh", "sale")
-    assert (await call(application, valkey_url, "producer.refresh", "sales"))["state"] == "queued"
+        await call(calls, valkey_url, "producer.refresh", "sale")
+    assert (await call(calls, valkey_url, "producer.refresh", "sales"))["state"] == "queued"
 
 
 PAYLOADS = """
@@ -239,12 +274,12 @@ async def test_a_payload_that_json_would_change_is_refused_by_its_place_and_a_da
 
 
 async def test_another_content_under_a_used_key_is_a_conflict(
-    application: Path, valkey_url: str, redis: Redis
+    calls: Backend, valkey_url: str, redis: Redis
 ) -> None:
     del redis
     job = {"kind": "a.b", "payload": {"n": 1}}
-    first = await call(application, valkey_url, "producer.send", job, {"key": "k"})
-    told = await node(application, "calls.mjs", valkey_url, "producer.send", given=[{"kind": "a.b"}, {"key": "k"}])
+    first = await call(calls, valkey_url, "producer.send", job, {"key": "k"})
+    told = await calls.answer(valkey_url, "producer.send", {"kind": "a.b"}, {"key": "k"})
     assert (told["error"]["name"], told["error"]["knownId"]) == ("KeyConflict", first["id"])
 
 
@@ -256,24 +291,24 @@ async def test_a_server_that_never_replies_costs_each_call_its_budget_and_no_mor
     assert closed == ["NotEnqueued in time"] * 3
 
 
-async def test_sessions_are_shared_both_ways(application: Path, valkey_url: str, redis: Redis) -> None:
+async def test_sessions_are_shared_both_ways(calls: Backend, valkey_url: str, redis: Redis) -> None:
     del redis
     sessions = Sessions.connect(valkey_url, deadline=timedelta(seconds=10))
-    made = await call(application, valkey_url, "sessions.create", "josé", {"roots": [17]}, {"label": "node"})
+    made = await call(calls, valkey_url, "sessions.create", "josé", {"roots": [17]}, {"label": "node"})
     assert made["token"] not in json.dumps(made["session"])
     found = await sessions.load(made["token"])
     assert found is not None
     assert (found.user, found.data, found.label) == ("josé", {"roots": [17]}, "node")
-    saved = await call(application, valkey_url, "sessions.save", made["session"], {"roots": [18]})
+    saved = await call(calls, valkey_url, "sessions.save", made["session"], {"roots": [18]})
     assert saved["version"] == 2
-    told = await node(application, "calls.mjs", valkey_url, "sessions.save", given=[made["session"], {}])
+    told = await calls.answer(valkey_url, "sessions.save", made["session"], {})
     assert (told["error"]["name"], told["error"]["current"]["data"]) == ("SessionConflict", {"roots": [18]})
-    rotated = await call(application, valkey_url, "sessions.rotate", made["token"])
+    rotated = await call(calls, valkey_url, "sessions.rotate", made["token"])
     after = await sessions.load(rotated["token"])
     assert after is not None
     assert after.data == {"roots": [18]}
     await sessions.revoke_user("josé")
-    assert await call(application, valkey_url, "sessions.load", rotated["token"]) is None
+    assert await call(calls, valkey_url, "sessions.load", rotated["token"]) is None
     await sessions.close()
 
 

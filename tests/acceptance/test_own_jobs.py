@@ -1,6 +1,5 @@
 """A backend's own job kinds, with every guarantee of the queue, in a worker process that has only these."""
 
-import asyncio
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from local.supervisor.supervisor import Supervisor
 from ops.depth.read import LaneDepth, read_depth
 from producers import InvalidRequest, JobDescription, JobResult, KeyConflict, Producer, Receipt, SyncProducer
 from producers.keys import LaneKeys
+from tests.command_line import run_ops
 from tests.environments import client_site
 from tests.support import Servers, eventually, is_running, scratch_directory
 from worker.own_jobs.duties import own_lanes, unserved_lanes
@@ -92,17 +92,8 @@ async def ended(producer: Producer, receipt: Receipt) -> JobResult:
 
 async def ops(url: str, *words: str) -> Any:
     """What a command says, as JSON."""
-    command = [sys.executable, "-m", "ops", *words, "--json"]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        command,
-        cwd=ROOT,
-        env={"MOMENTUS_REDIS_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return json.loads(done.stdout)
+    _, out, _ = await run_ops(*words, "--json", REDIS_URL=url)
+    return json.loads(out)
 
 
 async def lane(redis: Redis, name: str) -> LaneDepth:

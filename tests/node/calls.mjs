@@ -1,17 +1,19 @@
-// One call of the npm package, as JSON: node calls.mjs URL CALL, its arguments as a JSON array on standard input.
+// Calls of the npm package, one after the other: each line of standard input is {"url", "call", "words"}.
 //
-// Prints {"value": ...} or {"error": {"name", "message", ...}}.
+// For each it prints {"value": ...} or {"error": {"name", "message", ...}}; each has a client of its own.
 
-import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { Producer, Sessions } from 'momentus-client'
 
-const [url, call] = process.argv.slice(2)
-const words = JSON.parse(readFileSync(0, 'utf8'))
-const [room, name] = call.split('.')
-const client = room === 'producer' ? new Producer(url, { budgetMs: 5000 }) : new Sessions(url, { deadlineMs: 5000 })
-try {
-  console.log(JSON.stringify({ value: await client[name](...words) }))
-} catch (error) {
-  console.log(JSON.stringify({ error: { name: error.name, message: error.message, ...error, cause: undefined } }))
+for await (const line of createInterface({ input: process.stdin })) {
+  const { url, call, words } = JSON.parse(line)
+  const [room, name] = call.split('.')
+  const client =
+    room === 'producer' ? new Producer(url, { budgetMs: 5000 }) : new Sessions(url, { deadlineMs: 5000 })
+  try {
+    console.log(JSON.stringify({ value: await client[name](...words) }))
+  } catch (error) {
+    console.log(JSON.stringify({ error: { name: error.name, message: error.message, ...error, cause: undefined } }))
+  }
+  await client.close()
 }
-await client.close()
