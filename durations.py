@@ -13,7 +13,7 @@ from decimal import Decimal
 FORM = "a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d"
 """The allowed form, for messages."""
 LONGEST = timedelta(days=999_999)
-"""A duration of at most this can be added to any instant that is used here."""
+"""Longest duration that can be added to any instant used here."""
 
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)[ \t]{0,9}(ms|[smhd])", re.ASCII)
 _MICROSECONDS = {"ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}

@@ -57,7 +57,7 @@ class Envelope:
     payload_version: int = 1
     """Version of the payload's shape; the handler's upcasters convert an older one."""
     ledger_day: int | None = None
-    """Day of the row of a job of the ledger, in days since 1970."""
+    """Day of a ledger job's row, in days since 1970."""
     traceparent: object = field(default=None, repr=False)
     tracestate: object = field(default=None, repr=False)
     """The W3C trace context of the sender, unchecked."""

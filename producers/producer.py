@@ -263,7 +263,7 @@ class Producer:
         return await self._queue.run(result(check_id(job_id)))
 
     async def describe(self, job_id: str) -> JobDescription:
-        """Return what is known of a job of your own kind: its state, attempts, payload and end.
+        """Return what is known about a job of your own kind: its state, attempts, payload and end.
 
         Args:
             job_id: the receipt's id.

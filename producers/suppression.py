@@ -76,7 +76,7 @@ def digest_of(address: str) -> str:
     """Return the digest that replaces an address, the same in upper and lower case.
 
     Args:
-        address: ``name@domain``, the domain as A-label; see ``jobs.mail.address.normal_address``.
+        address: ``name@domain``, the domain as an A-label; see ``jobs.mail.address.normal_address``.
 
     >>> digest_of("Ana@Example.com") == digest_of("ana@example.com")
     True
@@ -98,7 +98,7 @@ async def suppress(
 
     Args:
         call: sends one command to Redis; see :data:`Call`.
-        address: ``name@domain``, the domain as A-label.
+        address: ``name@domain``, the domain as an A-label.
         reason: one of :data:`REASONS`.
         by: program or user that adds the reason, for the audit log.
         scope: ``all``, or ``stream:<name>`` for one stream.
@@ -145,7 +145,7 @@ async def weigh_refusal(
     certain.
 
     Args:
-        address: ``name@domain``, the domain as A-label.
+        address: ``name@domain``, the domain as an A-label.
         weight: ``hard``: no such mailbox; ``counted``: temporary; ``none``: not about the mailbox.
         by: program that reports the refusal, for the audit log.
         account: mail account that sent the mail, if known.

@@ -158,7 +158,7 @@ class ReportResponder:
         return problem.not_acceptable()
 
     def _plainly(self, report_request: ReportRequest, result: LookupResult) -> Response:
-        """Respond to a client without bounds; what its headers say of the report is the same for a second."""
+        """Respond to a client without bounds; what its headers say about the report is the same for a second."""
         snapshot, meta = result.snapshot, _meta(result.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.standing_at(meta, now_us)

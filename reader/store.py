@@ -275,7 +275,7 @@ class StoredReports:
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
     async def read_roots(self, reports: Sequence[str]) -> list[str]:
-        """Return the tops of the trees of these reports, as far as they are computed.
+        """Return the top nodes of these reports' trees, as far as they are computed.
 
         Raises:
             StoreUnavailable: Redis did not reply.

@@ -70,7 +70,7 @@ class Catalogue:
 
     Attributes:
         visible: the ``pg_current_snapshot()`` of this state.
-        proofs: by the board's name.
+        proofs: each board's proof, by the board's name.
         faulty: sources that leave no marks.
         absent: sources that do not exist.
         since: start time of the server.

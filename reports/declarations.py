@@ -123,7 +123,7 @@ class Declarations:
         )
 
     async def forget(self, report: str) -> int:
-        """Remove everything stored of a report, its closed days included. Returns the number of keys removed."""
+        """Remove everything stored about a report, closed days included. Returns the number of keys removed."""
         today = (await self._now()).date() + timedelta(days=1)
         days = [(today - timedelta(days=number)).isoformat() for number in range(_DAYS)]
         keys = [key(self._tenant, report) for key in (snapshot, withdrawn, wanted, audit)]

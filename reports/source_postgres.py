@@ -275,7 +275,7 @@ class DatabaseSnapshot:
         return self._trees[query]
 
     async def tree_columns(self, report: Report) -> Mapping[str, str]:
-        """Return the types of the columns of the report's tree by name. Raises as :meth:`tree`."""
+        """Return the column types of the report's tree, by name. Raises as :meth:`tree`."""
         await self._begin_part()
         return await tree_columns(self._connection, report.tree)
 

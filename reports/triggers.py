@@ -74,7 +74,7 @@ def board_key(tenant: str, board: str) -> str:
 
 
 def trigger_name(tenant: str) -> str:
-    """Return the prefix of the names of the tenant's triggers; the names of two tenants never collide.
+    """Return the prefix of the tenant's trigger names; the names of two tenants never collide.
 
     The prefix alone is a trigger's name, or a dot and the event follow; a tenant's name has no dot and no tilde.
 

@@ -132,8 +132,8 @@ async def tree_columns(connection: Any, sql: str) -> Mapping[str, str]:  # noqa:
     """Return the types of a tree's columns by name.
 
     Raises:
-        InvalidRows: two columns have one name, or names or kinds are of a type that is never shown; the message
-            says what to write.
+        InvalidRows: two columns have the same name, or names or kinds are of a type that is never shown; the
+            message says what to write.
         DATABASE_FAULTS: the database refused the query.
     """
     columns = await describe_query(connection, sql)

@@ -210,7 +210,7 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _normal_domain(value: object) -> str | None:
-    """Return the domain in lower case, as A-label; None for an invalid domain."""
+    """Return the domain in lower case, as an A-label; None for an invalid domain."""
     try:
         return normal_address(f"x@{value}", field="sender_domains", private_domains=PRIVATE_DOMAINS).removeprefix(
             "x@"

@@ -30,7 +30,7 @@ class _NotAnAddress(ValueError):
 
 
 def normal_address(value: str, *, field: str, private_domains: Iterable[str] = ()) -> str:
-    """Return the address in the form to send: domain in lower case, as A-label (RFC 5891).
+    """Return the address in the form to send: domain in lower case, as an A-label (RFC 5891).
 
     Args:
         value: ``local@domain``, nothing else.

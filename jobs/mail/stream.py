@@ -50,7 +50,7 @@ class Stream:
     def __post_init__(self) -> None:
         if not is_stream_name(self.name):
             raise ValueError(
-                f"name: is not a stream name ({self.name!r}); use lower-case letters, digits and hyphens"
+                f"name: {self.name!r} is not a stream name; use a letter, then up to 31 more of a-z, 0-9 and -"
             )
 
 

@@ -121,7 +121,7 @@ async def _named_keys(redis: Redis, keys: LaneKeys) -> list[str]:
 async def read_budgets(
     redis: Redis, keys: LaneKeys, states: Sequence[LimitState], now_ms: int, *, urgent: bool
 ) -> dict[str, LimitBudget]:
-    """Return the budgets of limits, from what is stored of their rates."""
+    """Return the budgets of limits, from what is stored about their rates."""
     fields = [f"{one.key}#{number}" for one in states for number, _ in enumerate(_rates(one), 1)]
     texts = iter(await redis.hmget(keys.buckets, fields) if fields else [])  # type: ignore[misc]  # redis-py
     return {

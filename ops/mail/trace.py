@@ -65,8 +65,8 @@ class Trace:
 
     Attributes:
         account: the account of the last attempt; "" if there was none.
-        words: the server's last reply, or why it waits.
-        attempt: the attempt that runs, or the next one, or the last one.
+        words: the server's last reply, or why the mail waits.
+        attempt: the running attempt, else the next one, else the last one.
         recipients: for a mail to several, place (``cc[0]``) to outcome; for an unfinished one, only the settled
             ones.
     """

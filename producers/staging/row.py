@@ -1,4 +1,4 @@
-"""Rows of ``momentus_ledger.jobs``, made of entries. No I/O."""
+"""Rows of ``momentus_ledger.jobs``, made from entries. No I/O."""
 
 from datetime import UTC, date, datetime, timedelta
 

@@ -248,7 +248,7 @@ def suppress_mail(found: Suppression) -> Suppress:
 
 
 def describe_unknown(account: AccountSender, context: Mapping[str, Any]) -> UnknownDelivery:
-    """Return what is known of an attempt that may have delivered the mail."""
+    """Return what is known about an attempt that may have delivered the mail."""
     queued: datetime = context["enqueue_time"]
     return UnknownDelivery(datetime.now(UTC) - queued, idempotent=bool(account.idempotency_header))
 

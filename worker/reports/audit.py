@@ -225,7 +225,7 @@ def compute_measures(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str
 
 
 def _average(pairs: Sequence[tuple[Any, Any]]) -> float | None:
-    """Return the average of averages with their weights."""
+    """Return the weighted average of averages."""
     whole = sum(Fraction(weight) for _, weight in pairs)
     return float(sum(Fraction(value) * Fraction(weight) for value, weight in pairs) / whole) if whole else None
 
