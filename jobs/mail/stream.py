@@ -50,7 +50,7 @@ class Stream:
     def __post_init__(self) -> None:
         if not is_stream_name(self.name):
             raise ValueError(
-                f"name: {self.name!r} is not a stream name; use a letter, then up to 31 more of a-z, 0-9 and -"
+                f"name: must be a lower-case letter and up to 31 letters a-z, digits or hyphens, not {self.name!r}"
             )
 
 

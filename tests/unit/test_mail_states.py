@@ -105,5 +105,5 @@ def test_a_line_of_the_journal_is_read_as_it_was_written(line: JournalEntry) -> 
 
 @pytest.mark.parametrize("name", ["", "Code", "a b", "x" * 33, "-x"])
 def test_a_stream_has_a_plain_name(name: str) -> None:
-    with pytest.raises(ValueError, match="is not a stream name"):
+    with pytest.raises(ValueError, match="name: must be a lower-case letter"):
         Stream(name=name)
