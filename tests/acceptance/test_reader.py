@@ -718,15 +718,13 @@ async def test_a_client_that_never_finishes_its_request_does_not_hold_the_reader
     assert "Traceback" not in logged
 
 
-async def test_a_port_in_use_is_one_line_and_exit_code_2(valkey_url: str, launch: Launch) -> None:
-    first = launch(valkey_url)
-    second = start_reader(REDIS_URL=valkey_url, READER__PORT=str(first.port))
+async def test_a_port_in_use_is_one_line_and_exit_code_2(valkey_url: str, reader: Running) -> None:
+    second = start_reader(REDIS_URL=valkey_url, READER__PORT=str(reader.port))
     said = what_it_says(second)
-    first.stop()
     assert second.returncode == 2
     assert said[0] == ""
     assert said[1].count("\n") == 1
-    assert str(first.port) in said[1]
+    assert str(reader.port) in said[1]
     assert "MOMENTUS_READER__PORT" in said[1]
 
 

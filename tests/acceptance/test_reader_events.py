@@ -170,23 +170,23 @@ async def test_no_more_than_some_wait_for_redis(own_valkey: OwnServer, tmp_path:
 # Room
 
 
-async def test_one_session_does_not_take_all_streams(valkey_url: str, tmp_path: Path) -> None:
+async def test_one_session_does_not_take_all_streams(valkey_url: str, lasting_readers: LastingReaders) -> None:
     await prepare(valkey_url)
     greedy, other = await log_in(valkey_url, [1]), await log_in(valkey_url, [1])
-    async with reader_process(valkey_url, tmp_path / "log") as port:
-        streams = [following(port, greedy) for _ in range(hints.OF_ONE_LIMIT)]
-        for one in streams:
-            await (await one.__aenter__()).until("retry: 2000")
-        async with following(port, greedy) as refused, following(port, other) as stream:
-            assert refused.status == 200, "a browser comes back"
-            assert "retry: 30000" in await refused.rest()
-            await stream.until("retry: 2000")
-            await eventually(lambda: announce(valkey_url, 3))
-            await stream.until("id: 3")
-        await streams.pop().__aexit__(None, None, None)
-        assert await eventually(lambda: has_room(port, greedy)), "a stream that ends leaves its place"
-        for one in streams:
-            await one.__aexit__(None, None, None)
+    port = await lasting_readers.port(valkey_url)
+    streams = [following(port, greedy) for _ in range(hints.OF_ONE_LIMIT)]
+    for one in streams:
+        await (await one.__aenter__()).until("retry: 2000")
+    async with following(port, greedy) as refused, following(port, other) as stream:
+        assert refused.status == 200, "a browser comes back"
+        assert "retry: 30000" in await refused.rest()
+        await stream.until("retry: 2000")
+        await eventually(lambda: announce(valkey_url, 3))
+        await stream.until("id: 3")
+    await streams.pop().__aexit__(None, None, None)
+    assert await eventually(lambda: has_room(port, greedy)), "a stream that ends leaves its place"
+    for one in streams:
+        await one.__aexit__(None, None, None)
 
 
 async def has_room(port: int, token: str) -> bool:
@@ -281,10 +281,12 @@ async def _listens(port: int) -> bool:
     return True
 
 
-async def test_behind_an_nginx_as_it_comes_a_hint_arrives_at_once(valkey_url: str, tmp_path: Path) -> None:
+async def test_behind_an_nginx_as_it_comes_a_hint_arrives_at_once(
+    valkey_url: str, lasting_readers: LastingReaders, tmp_path: Path
+) -> None:
     await prepare(valkey_url)
     token = await log_in(valkey_url, [1])
-    async with reader_process(valkey_url, tmp_path / "log") as port, nginx(port, tmp_path) as front:
+    async with nginx(await lasting_readers.port(valkey_url), tmp_path) as front:
         async with following(front, token) as stream:
             await stream.until("retry: 2000")
             for gen in range(1, 6):
@@ -296,10 +298,12 @@ async def test_behind_an_nginx_as_it_comes_a_hint_arrives_at_once(valkey_url: st
             assert stream.status == 401
 
 
-async def test_an_open_reader_answers_to_the_name_by_which_nginx_asks(valkey_url: str, tmp_path: Path) -> None:
+async def test_an_open_reader_answers_to_the_name_by_which_nginx_asks(
+    valkey_url: str, lasting_readers: LastingReaders, tmp_path: Path
+) -> None:
     await prepare(valkey_url)
-    started = reader_process(valkey_url, tmp_path / "log", READER__ACCESS="open")
-    async with started as port, nginx(port, tmp_path) as front, Client(front) as client:
+    port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
+    async with nginx(port, tmp_path) as front, Client(front) as client:
         reader, writer = await client.connect()
 
         async def served() -> Reply | None:

@@ -202,6 +202,7 @@ class Observed:
             reply = await client.get(url_of(scope))
             self.replies.append((asked_at, reply))
             self.judge(asked_at, reply, scope)
+            await asyncio.sleep(0.01)  # a client's pace, so that the reader has more to do than these have
 
     def judge(self, asked_at: float, reply: Reply, scope: int) -> None:
         """Fails for an answer that is older than its label says, older than it may be, or somebody else's."""

@@ -1,15 +1,13 @@
 """A page of the web that has its own name point at this machine reads nothing (DNS rebinding)."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 from redis.asyncio import Redis
 
 from sessions import SyncSessions
-from tests.reader_process import REPORT, Client, Reply, document, meta, read_reply, reader_process
+from tests.reader_process import REPORT, Client, LastingReaders, Reply, document, meta, read_reply
 from tests.support import eventually
 
 URL = "/v1/reports/general/1"
@@ -43,56 +41,54 @@ async def ask_once(port: int, target: str, host: str, *lines: str, method: str) 
         return await read_reply(reader)
 
 
-@asynccontextmanager
-async def started(url: str, folder: Path, **settings: str) -> AsyncIterator[int]:
-    async with reader_process(url, folder / "log", **settings) as port:
-        yield port
-
-
 @pytest.mark.usefixtures("stored")
 async def test_an_open_reader_answers_to_the_names_of_this_machine_and_to_no_other(
-    valkey_url: str, tmp_path: Path
+    valkey_url: str, lasting_readers: LastingReaders
 ) -> None:
-    async with started(valkey_url, tmp_path, READER__ACCESS="open") as port:
-        for host in (f"127.0.0.1:{port}", "localhost", f"[::1]:{port}"):
-            assert (await ask(port, URL, host)).status == 200, host
-        for host in ("evil.example", f"127.0.0.1.evil.example:{port}", "10.0.0.1", ""):
-            for page in PAGES:
-                reply = await ask(port, page, host)
-                assert (reply.status, reply.problem) == (421, "misdirected"), (host, page)
-            assert (await ask(port, URL, host, method="OPTIONS")).status == 421, host
-            for probe in ("/healthz", "/readyz"):
-                assert (await ask(port, probe, host)).status == 200, (host, probe)
+    port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
+    for host in (f"127.0.0.1:{port}", "localhost", f"[::1]:{port}"):
+        assert (await ask(port, URL, host)).status == 200, host
+    for host in ("evil.example", f"127.0.0.1.evil.example:{port}", "10.0.0.1", ""):
+        for page in PAGES:
+            reply = await ask(port, page, host)
+            assert (reply.status, reply.problem) == (421, "misdirected"), (host, page)
+        assert (await ask(port, URL, host, method="OPTIONS")).status == 421, host
+        for probe in ("/healthz", "/readyz"):
+            assert (await ask(port, probe, host)).status == 200, (host, probe)
 
 
 @pytest.mark.usefixtures("stored")
-async def test_of_a_target_that_is_a_whole_address_its_own_host_counts(valkey_url: str, tmp_path: Path) -> None:
-    async with started(valkey_url, tmp_path, READER__ACCESS="open") as port:
-        assert (await ask(port, f"http://evil.example{URL}", "localhost")).status == 421
-        assert (await ask(port, f"http://localhost:{port}{URL}", "evil.example")).status == 200
-        assert (await ask(port, f"http://evil.example?x=://localhost{URL}", "localhost")).status == 421
+async def test_of_a_target_that_is_a_whole_address_its_own_host_counts(
+    valkey_url: str, lasting_readers: LastingReaders
+) -> None:
+    port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
+    assert (await ask(port, f"http://evil.example{URL}", "localhost")).status == 421
+    assert (await ask(port, f"http://localhost:{port}{URL}", "evil.example")).status == 200
+    assert (await ask(port, f"http://evil.example?x=://localhost{URL}", "localhost")).status == 421
 
 
 @pytest.mark.usefixtures("stored")
-async def test_names_that_are_listed_are_answered_to_besides(valkey_url: str, tmp_path: Path) -> None:
+async def test_names_that_are_listed_are_answered_to_besides(
+    valkey_url: str, lasting_readers: LastingReaders
+) -> None:
     listed = {"READER__ACCESS": "open", "READER__ALLOWED_HOSTS": "reports.example [fd00::7]"}
-    async with started(valkey_url, tmp_path, **listed) as port:
-        for host in ("reports.example", "REPORTS.example.:443", f"[fd00::7]:{port}", "localhost"):
-            assert (await ask(port, URL, host)).status == 200, host
-        assert (await ask(port, URL, "www.reports.example")).status == 421
+    port = await lasting_readers.port(valkey_url, **listed)
+    for host in ("reports.example", "REPORTS.example.:443", f"[fd00::7]:{port}", "localhost"):
+        assert (await ask(port, URL, host)).status == 200, host
+    assert (await ask(port, URL, "www.reports.example")).status == 421
 
 
 @pytest.mark.parametrize(("listed", "status"), [("", 200), ("reports.example", 421)])
 @pytest.mark.usefixtures("stored")
 async def test_a_reader_with_sessions_is_asked_by_any_name_until_names_are_listed(
-    valkey_url: str, tmp_path: Path, listed: str, status: int
+    valkey_url: str, lasting_readers: LastingReaders, listed: str, status: int
 ) -> None:
     """Behind a proxy it is asked by names that it need not know; a page of another name has no session there."""
     with closing(SyncSessions.connect(valkey_url)) as sessions:
         token, _ = sessions.create("u-1", {"roots": [1]})
-    async with started(valkey_url, tmp_path, READER__ALLOWED_HOSTS=listed) as port:
-        login = f"Authorization: Bearer {token}"
-        assert (await ask(port, URL, "elsewhere.example", login)).status == status
-        assert (await ask(port, URL, "reports.example", login)).status == 200
-        refused = await ask(port, URL, "elsewhere.example")
-        assert json.loads(refused.body)["status"] == (401 if status == 200 else 421)
+    port = await lasting_readers.port(valkey_url, READER__ALLOWED_HOSTS=listed)
+    login = f"Authorization: Bearer {token}"
+    assert (await ask(port, URL, "elsewhere.example", login)).status == status
+    assert (await ask(port, URL, "reports.example", login)).status == 200
+    refused = await ask(port, URL, "elsewhere.example")
+    assert json.loads(refused.body)["status"] == (401 if status == 200 else 421)

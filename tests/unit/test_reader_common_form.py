@@ -88,7 +88,7 @@ def outcome(request: Request) -> tuple[object, ...]:
 @given(FIRST, st.lists(FIELD, max_size=5), st.integers(0, 5), TAILS)
 @example(("GET", "/", "HTTP/1.1"), [], 0, "\r\n\r\n")
 @example(("GET", "/", "HTTP/1.1"), [("cookie", True, "", "  ", "a", " \t")], 0, "\r\n\r\n")
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=10 * settings().max_examples)
 def test_what_is_read_is_what_the_parser_reads(
     first: tuple[str, ...], fields: list[tuple[str, bool, str, str, str, str]], place: int, tail: str
 ) -> None:
@@ -99,7 +99,7 @@ def test_what_is_read_is_what_the_parser_reads(
 
 
 @given(st.sampled_from([*SOUND, *LAST, *WRONG, *CORPUS]), st.binary(max_size=3), st.integers(min_value=0))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=3 * settings().max_examples)
 def test_no_spoilt_request_is_read_otherwise(data: bytes, spoilt: bytes, place: int) -> None:
     place %= len(data) + 1
     for one in (data, data[:place] + spoilt + data[place:], data[:place] + data[place + len(spoilt) :]):
