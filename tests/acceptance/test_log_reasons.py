@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import pytest
 
 from jobs import Job, Mail
 from local.installation import worker_ready
@@ -67,33 +66,19 @@ def worker(url: str, **settings: str) -> Process:
     )
 
 
-@pytest.mark.parametrize(
-    ("reply", "event", "told"),
-    [
-        (
-            "452 4.2.2 <ana.garcia@example.com> ana.garcia is over quota",
-            "job.retry",
-            {"failure": "recipient", "stage": "rcpt", "code": "452"},
-        ),
-        (
-            "550 5.1.1 <ana.garcia@example.com> ana.garcia is over quota",
-            "job.dead",
-            {"failure": "recipient", "stage": "rcpt", "code": "550"},
-        ),
-    ],
-)
 async def test_a_mail_s_line_has_the_side_at_fault_the_code_and_the_server_s_own_words(
-    valkey_url: str, producer: Producer, reply: str, event: str, told: dict[str, str]
+    valkey_url: str, producer: Producer
 ) -> None:
     async with ScriptedSmtp() as server:
-        server.replies["rcpt"] = [reply]
         mail = {"MAIL__HOST": "127.0.0.1", "MAIL__PORT": str(server.port), "MAIL__TLS": "off"}
         async with watched(worker(valkey_url, **mail)) as lines:
-            await producer.send(Mail(to="ana.garcia@example.com", subject="Nóminas", text="Su sueldo"))
-            (line,) = await eventually(lambda: lines.of(event))
-    assert {name: line.get(name) for name in told} == told
-    assert line["account"] == "default"
-    assert str(line["reply"]).endswith("is over quota")
+            for reply, event in {"452 4.2.2": "job.retry", "550 5.1.1": "job.dead"}.items():
+                server.replies["rcpt"] = [f"{reply} <ana.garcia@example.com> ana.garcia is over quota"]
+                await producer.send(Mail(to="ana.garcia@example.com", subject="Nóminas", text="Su sueldo"))
+                (line,) = await eventually(lambda event=event: lines.of(event))
+                told = (line["failure"], line["stage"], line["code"], line["account"])
+                assert told == ("recipient", "rcpt", reply[:3], "default")
+                assert str(line["reply"]).endswith("is over quota")
     assert "garcia" not in "".join(lines)
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -35,6 +36,7 @@ from producers.limits.limit import Limit, Rate
 from producers.limits.limits import Limits
 from sessions import Sessions
 from tests.boards import shop
+from tests.command_line import run_ops
 from tests.ledgers import ledger_of
 from tests.report_worker import sales_worker, shows
 from tests.support import OwnValkey, eventually
@@ -158,7 +160,7 @@ async def run(*words: str, **settings: str) -> tuple[int, str, str]:
 
 
 async def run_command(*words: str, **settings: str) -> tuple[int, str]:
-    code, out, err = await run("ops", *words, **settings)
+    code, out, err = await run_ops(*words, **settings)
     assert err == ""
     return code, out
 
@@ -382,20 +384,23 @@ async def test_a_page_on_a_socket_file_replaces_one_that_a_killed_process_left(
     assert not path.exists()
 
 
-@pytest.mark.parametrize("form", ["port", "path"])
+@pytest.mark.parametrize("forms", [("port", "path"), pytest.param(("path", "port"), marks=pytest.mark.long)])
 async def test_a_place_in_use_ends_the_process_with_a_line_that_names_its_setting(
-    valkey_url: str, smtp_sink: MailSink, tmp_path: Path, form: str
+    valkey_url: str, smtp_sink: MailSink, tmp_path: Path, forms: tuple[str, str]
 ) -> None:
-    place: str | int = free_port() if form == "port" else str(tmp_path / "metrics.sock")
-    text = str(place) if form == "port" else f"unix:{place}"
     settings = mail_settings(valkey_url, smtp_sink)
-    async with Supervisor([exporter(valkey_url, place)]):
-        for name, words in {"WORKER": ["worker"], "READER": ["reader"]}.items():
-            done = await run(*words, **settings, READER__PORT="0", **{f"METRICS__{name}": text})
+    with socket.socket() as port, socket.socket(socket.AF_UNIX) as file:
+        port.bind(("127.0.0.1", 0))
+        file.bind(str(tmp_path / "metrics.sock"))
+        port.listen()
+        file.listen()
+        places = {"port": str(port.getsockname()[1]), "path": f"unix:{tmp_path / 'metrics.sock'}"}
+        for name, form in zip(("worker", "reader"), forms, strict=True):
+            done = await run(name, **settings, READER__PORT="0", **{f"METRICS__{name.upper()}": places[form]})
             assert done[0] == 2, done
-            assert f"MOMENTUS_METRICS__{name}: cannot listen on" in done[2]
+            assert f"MOMENTUS_METRICS__{name.upper()}: cannot listen on" in done[2]
             assert done[2].count("\n") == 1
-        done = await run("ops", "metrics", "--listen", text, REDIS_URL=valkey_url)
+        done = await run("ops", "metrics", "--listen", places[forms[1]], REDIS_URL=valkey_url)
         assert done[0] == 2
         assert "--listen: cannot listen on" in done[2]
 

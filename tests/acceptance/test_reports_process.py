@@ -56,8 +56,9 @@ async def reporter(it: Shop, *but: int) -> int:
     return int(await eventually(found))
 
 
-async def test_reports_and_mails_of_one_worker_share_no_process(
-    database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+async def test_reports_have_a_process_apart_from_mails_which_is_started_again_and_ends_before_its_worker(
+    database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path, number: signal.Signals
 ) -> None:
     async with (
         working(database, valkey_url, smtp_sink, tmp_path) as (running, it, pid),
@@ -68,17 +69,14 @@ async def test_reports_and_mails_of_one_worker_share_no_process(
         await smtp_sink.mailbox.wait_for(1)
         await it.order(7)
         await eventually(lambda: shows(it, 12))
-
-
-async def test_the_process_for_reports_is_started_again_when_it_ends(
-    database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path
-) -> None:
-    async with working(database, valkey_url, smtp_sink, tmp_path) as (running, it, pid):
         kill(pid, signal.SIGKILL)
-        assert await reporter(it, pid)
+        another = await reporter(it, pid)
         await it.order(7)
-        await eventually(lambda: shows(it, 12), timeout=40)
+        await eventually(lambda: shows(it, 19), timeout=40)
         assert is_running(running.pid("worker"))
+        running.send_signal("worker", number)
+        assert await running.wait_exit("worker") == 0
+        assert not is_running(another)
 
 
 async def test_the_process_for_reports_does_not_outlive_a_killed_worker(
@@ -88,16 +86,6 @@ async def test_the_process_for_reports_does_not_outlive_a_killed_worker(
         running.send_signal("worker", signal.SIGKILL)
         await running.wait_exit("worker")
         await eventually(lambda: not is_running(pid))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-async def test_a_worker_that_is_told_to_stop_ends_after_its_process_for_reports(
-    database: str, valkey_url: str, smtp_sink: MailSink, tmp_path: Path, number: signal.Signals
-) -> None:
-    async with working(database, valkey_url, smtp_sink, tmp_path) as (running, _, pid):
-        running.send_signal("worker", number)
-        assert await running.wait_exit("worker") == 0
-        assert not is_running(pid)
 
 
 async def test_a_worker_with_a_wrong_report_file_does_not_start(

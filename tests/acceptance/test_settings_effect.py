@@ -8,7 +8,6 @@ walks ``settings.py``: a setting without a proof fails it.
 import asyncio
 import base64
 import hashlib
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -44,6 +43,7 @@ from reports.keys import snapshot
 from reports.triggers import install_script
 from settings import each_field
 from tests.certificates import make_certificates
+from tests.command_line import run_ops
 from tests.dkim_verifier import verifies
 from tests.moved_clocks import move_database
 from tests.scripted_smtp import ScriptedSmtp
@@ -449,14 +449,8 @@ async def no_more_run_at_once_than_may(run: Run) -> None:
 @proves("redirecting", "MAIL__TEMPLATES")
 async def the_templates_are_looked_at_and_previewed(run: Run) -> None:
     assert [line for line in run.lines if "p:is(.x): stays in <style>" in line]
-    shown = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", "mail", "preview", "hello"),
-        cwd=ROOT,
-        env={**os.environ, "MOMENTUS_MAIL__TEMPLATES": str(run.folder)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    told, _ = await shown.communicate()
-    assert told.startswith(b"Subject: Ours\n")
+    _, told, _ = await run_ops("mail", "preview", "hello", MAIL__TEMPLATES=str(run.folder))
+    assert told.startswith("Subject: Ours\n")
 
 
 async def test_each_setting_of_a_worker_that_redirects_has_its_effect(valkey_url: str, tmp_path: Path) -> None:
@@ -525,6 +519,7 @@ async def a_server_that_an_own_authority_vouches_for_is_greeted_by_the_name(run:
     assert "STARTTLS" in run.server.commands
 
 
+@pytest.mark.long  # each of the two has a proof above as well
 async def test_each_setting_of_a_worker_whose_server_speaks_tls_has_its_effect(
     valkey_url: str, tmp_path: Path
 ) -> None:

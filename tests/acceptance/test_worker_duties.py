@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import asyncpg
+import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
@@ -62,15 +63,24 @@ def lane(depth: Depth, name: str) -> LaneDepth:
     return found
 
 
-async def test_a_worker_that_could_do_nothing_says_what_to_name(valkey_url: str) -> None:
-    for settings in ({}, {"MOMENTUS_POSTGRES_DSN": "postgresql://x/y", "MOMENTUS_WORKER__REPORTS_SLOTS": "0"}):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker",
-            env={"MOMENTUS_REDIS_URL": valkey_url, **settings},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, said = await process.communicate()
-        assert process.returncode == 2
-        assert b"MOMENTUS_MAIL__HOST, MOMENTUS_POSTGRES_DSN and MOMENTUS_WORKER__JOBS: none is set" in said
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"MOMENTUS_POSTGRES_DSN": "postgresql://x/y", "MOMENTUS_WORKER__REPORTS_SLOTS": "0"},
+        pytest.param({}, marks=pytest.mark.long),
+    ],
+    ids=["without slots", "nothing"],
+)
+async def test_a_worker_that_could_do_nothing_says_what_to_name(
+    valkey_url: str, settings: Mapping[str, str]
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "worker",
+        env={"MOMENTUS_REDIS_URL": valkey_url, **settings},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"MOMENTUS_MAIL__HOST, MOMENTUS_POSTGRES_DSN and MOMENTUS_WORKER__JOBS: none is set" in said

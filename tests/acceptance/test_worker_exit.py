@@ -128,7 +128,7 @@ async def test_a_process_that_an_operator_stops_ends_as_by_sigterm(valkey_url: s
     assert await order_worker(redis, worker_id.decode(), "stop") == "gone"
 
 
-@pytest.mark.parametrize("text", ["block", "busy"])
+@pytest.mark.parametrize("text", ["block", pytest.param("busy", marks=pytest.mark.long)])
 async def test_a_process_whose_event_loop_stands_still_ends_and_says_that_it_was_cut_off(
     valkey_url: str, redis: Redis, text: str
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_process_ends_within_the_grace_and_five_seconds(
     assert await stopped(valkey_url, redis, text, loop, hurry=False) == (text in {"block", "busy"})
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)])
 async def test_a_task_of_a_handler_that_wants_to_end_the_process_ends_nothing_else(
     valkey_url: str, redis: Redis, loop: str
 ) -> None:
