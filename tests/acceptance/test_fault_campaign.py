@@ -26,7 +26,7 @@ def judge(verdict: campaign.Verdict) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_short_campaign_of_faults_loses_no_mail_and_doubles_none_in_silence(own_valkey: OwnServer) -> None:
-    judge(await campaign.run(await own_valkey(*_DURABLE), seconds=15, seed=20_261_128))
+    judge(await campaign.run(await own_valkey(*_DURABLE), seconds=10, seed=20_261_128))
 
 
 @pytest.mark.long

@@ -280,17 +280,30 @@ async def test_a_worker_tells_how_long_mails_waited_and_ran_how_they_ended_and_e
     assert examples <= {receipt.id for receipt in receipts}
 
 
-async def test_the_fleet_s_page_counts_what_depth_counts(
-    valkey_url: str, redis: Redis, producer: Producer
+async def test_the_fleet_s_page_counts_what_depth_counts_and_is_no_fault_without_redis(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
 ) -> None:
     port = free_port()
+    valkey = await own_valkey()
+    async with Supervisor([exporter(valkey.url, port)]):
+        async with Redis.from_url(valkey.url) as redis, Producer.connect(valkey.url, budget=5) as producer:
+            await counts_what_depth_counts(port, redis, producer)
+        await valkey.stop()
+        page = await ask(port)
+        assert (page.status, page.value("momentus_redis_up")) == (200, 0)
+        assert page.value("process_cpu_seconds_total")
+        assert page.value("momentus_workers") is None
+        await valkey.start()
+        await scrape_when(port, lambda one: one.value("momentus_redis_up") == 1)
+
+
+async def counts_what_depth_counts(port: int, redis: Redis, producer: Producer) -> None:
     await producer.send_many([mail_to("ana"), mail_to("luis")])
     await producer.send(mail_to("eva"), delay=timedelta(hours=1))
     await Limits(redis, "{jobs}").define(Limit("partner", (Rate(30, timedelta(minutes=1), 3),)))
     await redis.hset(NORMAL.counters, "accepted:mail.normal", "5")
-    async with Supervisor([exporter(valkey_url, port)]):
-        page = await ask(port)
-        depth = (await read_depth(redis, tenant="default")).lane("mail.normal")
+    page = await ask(port)
+    depth = (await read_depth(redis, tenant="default")).lane("mail.normal")
     assert depth is not None
     assert page.value("momentus_redis_up") == 1
     assert page.value("momentus_lane_jobs", lane="mail.normal", state="ready") == depth.ready == 2
@@ -340,22 +353,6 @@ async def test_the_fleet_s_page_compares_both_stores_and_counts_sessions(valkey_
     assert page.value("momentus_ledger_disagreements", fault="lost") == 1
     assert page.value("momentus_ledger_disagreements", fault="stray") == 0
     assert page.value("momentus_ledger_compared_timestamp_seconds")
-
-
-async def test_a_redis_that_does_not_answer_is_a_0_on_the_page_and_no_fault(
-    own_valkey: Callable[..., Awaitable[OwnValkey]],
-) -> None:
-    port = free_port()
-    valkey = await own_valkey()
-    async with Supervisor([exporter(valkey.url, port)]):
-        assert (await ask(port)).value("momentus_redis_up") == 1
-        await valkey.stop()
-        page = await ask(port)
-        assert (page.status, page.value("momentus_redis_up")) == (200, 0)
-        assert page.value("process_cpu_seconds_total")
-        assert page.value("momentus_workers") is None
-        await valkey.start()
-        await scrape_when(port, lambda one: one.value("momentus_redis_up") == 1)
 
 
 async def test_the_command_prints_the_page_once_and_its_exit_code_tells_of_a_redis_that_is_away(

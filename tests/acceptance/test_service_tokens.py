@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sessions import SERVICE_USER, SessionMiddleware, SessionRefused, Sessions, SyncSessions
 from sessions.token import place_of
 from tests.command_line import run_ops
-from tests.reader_process import REPORT, Client, document, meta, reader_process
+from tests.reader_process import REPORT, Client, LastingReaders, document, meta, reader_process
 from tests.support import OwnValkey, eventually
 
 DAY = timedelta(days=1)
@@ -60,30 +60,31 @@ async def statuses(port: int, token: str) -> dict[int, int]:
 
 @pytest.mark.parametrize("copy", ["0", "16"], ids=["redis", "copy"])
 async def test_a_machine_reads_its_subtrees_and_nothing_else_until_its_token_is_revoked(
-    valkey_url: str, redis: Redis, tmp_path: Path, copy: str
+    valkey_url: str, redis: Redis, lasting_readers: LastingReaders, copy: str
 ) -> None:
     assert redis
-    async with reader_process(valkey_url, tmp_path / "log", READER__COPY_MIB=copy) as port:
-        token = await make(valkey_url, "wallboard", "--roots", "4,77", "--expires", "30")
-        assert await statuses(port, token) == {1: 404, 4: 200, 5: 404, 9: 200, 77: 404}
-        assert (await ops(valkey_url, "revoke-token", "wallboard"))[0] == 0
+    port = await lasting_readers.port(valkey_url, READER__COPY_MIB=copy)
+    token = await make(valkey_url, "wallboard", "--roots", "4,77", "--expires", "30")
+    assert await statuses(port, token) == {1: 404, 4: 200, 5: 404, 9: 200, 77: 404}
+    assert (await ops(valkey_url, "revoke-token", "wallboard"))[0] == 0
 
-        async def refused() -> bool:
-            return set((await statuses(port, token)).values()) == {401}
+    async def refused() -> bool:
+        return set((await statuses(port, token)).values()) == {401}
 
-        if copy == "0":
-            assert await refused(), "at once"
-        await eventually(refused)
+    if copy == "0":
+        assert await refused(), "at once"
+    await eventually(refused)
 
 
 async def test_a_revoked_token_of_a_machine_is_refused_on_the_very_next_request(
-    valkey_url: str, redis: Redis, tmp_path: Path
+    valkey_url: str, redis: Redis, lasting_readers: LastingReaders
 ) -> None:
     """On a connection that has just been answered."""
     assert redis
     sessions = Sessions.connect(valkey_url, deadline=timedelta(seconds=10))
     token, _ = await sessions.create_service("wallboard", [1], lasts=DAY)
-    async with reader_process(valkey_url, tmp_path / "log") as port, Client(port, token) as client:
+    port = await lasting_readers.port(valkey_url, READER__COPY_MIB="0")
+    async with Client(port, token) as client:
 
         async def served() -> bool:
             return (await client.get("/v1/reports/general/9")).status == 200
