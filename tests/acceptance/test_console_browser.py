@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,34 @@ def tab(browser: Chromium) -> Iterator[Tab]:
         yield one
 
 
+SETTINGS = {
+    "guarded": {"CONSOLE__LOCAL": "off", "CONSOLE__TOKENS": f"ana:admin:{TOKEN}"},
+    "admin": {"CONSOLE__LOCAL": "admin"},
+}
+
+
+@pytest.fixture(scope="module")
+def consoles() -> Iterator[dict[tuple[str, str], Running]]:
+    """Consoles that tests share, by their server and the name of their settings."""
+    with ExitStack() as stack:
+
+        class Known(dict[tuple[str, str], Running]):
+            def __missing__(self, key: tuple[str, str]) -> Running:
+                url, kind = key
+                self[key] = stack.enter_context(console_of(url, **SETTINGS[kind]))
+                return self[key]
+
+        yield Known()
+
+
 @pytest.fixture
-def console(valkey_url: str) -> Iterator[Running]:
-    settings = {"CONSOLE__LOCAL": "off", "CONSOLE__TOKENS": f"ana:admin:{TOKEN}"}
-    with console_of(valkey_url, **settings) as one:
-        yield one
+def console(consoles: dict[tuple[str, str], Running], valkey_url: str) -> Running:
+    return consoles[valkey_url, "guarded"]
+
+
+@pytest.fixture
+def admin(consoles: dict[tuple[str, str], Running], valkey_url: str) -> Running:
+    return consoles[valkey_url, "admin"]
 
 
 class Walk:
@@ -93,7 +117,7 @@ class Walk:
         await self.tab.shows(f"!document.documentElement.dataset.before && {LOADED}")
 
 
-@pytest.mark.parametrize("script", ["on", "off"])
+@pytest.mark.parametrize("script", [pytest.param("on", marks=pytest.mark.long), "off"])
 async def test_an_operator_finds_and_mends_what_failed(
     valkey_url: str, redis: Redis, producer: Producer, console: Running, tab: Tab, script: str
 ) -> None:
@@ -136,7 +160,7 @@ async def test_an_operator_finds_and_mends_what_failed(
     ]
 
 
-@pytest.mark.parametrize("script", ["on", "off"])
+@pytest.mark.parametrize("script", ["on", pytest.param("off", marks=pytest.mark.long)])
 async def test_a_cluster_is_replayed_and_stopped(
     valkey_url: str, redis: Redis, producer: Producer, console: Running, tab: Tab, script: str
 ) -> None:
@@ -256,26 +280,26 @@ async def scene(url: str, redis: Redis, producer: Producer) -> str:
 
 @pytest.mark.parametrize("language", ["es", "en"])
 async def test_every_page_fits_every_width(
-    valkey_url: str, redis: Redis, producer: Producer, tab: Tab, language: str
+    valkey_url: str, redis: Redis, producer: Producer, admin: Running, tab: Tab, language: str
 ) -> None:
     dead = await scene(valkey_url, redis, producer)
-    with console_of(valkey_url, CONSOLE__LOCAL="admin") as console:
-        walk = Walk(tab, console.port)
-        await tab.speaks(language)
-        for path in PATHS:
-            for width in WIDTHS:
-                await tab.size(width, 900)
-                await walk.open(address(path, id=dead) if path == "/job" else path)
-                wide = await tab.evaluate(
-                    "[document.documentElement, ...document.querySelectorAll('.wide')]"
-                    ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => [one.className, "
-                    "one.scrollWidth])"
-                )
-                assert wide == [], f"{path} at {width}"
-                if path == "/":
-                    why = await tab.evaluate("document.querySelector('tr.why').getBoundingClientRect().right")
-                    assert LONG_REASON in await tab.text("#lanes")
-                    assert why <= width
+    walk = Walk(tab, admin.port)
+    await tab.speaks(language)
+    for path in PATHS:
+        await walk.open(address(path, id=dead) if path == "/job" else path)
+        for width in WIDTHS:
+            await tab.size(width, 900)
+            await tab.shows(f"innerWidth === {width}")
+            wide = await tab.evaluate(
+                "[document.documentElement, ...document.querySelectorAll('.wide')]"
+                ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => [one.className, "
+                "one.scrollWidth])"
+            )
+            assert wide == [], f"{path} at {width}"
+            if path == "/":
+                why = await tab.evaluate("document.querySelector('tr.why').getBoundingClientRect().right")
+                assert LONG_REASON in await tab.text("#lanes")
+                assert why <= width
 
 
 async def test_the_page_follows_light_and_dark(valkey_url: str, tab: Tab) -> None:
@@ -301,26 +325,26 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (Path(folder) / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_no_serious_fault(
-    valkey_url: str, redis: Redis, producer: Producer, tab: Tab, axe: str, scheme: str
+    valkey_url: str, redis: Redis, producer: Producer, admin: Running, tab: Tab, axe: str
 ) -> None:
     dead = await scene(valkey_url, redis, producer)
-    with console_of(valkey_url, CONSOLE__LOCAL="admin") as console:
-        walk = Walk(tab, console.port)
-        await tab.scheme(scheme)
-        for path in (
-            *PATHS,
-            "/login",
-            "/sessions?user=u",
-            "/nothing",
-            address("/bulk/new", action="revive", state="dead"),
-        ):
-            await walk.open(address(path, id=dead) if path == "/job" else path)
-            await tab.evaluate(f"{axe}\n0")
+    walk = Walk(tab, admin.port)
+    for path in (
+        *PATHS,
+        "/login",
+        "/sessions?user=u",
+        "/nothing",
+        address("/bulk/new", action="revive", state="dead"),
+    ):
+        await walk.open(address(path, id=dead) if path == "/job" else path)
+        await tab.evaluate(f"{axe}\n0")
+        for scheme in ("light", "dark"):
+            await tab.scheme(scheme)
+            await tab.shows(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
             found = await tab.evaluate(
                 "axe.run().then((found) => found.violations"
                 ".filter((one) => ['serious', 'critical'].includes(one.impact))"
                 ".map((one) => [one.id, one.nodes.map((node) => node.html).slice(0, 3)]))"
             )
-            assert found == [], path
+            assert found == [], f"{path}, {scheme}"

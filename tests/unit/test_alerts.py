@@ -5,6 +5,7 @@ label of the rules and of the dashboard is in the table of metrics, and that eac
 languages.
 """
 
+import functools
 import json
 import re
 import shutil
@@ -167,6 +168,7 @@ CASES = {
 }
 
 
+@functools.cache
 def groups() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = YAML(typ="safe").load(RULES.read_text(encoding="utf-8"))["groups"]
     return found
@@ -242,10 +244,15 @@ def unit_test(rule: dict[str, Any], case: Case, *, fires: bool) -> dict[str, Any
 
 
 def alone(rule: dict[str, Any]) -> dict[str, Any]:
-    """The rules without all alerts but one: a test evaluates each rule of its file for each minute."""
-    kept = [
-        {**group, "rules": [one for one in group["rules"] if "record" in one or one == rule]} for group in groups()
-    ]
+    """One alert, with the records that it looks at: a test evaluates each rule of its file for each minute."""
+    records = {one["record"]: one for group in groups() for one in group["rules"] if "record" in one}
+    wanted, waiting = [rule], [rule]
+    while waiting:
+        expression = waiting.pop()["expr"]
+        more = [one for name, one in records.items() if name in expression and one not in wanted]
+        wanted += more
+        waiting += more
+    kept = [{**group, "rules": [one for one in group["rules"] if one in wanted]} for group in groups()]
     return {"groups": [group for group in kept if group["rules"]]}
 
 
