@@ -241,6 +241,7 @@ async def test_a_folder_is_taken_in_and_what_fits_nothing_is_kept_apart(redis: R
 
 
 @pytest.mark.usefixtures("sent")
+@pytest.mark.long  # the documented alias does so too
 async def test_a_mail_alias_pipes_a_bounce_in(redis: Redis, valkey_url: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "mail", "bounces", "--stdin", "--json"),

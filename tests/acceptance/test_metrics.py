@@ -221,13 +221,16 @@ def assert_labels_fit(page: Reply) -> None:
     assert found == {name: {tuple(sorted(METRICS[name].labels))} for name in found}
 
 
-async def test_each_process_has_the_metrics_of_the_table_and_no_others(
+async def test_each_process_has_the_metrics_of_the_table_and_no_others_and_the_fleet_s_page_each_account(
     valkey_url: str, smtp_sink: MailSink, database: str, tmp_path: Path
 ) -> None:
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(ACCOUNTS.format(port=smtp_sink.port))
     names = ("worker", "reports", "reader", "extra", "console", "exporter")
     ports = {name: free_port() for name in names}
     own = {"METRICS__WORKER": str(ports["worker"]), "METRICS__REPORTS": str(ports["reports"])}
-    worker = sales_worker(valkey_url, database, tmp_path, **mail_settings(valkey_url, smtp_sink), **own)
+    mail = {**mail_settings(valkey_url, smtp_sink), "MAIL__ACCOUNTS": str(accounts)}
+    worker = sales_worker(valkey_url, database, tmp_path, **mail, **own)
     beside = {"REDIS_URL": valkey_url, "METRICS__READER": str(ports["extra"])}
     parts = [
         worker,
@@ -245,6 +248,7 @@ async def test_each_process_has_the_metrics_of_the_table_and_no_others(
         await it.order(5)
         async with Supervisor(parts):
             await eventually(lambda: shows(it, 5), timeout=30)
+            await has_each_account_with_its_budget(valkey_url, ports["console"])
             pages = {name: await ask(port) for name, port in ports.items()}
     of_worker = table("process", "worker", "mail", "reports")
     assert pages["worker"].families() == pages["reports"].families() == of_worker
@@ -315,21 +319,10 @@ async def counts_what_depth_counts(port: int, redis: Redis, producer: Producer) 
     assert page.value("momentus_limit_room_jobs", limit="partner") == 3
 
 
-async def test_the_fleet_s_page_has_each_account_with_its_budget(
-    valkey_url: str, producer: Producer, smtp_sink: MailSink, tmp_path: Path
-) -> None:
-    worker, console = free_port(), free_port()
-    file = tmp_path / "accounts.toml"
-    file.write_text(ACCOUNTS.format(port=smtp_sink.port))
-    parts = [
-        mailing_worker(valkey_url, smtp_sink, worker, MAIL__ACCOUNTS=str(file)),
-        process("console", "ops", "console", at=console, REDIS_URL=valkey_url, CONSOLE__PORT=str(console)),
-    ]
-    async with Supervisor(parts):
+async def has_each_account_with_its_budget(url: str, console: int) -> None:
+    async with Producer.connect(url, budget=5) as producer:
         await producer.send(mail_to("ana"))
-        page = await scrape_when(
-            console, lambda one: one.value("momentus_account_connections", account="main") == 1
-        )
+    page = await scrape_when(console, lambda one: one.value("momentus_account_connections", account="main") == 1)
     assert page.value("momentus_account_state", account="main", state="open") == 1
     assert page.value("momentus_account_state", account="main", state="paused") == 0
     assert page.value("momentus_account_budget_mails", account="main", period="day") == 99

@@ -807,8 +807,8 @@ async def test_two_readers_share_a_port_of_the_address_that_they_were_given(valk
 
 
 IN_METRICS = (
-    "tests/acceptance/test_metrics.py: test_each_process_has_the_metrics_of_the_table_and_no_others, which asks "
-    "each process where it was put"
+    "tests/acceptance/test_metrics.py: test_each_process_has_the_metrics_of_the_table_and_no_others_and_..., "
+    "which asks each process where it was put"
 )
 PROVED["WORKER__PROMISES"] = (
     "tests/acceptance/test_promises.py: test_a_worker_notes_the_promises_that_it_is_told_of"
