@@ -218,7 +218,7 @@ async def test_a_mail_of_node_is_delivered(
         ("sendMail", [MAIL | {"cc": "b"}], "cc: is not a field"),
         ("sendMail", [MAIL | {"stream": "bulk"}], "unsubscribe: is missing"),
         ("send", [{"kind": "mail.send"}], "kind: must be noun.verb"),
-        ("send", [{"kind": "a.b", "lane": "Big"}], "lane: must start"),
+        ("send", [{"kind": "a.b", "lane": "Big"}], "lane: must be a lower-case letter"),
         ("send", [{"kind": "a.b"}, {"delayMs": -1}], "delayMs: must be"),
         ("send", [{"kind": "a.b"}, {"key": ""}], "key: must be"),
         ("send", [{"kind": "a.b", "payload": {"x": "x" * 300_000}}], "payload: is over 256 KiB"),

@@ -459,7 +459,7 @@ BAD = {
     "kindless": (HEAD + "class A(Job):\n    n: int", "has no kind"),
     "shipped": (HEAD + 'class A(Job, kind="mail.send"): ...', "is reserved"),
     "odd_kind": (HEAD + 'class A(Job, kind="Send"): ...', "must be noun.verb"),
-    "odd_lane": (HEAD + 'class A(Job, kind="a.do", lane="Big One"): ...', "lane: 'Big One' must start"),
+    "odd_lane": (HEAD + 'class A(Job, kind="a.do", lane="Big One"): ...', "lane: 'Big One' must be"),
     "plain": (HEAD + 'class A(Job, kind="a.do"):\n    n: int' + ANY, "is not a dataclass"),
     "odd_field": (CLASS.replace("n: int", "n: set") + ANY, "A.n: "),
     "misplaced": (CLASS + '@handles(A, runs_in="process")\nasync def f(a): ...', "runs_in: 'process' does not"),

@@ -224,7 +224,7 @@ class TaskPromises(SimpleTestCase):
             ({"wait": -1}, "['wait']: must be a timedelta or a number of seconds"),
             ({"lanes": "urgent"}, "TASKS['default']: lanes: must be a dict by queue, not str"),
             ({"lanes": {"default": {}}}, "lanes['default']: must be a lane, or lanes by lowest priority"),
-            ({"lanes": {"default": "Urgent!"}}, "TASKS['default']: lane: 'Urgent!' must start"),
+            ({"lanes": {"default": "Urgent!"}}, "TASKS['default']: lane: 'Urgent!' must be"),
             ({"lanes": {"other": "urgent"}}, "['lanes']: 'other' is not in QUEUES"),
             ({"budget": "1"}, "TASKS['default']: MOMENTUS['BUDGET']: must be a number of seconds"),
         ):
