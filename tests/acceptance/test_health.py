@@ -210,27 +210,12 @@ async def test_a_worker_for_reports_without_its_database_is_unready_and_says_so_
         assert await probe(port, "/livez/x") == (404, "Only /metrics, /livez, /readyz are here.\n")
 
 
-async def test_a_worker_that_stops_is_unready_until_its_jobs_have_ended(
-    valkey_url: str, producer: Producer, tmp_path: Path
-) -> None:
-    port = free_port()
-    settings = {"REDIS_URL": valkey_url, "METRICS__WORKER": str(port), **own_jobs(tmp_path)}
-    async with started("worker", settings) as supervisor:
-        await producer.send(NamedJob("job.wait"))
-        await eventually((tmp_path / "began").exists, timeout=30)
-        supervisor.send_signal("it", signal.SIGTERM)
-        await eventually(answers(port, "/readyz", 503, "is stopping"), timeout=30)
-        assert await probe(port, "/livez") == (200, "live\n")
-        (tmp_path / "ends").touch()
-        assert await supervisor.wait_exit("it") == 0
-
-
-async def test_while_a_job_blocks_the_event_loop_no_probe_is_answered_and_no_sign_of_life_sent(
+async def test_no_probe_nor_manager_hears_of_a_worker_with_a_blocked_loop_and_one_that_stops_is_unready_to_its_end(
     valkey_url: str, producer: Producer, tmp_path: Path, manager: Manager
 ) -> None:
     port = free_port()
     settings = {"REDIS_URL": valkey_url, "METRICS__WORKER": str(port), **own_jobs(tmp_path)}
-    async with started("worker", settings, manager.environment(watchdog_ms=100)):
+    async with started("worker", settings, manager.environment(watchdog_ms=100)) as supervisor:
         await manager.hears("WATCHDOG=1")
         await producer.send(NamedJob("loop.block"))
         await eventually((tmp_path / "began").exists, timeout=30)
@@ -241,6 +226,15 @@ async def test_while_a_job_blocks_the_event_loop_no_probe_is_answered_and_no_sig
         (tmp_path / "ends").touch()
         assert await asked == (200, "live\n")
         await manager.hears("WATCHDOG=1")
+        for file in ("began", "ends"):
+            (tmp_path / file).unlink()
+        await producer.send(NamedJob("job.wait"))
+        await eventually((tmp_path / "began").exists, timeout=30)
+        supervisor.send_signal("it", signal.SIGTERM)
+        await eventually(answers(port, "/readyz", 503, "is stopping"), timeout=30)
+        assert await probe(port, "/livez") == (200, "live\n")
+        (tmp_path / "ends").touch()
+        assert await supervisor.wait_exit("it") == 0
 
 
 async def test_a_worker_whose_leases_are_no_longer_being_renewed_is_to_be_started_again(valkey_url: str) -> None:
