@@ -1,7 +1,6 @@
 """Promises of service: each minute is judged once, a time without workers too, and depth shows what is left."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,8 +12,6 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from local.supervisor.process import Process, RestartPolicy
-from local.supervisor.supervisor import Supervisor
 from metrics.promise import Promise, read_promises
 from ops.depth.promises import PromiseState
 from ops.depth.read import read_depth
@@ -22,7 +19,6 @@ from ops.depth.table import depth_table
 from producers import Producer
 from producers.keys import LaneKeys
 from reports.keys import snapshot
-from tests.support import eventually
 from worker.promises import PromiseKeeper
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,26 +156,6 @@ async def test_a_promise_that_is_no_longer_noted_or_unreadable_is_left_out(redis
         fields = {f"{name}:{field}": value for field, value in (kept | changes).items()}
         await redis.hset(STATE, mapping=fields)
     assert [one.name for one in (await read_depth(redis, tenant="default")).promises] == ["mail.fine"]
-
-
-async def test_a_worker_notes_the_promises_that_it_is_told_of(valkey_url: str, redis: Redis) -> None:
-    process = Process(
-        name="worker",
-        argv=[sys.executable, "-m", "worker"],
-        environment={
-            "MOMENTUS_REDIS_URL": valkey_url,
-            "MOMENTUS_MAIL__HOST": "127.0.0.1",
-            "MOMENTUS_MAIL__TLS": "off",
-            "MOMENTUS_WORKER__PROMISES": "mail.urgent:90s:99.95, report/sales:5m:99",
-        },
-        restart=RestartPolicy.NEVER,
-    )
-    async with Supervisor([process]):
-        await eventually(lambda: state_of(redis, "mail.urgent"))
-        report = await eventually(lambda: state_of(redis, "report/sales"))
-        lane = await state_of(redis, "mail.urgent")
-    assert lane is not None
-    assert (lane.limit_ms, lane.target, report.limit_ms, report.target) == (90_000, 0.9995, 300_000, 0.99)
 
 
 @pytest.mark.parametrize(

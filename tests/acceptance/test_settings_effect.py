@@ -332,6 +332,16 @@ async def a_dead_mail_is_erased_when_it_was_set(run: Run) -> None:
     assert 4 * 3600 < life <= 5 * 3600
 
 
+@proves("worker", "WORKER__PROMISES")
+async def the_promises_that_it_is_told_of_are_noted(run: Run) -> None:
+    async def noted() -> dict[str, tuple[int, float]]:
+        states = (await read_depth(run.redis, tenant="default")).promises
+        return {one.name: (one.limit_ms, one.target) for one in states}
+
+    kept = {"mail.urgent": (90_000, 0.9995), "report/sales": (300_000, 0.99)}
+    await eventually(lambda: has(noted(), kept))
+
+
 @proves("worker", "LOG_FORMAT", "LOG_LEVEL")
 async def every_line_is_json_down_to_debug(run: Run) -> None:
     await eventually(lambda: run.lines)
@@ -363,7 +373,7 @@ async def a_stopping_worker_waits_no_longer_than_was_set(run: Run) -> None:
     assert await run.redis.zscore(NORMAL.queue, receipt.id)
 
 
-async def has(found: Awaitable[int], wanted: int) -> bool:
+async def has(found: Awaitable[object], wanted: object) -> bool:
     return await found == wanted
 
 
@@ -422,6 +432,7 @@ async def test_each_setting_of_a_worker_with_one_account_has_its_effect(valkey_u
             WORKER__LEASE="20s",
             WORKER__LEASE_RENEW="300ms",
             WORKER__NORMAL_SLOTS="21",
+            WORKER__PROMISES="mail.urgent:90s:99.95, report/sales:5m:99",
             WORKER__URGENT_SLOTS="11",
         ) as run,
     ):
@@ -809,9 +820,6 @@ async def test_two_readers_share_a_port_of_the_address_that_they_were_given(valk
 IN_METRICS = (
     "tests/acceptance/test_metrics.py: test_each_process_has_the_metrics_of_the_table_and_no_others_and_..., "
     "which asks each process where it was put"
-)
-PROVED["WORKER__PROMISES"] = (
-    "tests/acceptance/test_promises.py: test_a_worker_notes_the_promises_that_it_is_told_of"
 )
 PROVED["WORKER__TRACING"] = (
     "tests/acceptance/test_tracing_processes.py: test_a_worker_that_traces_sends_what_is_left_before_it_ends, and "
