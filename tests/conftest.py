@@ -10,7 +10,8 @@ and any number of pytest-xdist workers in each, go side by side; each has its ow
     producer        an asyncio producer there, with 5 s for each call: a busy machine fails no test
     own_valkey      makes a Valkey of the test's own, to kill, stop, freeze and restart
     postgres_dsn    a shared Postgres: superuser, the maintenance database
-    database        a fresh, empty database of the test's own: its DSN
+    database        a fresh, empty database of the test's own: its DSN; with the mark ledger_is_there, it has the
+                    ledger already, whose installation costs more than most tests
     smtp_sink       a catch-all SMTP server with fault knobs
     lasting_readers reader processes that the tests of a module share
 
@@ -42,6 +43,7 @@ from local.sink.smtp import MailSink, SinkFaults
 from local.supervisor.process import RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
+from tests.ledgers import ledger_of
 from tests.own_postgres import machine_binaries
 from tests.reader_process import LastingReaders
 from tests.ready_cluster import postgres_from_copy
@@ -181,14 +183,34 @@ def machine_postgres_dsn() -> Iterator[str]:
 
 @pytest.fixture
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A new database; parametrised indirectly with "machine", in the server that is installed on this machine."""
+    """A new database; parametrised indirectly with "machine", in the server that is installed on this machine.
+
+    Empty, but for tests with the mark ledger_is_there.
+    """
     of_machine = getattr(request, "param", "") == "machine"
     postgres_dsn = request.getfixturevalue("machine_postgres_dsn" if of_machine else "postgres_dsn")
     name = f"test_{secrets.token_hex(8)}"
+    marked = request.node.get_closest_marker("ledger_is_there")
+    has_ledger = marked is not None and marked.kwargs.get("installed", True)
+    template = await _ledger_template(postgres_dsn) if has_ledger else "template1"
     # The files are copied as they are, which costs half of what writing each block to the log does.
-    await _administer(postgres_dsn, f"CREATE DATABASE {name} STRATEGY = file_copy")
+    await _administer(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY = file_copy")
     yield urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
     await _administer(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+_LEDGER_TEMPLATES: dict[str, str] = {}
+"""By server, the database that has a ledger: to copy it costs a fifth of what an installation does."""
+
+
+async def _ledger_template(postgres_dsn: str) -> str:
+    if postgres_dsn not in _LEDGER_TEMPLATES:
+        name = f"ledger_{secrets.token_hex(8)}"
+        await _administer(postgres_dsn, f"CREATE DATABASE {name} STRATEGY = file_copy")
+        async with ledger_of(urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()):
+            pass
+        _LEDGER_TEMPLATES[postgres_dsn] = name
+    return _LEDGER_TEMPLATES[postgres_dsn]
 
 
 async def _administer(dsn: str, command: str) -> None:

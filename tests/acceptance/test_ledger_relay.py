@@ -44,6 +44,8 @@ from worker.ledger.relay import Relay
 from worker.ledger.service import run_ledger
 from worker.ledger.tables_postgres import LedgerTables
 
+pytestmark = pytest.mark.ledger_is_there
+
 OwnServer = Callable[..., Awaitable[OwnValkey]]
 EPOCH = date(1970, 1, 1)
 KEYS = LaneKeys(LANE)

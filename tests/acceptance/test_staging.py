@@ -38,6 +38,8 @@ from tests.pooler import PGBOUNCER, pooler
 from tests.staging import have_libraries, install_ledger, staged_rows
 from tests.support import OwnValkey, eventually
 
+pytestmark = pytest.mark.ledger_is_there
+
 OwnServer = Callable[..., Awaitable[OwnValkey]]
 MAIL = Mail(to="Ana@Example.com", subject="Aviso", text="Buenos días")
 DAY = timedelta(days=1)
@@ -573,6 +575,7 @@ async def test_a_level_and_a_connection_belong_together(ledger: str, sender: Sen
     assert await staged_rows(ledger) == []
 
 
+@pytest.mark.ledger_is_there(installed=False)
 async def test_a_database_without_the_ledger_is_told_with_the_command_that_installs_it(
     database: str, sender: Sender
 ) -> None:

@@ -24,6 +24,8 @@ from producers.send_options import SendOptions
 from producers.suppression import digest_of
 from tests.ledgers import ledger_of
 
+pytestmark = pytest.mark.ledger_is_there
+
 EPOCH = date(1970, 1, 1)
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 PAGE = (Path(__file__).resolve().parents[2] / "docs/ledger.md").read_text(encoding="utf-8")
