@@ -306,7 +306,9 @@ async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_u
         await it.database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-@pytest.mark.parametrize("machine", [False, True], ids=["embedded", "machine"])
+@pytest.mark.parametrize(
+    "machine", [False, pytest.param(True, marks=pytest.mark.long)], ids=["embedded", "machine"]
+)
 async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_replayed(
     valkey_url: str,
     machine: bool,  # noqa: FBT001  a parameter
